@@ -1,0 +1,267 @@
+package cpu
+
+// Val names the result of an op of a stream: its sequence number. The zero Val was ready long ago (a register that
+// was live before the stream started, a constant).
+type Val int64
+
+// Stream receives ops in program order. The modelled kernel writes into it with the methods below, one method per kind
+// of instruction; each returns the Val that later instructions name as their source. A Stream keeps the program
+// counter, the call stack and the stack pointer, so that code lines and stack lines come out as they would.
+type Stream struct {
+	Ops    []Op
+	seq    Val    // sequence number of the last op
+	pc     uint32 // next instruction
+	fn     *Func
+	sp     uint64
+	frames []frame
+	mit    Mitigation
+}
+
+type frame struct {
+	fn *Func
+	pc uint32
+	sp uint64
+}
+
+// insnBytes is the average length of an instruction: 4.2 bytes over the recorded x86-64 paths, rounded down because
+// PCs here only decide code lines and branch identity.
+const insnBytes = 4
+
+// Mitigation says how an indirect branch is compiled or patched (CONFIG_MITIGATION_RETPOLINE, spectre_v2=).
+type Mitigation uint8
+
+// Indirect branch mitigations.
+const (
+	MitNone      Mitigation = iota // plain indirect jump, predicted by the BTB
+	MitIBRS                        // eIBRS: plain jump, prediction restricted to kernel targets
+	MitLFENCE                      // lfence; jmp *reg: the jump waits for its target
+	MitRetpoline                   // call, overwrite the return address, ret: a certain return misprediction
+)
+
+// NewStream returns a stream whose stack starts at virtual address stackTop and grows down.
+func NewStream(stackTop uint64, mit Mitigation) *Stream {
+	return &Stream{Ops: make([]Op, 0, 4096), sp: stackTop, fn: funcs[0], mit: mit}
+}
+
+func (s *Stream) dep(v Val) uint16 {
+	if v == 0 {
+		return 0
+	}
+	if d := s.seq + 1 - v; d < 1000 {
+		return uint16(d)
+	}
+	return 0
+}
+
+func (s *Stream) emit(c Class, addr uint64, size uint32, a, b Val, fl Flag) Val {
+	s.Ops = append(s.Ops, Op{Addr: addr, PC: s.pc, Size: size, Dep1: s.dep(a), Dep2: s.dep(b), Fn: s.fn.ID, Class: c, Flag: fl})
+	s.pc += insnBytes
+	s.seq++
+	return s.seq
+}
+
+// Last returns the result of the last op.
+func (s *Stream) Last() Val { return s.seq }
+
+// Here returns the current program counter, to be given to Back at the end of a loop body.
+func (s *Stream) Here() uint32 { return s.pc }
+
+// ALU emits n integer operations. The first depends on d; the following form two interleaved chains, the mean
+// parallelism of ALU runs in the recorded kernel paths. It returns the last result.
+func (s *Stream) ALU(n int, d Val) Val {
+	if n <= 0 {
+		return d
+	}
+	first := s.emit(ALU, 0, 0, d, 0, 0)
+	last := first
+	for i := 1; i < n; i++ {
+		src := last - 1
+		if i == 1 {
+			src = d
+		}
+		last = s.emit(ALU, 0, 0, src, 0, 0)
+	}
+	return last
+}
+
+// Chain emits n integer operations each of which depends on the one before.
+func (s *Stream) Chain(n int, d Val) Val {
+	for i := 0; i < n; i++ {
+		d = s.emit(ALU, 0, 0, d, 0, 0)
+	}
+	return d
+}
+
+// ALU2 emits one integer operation with two sources (compare, add).
+func (s *Stream) ALU2(a, b Val) Val { return s.emit(ALU, 0, 0, a, b, 0) }
+
+// Op emits an op without memory operand: Mul, Div, BitScan, Pause, IrqFlag, Sysreg, Fence.
+func (s *Stream) Op(c Class, d Val) Val {
+	var fl Flag
+	return s.emit(c, 0, 0, d, 0, fl)
+}
+
+// Nop emits n nops (endbr64, ftrace call site, disabled static key).
+func (s *Stream) Nop(n int) {
+	for i := 0; i < n; i++ {
+		s.emit(Nop, 0, 0, 0, 0, 0)
+	}
+}
+
+// Load emits an 8-byte load whose address depends on a.
+func (s *Stream) Load(va uint64, a Val) Val { return s.emit(Load, va, 8, a, 0, 0) }
+
+// LoadOp emits an ALU operation with an 8-byte memory source; a produces the address, b the other operand.
+func (s *Stream) LoadOp(va uint64, a, b Val) Val { return s.emit(LoadOp, va, 8, a, b, 0) }
+
+// Store emits an 8-byte store; a produces the address, v the data.
+func (s *Stream) Store(va uint64, a, v Val) Val { return s.emit(Store, va, 8, a, v, 0) }
+
+// RMW emits a non-atomic read-modify-write of 8 bytes.
+func (s *Stream) RMW(va uint64, a, v Val) Val { return s.emit(RMW, va, 8, a, v, 0) }
+
+// Atomic emits a locked read-modify-write of 8 bytes.
+func (s *Stream) Atomic(va uint64, a, v Val) Val { return s.emit(Atomic, va, 8, a, v, 0) }
+
+// Mem emits a memory op of any class and size.
+func (s *Stream) Mem(c Class, va uint64, size int, a, v Val) Val {
+	return s.emit(c, va, uint32(size), a, v, 0)
+}
+
+// StringSet emits one rep stos of n bytes at dst, StringCopy one rep movs of n bytes.
+func (s *Stream) StringSet(dst uint64, n int, a Val) Val {
+	return s.emit(String, dst, uint32(n), a, 0, 0)
+}
+
+// StringCopy emits one rep movs of n bytes from src to dst.
+func (s *Stream) StringCopy(dst, src uint64, n int, a, b Val) Val {
+	v := s.emit(String, dst, uint32(n), a, b, Copy)
+	s.Ops[len(s.Ops)-1].Src = src
+	return v
+}
+
+// FenceLockAdd emits smp_mb() as x86-64 Linux does it: a locked add of zero to the stack.
+func (s *Stream) FenceLockAdd() Val { return s.emit(Fence, s.sp-4, 4, 0, 0, Stack) }
+
+// StackLoad and StackStore access a local variable off bytes above the stack pointer.
+func (s *Stream) StackLoad(off int) Val { return s.emit(Load, s.sp+uint64(off), 8, 0, 0, 0) }
+
+// StackStore stores v to a local variable off bytes above the stack pointer.
+func (s *Stream) StackStore(off int, v Val) Val {
+	return s.emit(Store, s.sp+uint64(off), 8, 0, v, 0)
+}
+
+// Push emits n pushes.
+func (s *Stream) Push(n int) {
+	for i := 0; i < n; i++ {
+		s.sp -= 8
+		s.emit(Store, s.sp, 8, 0, 0, Stack)
+	}
+}
+
+// Pop emits n pops.
+func (s *Stream) Pop(n int) {
+	for i := 0; i < n; i++ {
+		s.emit(Load, s.sp, 8, 0, 0, Stack)
+		s.sp += 8
+	}
+}
+
+// Frame moves the stack pointer down by n bytes of local variables (one ALU op); a negative n gives them back.
+func (s *Stream) Frame(n int) {
+	s.sp -= uint64(n)
+	s.emit(ALU, 0, 0, 0, 0, 0)
+}
+
+// Branch emits a conditional branch that depends on d. A taken forward branch skips some code.
+func (s *Stream) Branch(taken bool, d Val) {
+	if !taken {
+		s.emit(Branch, 0, 0, d, 0, 0)
+		return
+	}
+	s.emit(Branch, 0, 0, d, 0, Taken)
+	s.pc += 3 * insnBytes // lands past the code not executed
+}
+
+// Loop emits the branch at the end of a loop body: back to top when again, falling through otherwise.
+func (s *Stream) Loop(top uint32, again bool, d Val) {
+	s.Branch(false, d)
+	if again {
+		s.Ops[len(s.Ops)-1].Flag |= Taken
+		s.pc = top
+	}
+}
+
+// Jump emits an unconditional direct jump within the function.
+func (s *Stream) Jump() {
+	s.emit(Jmp, 0, 0, 0, 0, 0)
+	s.pc += 3 * insnBytes
+}
+
+// Skip moves the program counter over n instructions that are not executed (a cold block placed in line).
+func (s *Stream) Skip(n int) { s.pc += uint32(n) * insnBytes }
+
+// Call emits a direct call of f, which returns by Ret.
+func (s *Stream) Call(f *Func) {
+	s.sp -= 8
+	s.emit(Call, s.sp, 8, 0, 0, Stack)
+	s.enter(f)
+}
+
+// TailCall emits a jump to f, which returns to the caller of the present function.
+func (s *Stream) TailCall(f *Func) {
+	s.emit(Jmp, 0, 0, 0, 0, 0)
+	s.fn, s.pc = f, f.PC
+}
+
+// CallInd emits an indirect call of f through a pointer produced by d, compiled as the mitigation demands.
+func (s *Stream) CallInd(f *Func, d Val) {
+	switch s.mit {
+	case MitRetpoline:
+		s.Call(thunk)
+		s.sp -= 8
+		s.emit(Call, s.sp, 8, 0, 0, Stack) // over the speculation trap
+		s.pc += 3 * insnBytes
+		s.emit(Store, s.sp, 8, 0, d, 0)
+		// The ret goes to f although the return stack says otherwise: Addr tells the core where it really goes.
+		s.emit(Ret, s.sp, 8, 0, 0, Stack)
+		s.Ops[len(s.Ops)-1].Src = TextBase + uint64(f.PC)
+		s.sp += 8
+		s.fn, s.pc = f, f.PC
+		return
+	case MitLFENCE:
+		s.emit(Fence, 0, 0, d, 0, Serialize)
+	}
+	s.sp -= 8
+	s.emit(CallInd, s.sp, 8, d, 0, Stack)
+	s.Ops[len(s.Ops)-1].Src = TextBase + uint64(f.PC)
+	s.enter(f)
+}
+
+var thunk = NewFunc("__x86_indirect_thunk_array", "arch/x86/lib/retpoline.S", 32)
+
+func (s *Stream) enter(f *Func) {
+	s.frames = append(s.frames, frame{s.fn, s.pc, s.sp + 8})
+	s.fn, s.pc = f, f.PC
+}
+
+// Enter starts f as the outermost function without emitting a call: what a recording of f alone begins with.
+func (s *Stream) Enter(f *Func) { s.sp -= 8; s.enter(f) }
+
+// Ret emits the return of the present function to its caller.
+func (s *Stream) Ret() {
+	s.emit(Ret, s.sp, 8, 0, 0, Stack)
+	fr := s.frames[len(s.frames)-1]
+	s.frames = s.frames[:len(s.frames)-1]
+	if s.sp+8 != fr.sp {
+		panic("cpu: " + s.fn.Name + " returns with an unbalanced stack")
+	}
+	s.Ops[len(s.Ops)-1].Src = TextBase + uint64(fr.pc)
+	s.fn, s.pc, s.sp = fr.fn, fr.pc, fr.sp
+}
+
+// Depth returns the number of functions that are active.
+func (s *Stream) Depth() int { return len(s.frames) }
+
+// Fn returns the function being emitted.
+func (s *Stream) Fn() *Func { return s.fn }

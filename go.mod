@@ -1,0 +1,3 @@
+module dmapath
+
+go 1.26.0

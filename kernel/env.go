@@ -1,0 +1,140 @@
+// Package kernel holds what the parts of the modelled Linux share: the version, the configuration, where things lie in
+// simulated memory, and the device a driver maps for. The parts themselves are the packages below it.
+package kernel
+
+import (
+	"fmt"
+
+	"dmapath/cache"
+	"dmapath/cpu"
+)
+
+// Version is a kernel release whose paths are modelled.
+type Version uint8
+
+// Kernel versions.
+const (
+	V6_12 Version = iota // read and recorded from 6.12.117, gcc 12.2
+	V7_3                 // read and recorded from 7.3.4, gcc 14.2
+)
+
+func (v Version) String() string { return [...]string{"6.12", "7.3"}[v] }
+
+// Config is the part of the kernel configuration and command line that changes the modelled paths.
+type Config struct {
+	Version    Version
+	CPUs       int            // possible CPUs, 1 to 1024
+	Mitigation cpu.Mitigation // how indirect calls are compiled or patched
+	// MemEncrypt is CONFIG_X86_MEM_ENCRYPT: 7.3 dma-direct then asks cc_platform_has() on every map.
+	MemEncrypt bool
+	P2PDMA     bool // CONFIG_PCI_P2PDMA
+	Coherent   bool // page-table walks of the IOMMU snoop the caches (ECAP.C); otherwise tables are flushed
+}
+
+// Env is one booted kernel's shared state: its configuration and its memory.
+type Env struct {
+	Config
+	Mem *cache.Memory // contents of simulated physical memory, by 8-byte word
+
+	data   uint64 // next free static data address
+	heap   uint64 // next free slab address
+	pages  uint64 // next free page
+	percpu uint64 // next free offset in the per-CPU chunk
+}
+
+// Sizes of the areas that Layout hands out.
+const (
+	PerCPUStride = 1 << 18 // bytes of per-CPU chunk per CPU (the first chunk of a Debian kernel is about 256 KiB)
+	StackBytes   = 16 << 10
+)
+
+// NewEnv returns the environment of a kernel whose static data, slab objects and pages are carved from the direct map
+// starting at physical address base.
+func NewEnv(cfg Config, mem *cache.Memory, base uint64) *Env {
+	va := cpu.DirectMapBase + base
+	return &Env{Config: cfg, Mem: mem, data: va, heap: va + 64<<20, pages: va + 256<<20, percpu: 0x2000}
+}
+
+// Data returns the address of a static variable of n bytes, aligned to its own cache line unless small data is wanted
+// together: one call is one symbol or one group of symbols that share lines.
+func (e *Env) Data(n int) uint64 { return bump(&e.data, n, 64) }
+
+// Slab returns the address of a slab object of n bytes aligned to align.
+func (e *Env) Slab(n, align int) uint64 { return bump(&e.heap, n, align) }
+
+// Page returns the address of a fresh zeroed page in the direct map.
+func (e *Env) Page() uint64 { return bump(&e.pages, 4096, 4096) }
+
+// PerCPU reserves n bytes in every CPU's area and returns the offset; Env.Cpu adds the CPU's base.
+func (e *Env) PerCPU(n, align int) uint64 { return bump(&e.percpu, n, align) }
+
+// Cpu returns the address of per-CPU offset off on CPU c.
+func (e *Env) Cpu(off uint64, c int) uint64 {
+	return cpu.PerCPUBase + 1<<20 + uint64(c)*PerCPUStride + off
+}
+
+func bump(p *uint64, n, align int) uint64 {
+	a := (*p + uint64(align) - 1) &^ (uint64(align) - 1)
+	*p = a + uint64(n)
+	return a
+}
+
+// Phys returns the physical address behind a direct-map address.
+func Phys(va uint64) uint64 { return va - cpu.DirectMapBase }
+
+// Virt returns the direct-map address of pa.
+func Virt(pa uint64) uint64 { return pa + cpu.DirectMapBase }
+
+// Direction is enum dma_data_direction.
+type Direction uint8
+
+// DMA directions.
+const (
+	Bidirectional Direction = iota
+	ToDevice
+	FromDevice
+	NoDirection
+)
+
+func (d Direction) String() string {
+	return [...]string{"BIDIRECTIONAL", "TO_DEVICE", "FROM_DEVICE", "NONE"}[d]
+}
+
+// Attrs are DMA_ATTR_* bits, with Linux's values.
+type Attrs uint32
+
+// Attributes that change a modelled path.
+const (
+	AttrSkipCPUSync     Attrs = 1 << 5
+	AttrNoWarn          Attrs = 1 << 8
+	AttrMMIO            Attrs = 1 << 10
+	AttrRequireCoherent Attrs = 1 << 12
+)
+
+// MappingError is DMA_MAPPING_ERROR.
+const MappingError = ^uint64(0)
+
+// Device is the struct device of a DMA master, inside its struct pci_dev, with what hangs off it.
+type Device struct {
+	Name string // as in dma:* events, 0000:00:01.0
+	RID  uint16 // PCI requester ID, bus<<8 | devfn
+	VA   uint64 // struct device
+	Pdev uint64 // struct pci_dev that contains it (VA = Pdev + 200 on 6.12)
+	Mask uint64 // *dev->dma_mask: highest address the device can emit
+	// IOMMU says that the device's DMA ops are iommu-dma (dev->dma_iommu, DEV_FLAG_DMA_IOMMU).
+	IOMMU    bool
+	Group    uint64 // struct iommu_group
+	DevIOMMU uint64 // struct dev_iommu
+	DmaParms uint64 // struct device_dma_parameters
+	// Workaround32 is dev->iommu->pci_32bit_workaround: try below 4 GiB first.
+	Workaround32 bool
+}
+
+// NewDevice allocates a device's structures. The slab places a pci_dev of 2640 bytes at a 64-byte boundary.
+func (e *Env) NewDevice(name string, rid uint16, mask uint64) *Device {
+	pdev := e.Slab(4096, 64)
+	return &Device{Name: name, RID: rid, Pdev: pdev, VA: pdev + 200, Mask: mask, Workaround32: true,
+		Group: e.Slab(256, 64), DevIOMMU: e.Slab(128, 64), DmaParms: pdev + 200 + 0x2a0}
+}
+
+func (d *Device) String() string { return fmt.Sprintf("%s (%04x)", d.Name, d.RID) }

@@ -21,6 +21,7 @@ type Engine struct {
 	handlers []func(arg uint64)
 	names    []string
 	procs    []*Proc
+	free     []uint64 // slots of procs whose process has ended
 	stopped  bool
 	resume   Handler
 }

@@ -1,10 +1,6 @@
 package sim
 
-import (
-	"fmt"
-	"iter"
-	"strings"
-)
+import "iter"
 
 // Proc is a process: straight-line model code (a CPU executing a kernel path, say) that can wait in simulated
 // time. It is a coroutine of the engine, so exactly one process or handler runs at any moment and the order
@@ -19,25 +15,36 @@ type Proc struct {
 	done  bool
 	// parked says what the process waits for; nil when it has a wake-up pending or is running.
 	parked Waitable
+	// queued links the processes that wait in one waitList; want and since belong to that wait.
+	queued *Proc
+	want   int64
+	since  Time
 }
 
-// Waitable is something a process can wait for. Describe tells what it is and who holds it up.
-type Waitable interface{ Describe() string }
-
-// Go starts body as a process at the current time.
+// Go starts body as a process at the current time. The slot of a process that has ended is used again, so a
+// run may start any number of them.
 func (e *Engine) Go(name string, body func(p *Proc)) *Proc {
 	p := &Proc{e: e, id: uint64(len(e.procs)), Name: name}
+	if n := len(e.free); n > 0 {
+		p.id, e.free = e.free[n-1], e.free[:n-1]
+		e.procs[p.id] = p
+	} else {
+		e.procs = append(e.procs, p)
+	}
 	p.next, p.stop = iter.Pull(func(yield func(struct{}) bool) {
 		p.yield = yield
 		body(p)
 		p.done = true
 	})
-	e.procs = append(e.procs, p)
 	e.At(e.now, e.resume, p.id)
 	return p
 }
 
-func (p *Proc) step() { p.next() }
+func (p *Proc) step() {
+	if _, ok := p.next(); !ok {
+		p.e.free = append(p.e.free, p.id)
+	}
+}
 
 // killed unwinds the stack of a process whose engine is closed.
 type killed struct{}
@@ -103,27 +110,4 @@ func (e *Engine) Close() {
 			p.done = true
 		}
 	}
-}
-
-// DeadlockError says that work is outstanding but nothing can happen any more.
-type DeadlockError struct {
-	At      Time
-	Waiting []string // "who: waits for what"
-}
-
-func (d *DeadlockError) Error() string {
-	return fmt.Sprintf("deadlock at %v: %s", d.At, strings.Join(d.Waiting, "; "))
-}
-
-func (e *Engine) deadlock() error {
-	var w []string
-	for _, p := range e.procs {
-		if p.parked != nil && !p.done {
-			w = append(w, p.Name+" waits for "+p.parked.Describe())
-		}
-	}
-	if w == nil {
-		return nil
-	}
-	return &DeadlockError{e.now, w}
 }

@@ -38,6 +38,10 @@ func (t *Thread) Sync() {
 	if t.Tap != nil {
 		t.Tap(t.Ops)
 	}
+	if t.Core == nil { // only emission is of interest
+		t.Ops = t.Ops[:0]
+		return
+	}
 	end := t.Core.Run(t.Ops, t.Proc.Now(), t.Acct)
 	t.Ops = t.Ops[:0]
 	t.Proc.SleepUntil(end)

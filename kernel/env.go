@@ -1,10 +1,6 @@
-// Package kernel holds what the parts of the modelled Linux share: the version, the configuration, where things lie in
-// simulated memory, and the device a driver maps for. The parts themselves are the packages below it.
 package kernel
 
 import (
-	"fmt"
-
 	"dmapath/cache"
 	"dmapath/cpu"
 )
@@ -35,6 +31,7 @@ type Config struct {
 type Env struct {
 	Config
 	Mem *cache.Memory // contents of simulated physical memory, by 8-byte word
+	Sym Symbols       // addresses of the static variables that several parts load
 
 	data   uint64 // next free static data address
 	heap   uint64 // next free slab address
@@ -52,7 +49,9 @@ const (
 // starting at physical address base.
 func NewEnv(cfg Config, mem *cache.Memory, base uint64) *Env {
 	va := cpu.DirectMapBase + base
-	return &Env{Config: cfg, Mem: mem, data: va, heap: va + 64<<20, pages: va + 256<<20, percpu: 0x2000}
+	e := &Env{Config: cfg, Mem: mem, data: va, heap: va + 64<<20, pages: va + 256<<20, percpu: perCPUDynamic}
+	e.Sym = newSymbols(e)
+	return e
 }
 
 // Data returns the address of a static variable of n bytes, aligned to its own cache line unless small data is wanted
@@ -65,11 +64,16 @@ func (e *Env) Slab(n, align int) uint64 { return bump(&e.heap, n, align) }
 // Page returns the address of a fresh zeroed page in the direct map.
 func (e *Env) Page() uint64 { return bump(&e.pages, 4096, 4096) }
 
+// Pages returns the address of 2^order fresh zeroed pages, naturally aligned as the buddy allocator aligns them.
+func (e *Env) Pages(order int) uint64 { return bump(&e.pages, 4096<<order, 4096<<order) }
+
 // PerCPU reserves n bytes in every CPU's area and returns the offset; Env.Cpu adds the CPU's base.
 func (e *Env) PerCPU(n, align int) uint64 { return bump(&e.percpu, n, align) }
 
 // Cpu returns the address of per-CPU offset off on CPU c.
-func (e *Env) Cpu(off uint64, c int) uint64 {
+func (e *Env) Cpu(off uint64, c int) uint64 { return perCPU(off, c) }
+
+func perCPU(off uint64, c int) uint64 {
 	return cpu.PerCPUBase + 1<<20 + uint64(c)*PerCPUStride + off
 }
 
@@ -113,28 +117,3 @@ const (
 
 // MappingError is DMA_MAPPING_ERROR.
 const MappingError = ^uint64(0)
-
-// Device is the struct device of a DMA master, inside its struct pci_dev, with what hangs off it.
-type Device struct {
-	Name string // as in dma:* events, 0000:00:01.0
-	RID  uint16 // PCI requester ID, bus<<8 | devfn
-	VA   uint64 // struct device
-	Pdev uint64 // struct pci_dev that contains it (VA = Pdev + 200 on 6.12)
-	Mask uint64 // *dev->dma_mask: highest address the device can emit
-	// IOMMU says that the device's DMA ops are iommu-dma (dev->dma_iommu, DEV_FLAG_DMA_IOMMU).
-	IOMMU    bool
-	Group    uint64 // struct iommu_group
-	DevIOMMU uint64 // struct dev_iommu
-	DmaParms uint64 // struct device_dma_parameters
-	// Workaround32 is dev->iommu->pci_32bit_workaround: try below 4 GiB first.
-	Workaround32 bool
-}
-
-// NewDevice allocates a device's structures. The slab places a pci_dev of 2640 bytes at a 64-byte boundary.
-func (e *Env) NewDevice(name string, rid uint16, mask uint64) *Device {
-	pdev := e.Slab(4096, 64)
-	return &Device{Name: name, RID: rid, Pdev: pdev, VA: pdev + 200, Mask: mask, Workaround32: true,
-		Group: e.Slab(256, 64), DevIOMMU: e.Slab(128, 64), DmaParms: pdev + 200 + 0x2a0}
-}
-
-func (d *Device) String() string { return fmt.Sprintf("%s (%04x)", d.Name, d.RID) }

@@ -265,3 +265,6 @@ func (s *Stream) Depth() int { return len(s.frames) }
 
 // Fn returns the function being emitted.
 func (s *Stream) Fn() *Func { return s.fn }
+
+// Back moves the program counter to pc, the start of code that is executed again.
+func (s *Stream) Back(pc uint32) { s.pc = pc }

@@ -1,0 +1,28 @@
+package cpu
+
+// SP returns the stack pointer: the address of the last push. A structure on the stack of the present function lies at
+// SP plus its offset in the frame.
+func (s *Stream) SP() uint64 { return s.sp }
+
+// TailCallInd emits a jump through a pointer produced by d to f, which returns to the caller of the present function,
+// compiled as the mitigation demands.
+func (s *Stream) TailCallInd(f *Func, d Val) {
+	target := TextBase + uint64(f.PC)
+	switch s.mit {
+	case MitRetpoline:
+		s.TailCall(thunk)
+		s.sp -= 8
+		s.emit(Call, s.sp, 8, 0, 0, Stack)
+		s.pc += 3 * insnBytes
+		s.emit(Store, s.sp, 8, 0, d, 0)
+		s.emit(Ret, s.sp, 8, 0, 0, Stack)
+		s.sp += 8
+	default:
+		if s.mit == MitLFENCE {
+			s.emit(Fence, 0, 0, d, 0, Serialize)
+		}
+		s.emit(JmpInd, target, 0, d, 0, 0)
+	}
+	s.Ops[len(s.Ops)-1].Src = target
+	s.fn, s.pc = f, f.PC
+}

@@ -32,7 +32,9 @@ func (s *Server) Serve(now, service Time) (start, done Time) {
 func (s *Server) Free() Time { return s.free }
 
 // Describe says which server this is and until when it is busy.
-func (s *Server) Describe() string { return fmt.Sprintf("server %s busy until %v", named(s.Name), s.free) }
+func (s *Server) Describe() string {
+	return fmt.Sprintf("server %s busy until %v", named(s.Name), s.free)
+}
 
 // Servers are n equal servers with one queue, such as page walkers or DRAM banks that take any request. Requests are
 // served in the order of the calls by the server that is free first; of several free ones, the lowest numbered.

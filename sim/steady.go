@@ -83,13 +83,8 @@ func (s *Series) Steady() Estimate {
 // sequence of operations (common random numbers): then what both have in common cancels and the interval is that of the
 // paired difference. The warm-up is the longer of the two.
 func Difference(a, b *Series) Estimate {
-	x, y, size := a.sums, b.sums, a.size
-	for ; size < b.size; size *= 2 {
-		x = join(x, nil)
-	}
-	for m := b.size; m > 0 && m < size; m *= 2 {
-		y = join(y, nil)
-	}
+	size := max(a.size, b.size)
+	x, y := a.batches(size), b.batches(size)
 	cx, okx := mser(x)
 	cy, oky := mser(y)
 	n := min(len(x), len(y))
@@ -102,6 +97,15 @@ func Difference(a, b *Series) Estimate {
 		e.Warnings = append(e.Warnings, fmt.Errorf("the series differ in length (%d and %d operations): only the common part is compared", a.N, b.N))
 	}
 	return e
+}
+
+// batches returns the sums over batches of size operations, a doubling of the series' own.
+func (s *Series) batches(size int64) []int64 {
+	sums := s.sums
+	for m := s.size; 0 < m && m < size; m *= 2 {
+		sums = join(sums, nil)
+	}
+	return sums
 }
 
 // mser returns how many batches at the start belong to the warm-up: those without which the standard error of the mean

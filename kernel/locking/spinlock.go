@@ -65,6 +65,19 @@ func LocalUnlockIrqrestore(t *cpu.Thread, v kernel.Version, va uint64) {
 	unlockIrqrestore(t, v, word{va: va}, true)
 }
 
+// TailSpinUnlockIrqrestore is SpinUnlockIrqrestore as the last thing a function does: the compiler jumps to it, and it
+// returns to the function's caller. The caller has popped its registers and must not emit a Ret.
+func TailSpinUnlockIrqrestore(t *cpu.Thread, v kernel.Version, l *cpu.LockWord) {
+	t.TailCall(rawUnlockIrqrestore)
+	unlockIrqrestoreBody(t, v, word{l.VA, l}, true)
+}
+
+// TailLocalUnlockIrqrestore is TailSpinUnlockIrqrestore for a lock at va that only this CPU takes.
+func TailLocalUnlockIrqrestore(t *cpu.Thread, v kernel.Version, va uint64) {
+	t.TailCall(rawUnlockIrqrestore)
+	unlockIrqrestoreBody(t, v, word{va: va}, true)
+}
+
 // LocalUnlockIrqrestoreNested is LocalUnlockIrqrestore when interrupts were off already.
 func LocalUnlockIrqrestoreNested(t *cpu.Thread, v kernel.Version, va uint64) {
 	unlockIrqrestore(t, v, word{va: va}, false)
@@ -126,6 +139,10 @@ func IrqSave(t *cpu.Thread) cpu.Val {
 // a taken branch: the patched-out call of preempt_schedule.
 func unlockIrqrestore(t *cpu.Thread, v kernel.Version, w word, enable bool) {
 	t.Call(rawUnlockIrqrestore)
+	unlockIrqrestoreBody(t, v, w, enable)
+}
+
+func unlockIrqrestoreBody(t *cpu.Thread, v kernel.Version, w word, enable bool) {
 	t.Nop(2)
 	w.free(t)
 	if v == kernel.V6_12 {

@@ -1,0 +1,163 @@
+package platform
+
+import (
+	"fmt"
+
+	"dmapath/sim"
+)
+
+// lineBytes is the size of a cache line.
+const lineBytes = 64
+
+// Check reports values that contradict each other, which no single value's limits can: all of them, each with the
+// position of the value that should change. Load and Parse have called it; call it again after Set.
+func (s *Spec) Check() error { return s.impossible().err() }
+
+func (s *Spec) impossible() Problems {
+	var ps Problems
+	bad := func(key, format string, args ...any) {
+		pv := s.prov[key]
+		ps = append(ps, Problem{File: pv.File, Line: pv.Line, Col: pv.Col, Key: key, Text: fmt.Sprintf(format, args...)})
+	}
+	array := func(key string, a TLBArray) {
+		if a.Entries == 0 {
+			return
+		}
+		if a.Ways == 0 || a.Entries%a.Ways != 0 {
+			bad(key+".ways", "%d ways do not divide %d entries", a.Ways, a.Entries)
+		}
+		if n := a.Ways; n != 0 && a.Entries%n == 0 && a.Entries/n&(a.Entries/n-1) != 0 {
+			bad(key+".ways", "%d entries in %d ways are %d sets; the number of sets must be a power of two", a.Entries, n, a.Entries/n)
+		}
+		if a.Pages == 0 {
+			bad(key+".pages", "a TLB with entries needs a page size")
+		}
+	}
+	array("tlb.itlb_4k", s.TLB.ITLB4K)
+	array("tlb.itlb_2m", s.TLB.ITLB2M)
+	array("tlb.dtlb_4k", s.TLB.DTLB4K)
+	array("tlb.dtlb_2m", s.TLB.DTLB2M)
+	array("tlb.dtlb_1g", s.TLB.DTLB1G)
+	array("tlb.stlb", s.TLB.STLB)
+	array("tlb.stlb_1g", s.TLB.STLB1G)
+
+	size := func(b Bytes) string { return bytesKind.formatNumber(int64(b)) }
+	sets := func(key string, bytes Bytes, ways Count) Bytes {
+		if bytes%(Bytes(ways)*lineBytes) != 0 {
+			bad(key+".size", "%s is not a multiple of %d ways x 64B", size(bytes), ways)
+			return 0
+		}
+		return bytes / (Bytes(ways) * lineBytes)
+	}
+	for _, p := range []struct {
+		key string
+		Private
+	}{{"cache.l1i", s.Cache.L1I}, {"cache.l1d", s.Cache.L1D}, {"cache.l2", s.Cache.L2}} {
+		if n := sets(p.key, p.Size, p.Ways); n&(n-1) != 0 {
+			bad(p.key+".size", "%s and %d ways make %d sets; a private cache needs a power of two", size(p.Size), p.Ways, n)
+		}
+	}
+	sets("cache.llc", s.Cache.LLC.Size, s.Cache.LLC.Ways)
+	if s.Cache.L2.Size < max(s.Cache.L1D.Size, s.Cache.L1I.Size) {
+		bad("cache.l2.size", "%s cannot hold L1I (%s) and L1D (%s)", size(s.Cache.L2.Size), size(s.Cache.L1I.Size), size(s.Cache.L1D.Size))
+	}
+	if s.Cache.LLC.Inclusive && s.Cache.LLC.Size < s.Cache.L2.Size {
+		bad("cache.llc.size", "an inclusive LLC of %s cannot hold one L2 of %s", size(s.Cache.LLC.Size), size(s.Cache.L2.Size))
+	}
+	if s.Cache.IO.DDIOWays > s.Cache.LLC.Ways {
+		bad("cache.io.ddio_ways", "%d of %d LLC ways", s.Cache.IO.DDIOWays, s.Cache.LLC.Ways)
+	}
+	if l1 := max(s.Cache.L1D.Latency, s.Cache.L1I.Latency); s.Cache.L2.Latency <= l1 {
+		bad("cache.l2.latency", "an L2 hit takes longer than an L1 hit (%s)", cyclesKind.formatNumber(int64(l1)))
+	}
+	if s.Cache.Peer < s.Cache.LLC.Latency {
+		bad("cache.peer", "%s is below cache.llc.latency, which it contains", timeKind.formatNumber(int64(s.Cache.Peer)))
+	}
+	if d := s.DRAM; d.TREFI > 0 && d.TRFC >= d.TREFI {
+		bad("dram.trfc", "leaves nothing of dram.trefi (%s)", timeKind.formatNumber(int64(d.TREFI)))
+	}
+	if l2 := cycleTime(s.Cache.L2.Latency, s.CPU.Frequency); s.Cache.LLC.Latency <= l2 {
+		bad("cache.llc.latency", "an LLC hit takes longer than an L2 hit (%s)", timeKind.formatNumber(int64(l2)))
+	}
+	for _, c := range []struct {
+		key           string
+		entries, ways Count
+	}{{"cpu.branch.btb_ways", s.CPU.Branch.BTB, s.CPU.Branch.BTBWays},
+		{"iommu.iotlb_ways", s.IOMMU.IOTLBEntries, s.IOMMU.IOTLBWays},
+		{"iommu.context_ways", s.IOMMU.ContextEntries, s.IOMMU.ContextWays},
+		{"iommu.pasid_ways", s.IOMMU.PASIDEntries, s.IOMMU.PASIDWays}} {
+		if c.ways == 0 || c.entries%c.ways != 0 {
+			bad(c.key, "%d ways do not divide %d entries", c.ways, c.entries)
+		}
+	}
+	for _, c := range []struct {
+		key     string
+		entries Count
+	}{{"iommu.pml5_entries", s.IOMMU.PML5Entries}, {"iommu.pml4_entries", s.IOMMU.PML4Entries},
+		{"iommu.pdpt_entries", s.IOMMU.PDPTEntries}, {"iommu.pd_entries", s.IOMMU.PDEntries}} {
+		if c.entries%s.IOMMU.PagingWays != 0 {
+			bad(c.key, "iommu.paging_ways (%d) does not divide %d entries", s.IOMMU.PagingWays, c.entries)
+		}
+	}
+	if s.IOMMU.Pages&4096 == 0 {
+		bad("iommu.pages", "4KiB pages are always there")
+	}
+	if n := Bytes(s.PCIe.Root.PostedData) * 16; n < s.PCIe.MPS {
+		bad("pcie.root.posted_data", "%d credits of 16 bytes do not hold one payload of %s", s.PCIe.Root.PostedData,
+			size(s.PCIe.MPS))
+	}
+	if cs := s.PCIe.CompletionSize; cs != 0 && (cs < s.PCIe.RCB || cs > s.PCIe.MPS || cs&(cs-1) != 0) {
+		bad("pcie.completion_size", "is neither 0B nor a power of two from pcie.rcb to pcie.mps")
+	}
+	s.checkMemory(bad)
+	h := s.Surroundings
+	for _, c := range []struct {
+		key       string
+		less, now Count
+	}{{"surroundings.warm.code_lines", h.Hot.CodeLines, h.Warm.CodeLines}, {"surroundings.warm.data_lines", h.Hot.DataLines, h.Warm.DataLines},
+		{"surroundings.cold.code_lines", h.Warm.CodeLines, h.Cold.CodeLines}, {"surroundings.cold.data_lines", h.Warm.DataLines, h.Cold.DataLines}} {
+		if c.now < c.less {
+			bad(c.key, "%d lines are fewer than the %d of the hotter case", c.now, c.less)
+		}
+	}
+	return ps
+}
+
+func (s *Spec) checkMemory(bad func(key, format string, args ...any)) {
+	m := s.Memory
+	size := func(b Bytes) string { return bytesKind.formatNumber(int64(b)) }
+	top := Bytes(1) << m.PhysBits
+	if m.HoleTop < m.LowTop {
+		bad("memory.hole_top", "%s is below memory.low_top (%s)", size(m.HoleTop), size(m.LowTop))
+	}
+	end := m.RAM
+	if m.RAM > m.LowTop {
+		end = m.HoleTop + m.RAM - m.LowTop
+	}
+	if end > top {
+		bad("memory.ram", "RAM ends at %s, above the %d address bits (%s)", size(end), m.PhysBits, size(top))
+	}
+	if m.MMIOBase < end {
+		bad("memory.mmio_base", "%s lies inside RAM, which ends at %s", size(m.MMIOBase), size(end))
+	}
+	if m.MMIOSize > top || m.MMIOBase > top-m.MMIOSize {
+		bad("memory.mmio_size", "the device window ends above the %d address bits", m.PhysBits)
+	}
+	for _, c := range []struct {
+		key string
+		v   Bytes
+	}{{"memory.ram", m.RAM}, {"memory.low_top", m.LowTop}, {"memory.hole_top", m.HoleTop}} {
+		if c.v%(1<<20) != 0 {
+			bad(c.key, "%s is not a whole number of MiB", size(c.v))
+		}
+	}
+}
+
+// cycleTime returns n cycles at f, rounded up to a picosecond.
+func cycleTime(n Cycles, f Hertz) sim.Time {
+	c, err := sim.NewClock(int64(f))
+	if err != nil {
+		return 0 // the range of cpu.frequency has been reported
+	}
+	return c.Edge(int64(n))
+}

@@ -1,0 +1,554 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// Confidence says how much a value is worth.
+type Confidence string
+
+// Confidence words, best first.
+const (
+	// Datasheet: the vendor states it, or a compiler's machine model that cites the vendor.
+	Datasheet Confidence = "datasheet"
+	// Measured: somebody timed it on this part, and the source says who.
+	Measured Confidence = "measured"
+	// Inferred: derived from other figures, carried over from a close relative, or recalled without a copy to check.
+	Inferred Confidence = "inferred"
+	// Guess: a plausible number and nothing more.
+	Guess Confidence = "guess"
+)
+
+var confidences = []string{string(Datasheet), string(Measured), string(Inferred), string(Guess)}
+
+// Provenance is where a value comes from.
+type Provenance struct {
+	Source     string // as written; "@name" refers to the file's sources
+	Confidence Confidence
+	File       string // the file, "--set" for an override
+	Line, Col  int    // 0 for an override
+}
+
+// Parse reads a platform file. name is what problems call it; Spec.Name is its name: key, or name without folder and ending.
+// The error lists every problem of the file.
+func Parse(name string, data []byte) (*Spec, error) {
+	p := &fileParser{file: name, spec: &Spec{sources: map[string]string{}, prov: map[string]Provenance{}}}
+	p.parse(data)
+	if err := p.problems.err(); err != nil {
+		return nil, err
+	}
+	return p.spec, nil
+}
+
+type fileParser struct {
+	file     string
+	spec     *Spec
+	problems Problems
+	given    map[string]*token.Position // keys and sections that the file has
+	cited    []Problem                  // the position of each use of a source; Text is its name
+}
+
+func (p *fileParser) bad(at *token.Position, key, format string, args ...any) {
+	pr := Problem{File: p.file, Key: key, Text: fmt.Sprintf(format, args...)}
+	if at != nil {
+		pr.Line, pr.Col = at.Line, at.Column
+	}
+	p.problems = append(p.problems, pr)
+}
+
+func (p *fileParser) parse(data []byte) {
+	p.given = map[string]*token.Position{}
+	p.spec.Name = baseName(p.file)
+	if !utf8.Valid(data) {
+		p.bad(nil, "", "the file is not UTF-8 text")
+		return
+	}
+	file, err := parseYAML(data)
+	if err != nil {
+		p.syntax(err)
+		return
+	}
+	if len(file.Docs) > 1 {
+		p.bad(pos(file.Docs[1].Body), "", "a platform file is one YAML document, here a second one starts")
+		return
+	}
+	var top *ast.MappingNode
+	if len(file.Docs) == 1 {
+		top = p.mapping(file.Docs[0].Body, "")
+	}
+	if top == nil {
+		if len(p.problems) == 0 {
+			p.bad(nil, "", "the file is empty")
+		}
+		return
+	}
+	p.header(top)
+	p.section(theSchema().root, top)
+	p.checkCitations()
+	p.checkMissing()
+	if len(p.problems) == 0 {
+		p.problems = append(p.problems, p.spec.impossible()...)
+	}
+}
+
+// parseYAML calls the library, which panics on some malformed input.
+func parseYAML(data []byte) (f *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			f, err = nil, errors.New("not YAML that can be read")
+		}
+	}()
+	return parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+}
+
+func (p *fileParser) syntax(err error) {
+	var se *yaml.SyntaxError
+	if errors.As(err, &se) && se.Token != nil {
+		p.bad(se.Token.Position, "", "%s", se.Message)
+		return
+	}
+	p.bad(nil, "", "%s", firstLine(err.Error()))
+}
+
+// mapping returns n as a mapping, or nil after reporting why not.
+func (p *fileParser) mapping(n ast.Node, key string) *ast.MappingNode {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		return n
+	case *ast.MappingValueNode:
+		return ast.Mapping(n.Start, false, n)
+	case nil, *ast.NullNode, *ast.CommentGroupNode:
+		p.bad(pos(n), key, "keys are wanted here")
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		p.bad(pos(n), key, "anchors, aliases and tags are not used in platform files")
+	default:
+		p.bad(pos(n), key, "keys are wanted here, not a value")
+	}
+	return nil
+}
+
+// keyOf returns the text of a mapping key, "" after reporting that it is not one.
+func (p *fileParser) keyOf(v *ast.MappingValueNode, section string) string {
+	if _, ok := v.Key.(*ast.StringNode); ok {
+		if t := v.Key.GetToken(); t != nil && t.Value != "" {
+			return t.Value
+		}
+	}
+	p.bad(pos(v), section, "the key is not a word")
+	return ""
+}
+
+// header reads what is not a parameter: name, title, extends, based_on, sources and notes.
+func (p *fileParser) header(top *ast.MappingNode) {
+	var parent *Spec
+	seen := map[string]bool{}
+	for _, v := range top.Values {
+		t, ok := v.Key.(*ast.StringNode)
+		if !ok || seen[t.Value] {
+			continue
+		}
+		seen[t.Value] = true
+		switch key := t.Value; key {
+		case "name":
+			if s, ok := p.scalar(v.Value, key); ok {
+				if !validName(s) {
+					p.bad(pos(v.Value), key, "%q: lower-case letters, digits, '-', '_' and '.' are allowed", s)
+				}
+				p.spec.Name = s
+			}
+		case "title":
+			p.spec.Title, _ = p.scalar(v.Value, key)
+		case "based_on":
+			if s, ok := p.scalar(v.Value, key); ok {
+				if !validName(s) {
+					p.bad(pos(v.Value), key, "%q: lower-case letters, digits, '-', '_' and '.' are allowed", s)
+				}
+				p.spec.Extends = s
+			}
+		case "extends":
+			s, ok := p.scalar(v.Value, key)
+			if !ok {
+				continue
+			}
+			parent = preset(s)
+			if parent == nil {
+				p.bad(pos(v.Value), key, "there is no preset %q%s: presets are %s", s, didYouMean(s, Names()), strings.Join(Names(), ", "))
+			}
+		case "sources":
+			p.readSources(v.Value)
+		case "notes":
+			p.readNotes(v.Value)
+		}
+	}
+	if seen["extends"] && seen["based_on"] {
+		p.bad(pos(top), "based_on", "is for complete files; a file that extends a preset has extends alone")
+	}
+	if parent != nil {
+		p.inherit(parent)
+	}
+}
+
+func (p *fileParser) inherit(parent *Spec) {
+	mine := *p.spec
+	*p.spec = *parent
+	s := p.spec
+	s.Name, s.Extends = mine.Name, parent.Name
+	if mine.Title != "" {
+		s.Title = mine.Title
+	}
+	s.notes = append(append([]string(nil), parent.notes...), mine.notes...)
+	s.sources = map[string]string{}
+	for k, v := range parent.sources {
+		s.sources[k] = v
+	}
+	for _, k := range sortedKeys(mine.sources) {
+		if old, ok := parent.sources[k]; ok && old != mine.sources[k] {
+			p.bad(p.given["sources."+k], "sources."+k, "preset %s has another source of this name: choose a new one", parent.Name)
+			continue
+		}
+		s.sources[k] = mine.sources[k]
+	}
+	s.prov = map[string]Provenance{}
+	for k, v := range parent.prov {
+		s.prov[k] = v
+	}
+}
+
+func (p *fileParser) readSources(n ast.Node) {
+	m := p.mapping(n, "sources")
+	if m == nil {
+		return
+	}
+	for _, v := range m.Values {
+		name := p.keyOf(v, "sources")
+		if name == "" {
+			continue
+		}
+		key := "sources." + name
+		if !validName(name) || strings.Contains(name, ".") {
+			p.bad(pos(v), key, "lower-case letters, digits, '-' and '_' are allowed in a source's name")
+			continue
+		}
+		if _, dup := p.spec.sources[name]; dup {
+			p.bad(pos(v), key, "is given twice")
+			continue
+		}
+		if s, ok := p.scalar(v.Value, key); ok {
+			p.spec.sources[name] = s
+			p.given[key] = pos(v)
+		}
+	}
+}
+
+func (p *fileParser) readNotes(n ast.Node) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		p.bad(pos(n), "notes", "a list of sentences is wanted here")
+		return
+	}
+	for _, v := range seq.Values {
+		if s, ok := p.scalar(v, "notes"); ok {
+			p.spec.notes = append(p.spec.notes, s)
+		}
+	}
+}
+
+var headerKeys = []string{"name", "title", "extends", "based_on", "sources", "notes"}
+
+// section reads the children of sec from m.
+func (p *fileParser) section(sec *node, m *ast.MappingNode) {
+	for _, v := range m.Values {
+		name := p.keyOf(v, sec.key)
+		if name == "" {
+			continue
+		}
+		key := join(sec.key, name)
+		if first, dup := p.given[key]; dup {
+			p.bad(pos(v), key, "is given twice, first in line %d", first.Line)
+			continue
+		}
+		p.given[key] = pos(v)
+		if sec.key == "" && contains(headerKeys, name) {
+			continue
+		}
+		c := sec.child(name)
+		switch {
+		case c == nil:
+			names := childNames(sec)
+			where := "section " + sec.key
+			if sec.key == "" {
+				names, where = append(names, headerKeys...), "a platform file"
+			}
+			p.bad(pos(v), key, "unknown key in %s%s", where, didYouMean(name, names))
+		case c.field != nil:
+			p.value(c.field, v.Value)
+		default:
+			if mm := p.mapping(v.Value, key); mm != nil {
+				p.section(c, mm)
+			}
+		}
+	}
+}
+
+// value reads one parameter in either form: "VALUE; CONFIDENCE; SOURCE" or keys value, confidence, source.
+func (p *fileParser) value(f *field, n ast.Node) {
+	if f.kind == nil {
+		panic("platform: value without kind " + f.key)
+	}
+	var text string
+	pv := Provenance{File: p.file}
+	if at := pos(n); at != nil {
+		pv.Line, pv.Col = at.Line, at.Column
+	}
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		m := p.mapping(n, f.key)
+		for _, v := range m.Values {
+			name := p.keyOf(v, f.key)
+			if name == "" {
+				return
+			}
+			s, ok := p.scalar(v.Value, join(f.key, name))
+			if !ok {
+				return
+			}
+			switch {
+			case name == "value" && text == "":
+				text = s
+			case name == "confidence" && pv.Confidence == "":
+				pv.Confidence = Confidence(s)
+			case name == "source" && pv.Source == "":
+				pv.Source = s
+			case name == "value", name == "confidence", name == "source":
+				p.bad(pos(v), join(f.key, name), "is given twice or empty")
+				return
+			default:
+				p.bad(pos(v), f.key, "unknown key %q%s: a value has value, confidence, source", name,
+					didYouMean(name, []string{"value", "confidence", "source"}))
+				return
+			}
+		}
+		if text == "" {
+			p.bad(pos(n), f.key, "value is missing")
+			return
+		}
+	default:
+		s, ok := p.scalar(n, f.key)
+		if !ok {
+			return
+		}
+		text, pv.Confidence, pv.Source = splitCompact(s)
+	}
+	if err := pv.complete(); err != nil {
+		p.bad(pos(n), f.key, "%v", err)
+	}
+	p.cite(f.key, pv)
+	if err := f.put(p.spec, text); err != nil {
+		p.bad(pos(n), f.key, "%v", err)
+		return
+	}
+	p.spec.prov[f.key] = pv
+}
+
+// splitCompact takes "VALUE; CONFIDENCE; SOURCE" apart; the last two may be missing.
+func splitCompact(s string) (text string, c Confidence, source string) {
+	parts := strings.SplitN(s, ";", 3)
+	text = strings.TrimSpace(parts[0])
+	if len(parts) > 1 {
+		c = Confidence(strings.TrimSpace(parts[1]))
+	}
+	if len(parts) > 2 {
+		source = strings.TrimSpace(parts[2])
+	}
+	return text, c, source
+}
+
+// noSource is what a value says of itself when nobody said where it comes from.
+const noSource = "no source given"
+
+// complete checks pv. A value that says nothing of its source is a guess; one that claims more must name a source.
+func (pv *Provenance) complete() error {
+	if pv.Confidence == "" {
+		if pv.Source != "" {
+			return fmt.Errorf("has a source but no confidence: one of %s", strings.Join(confidences, ", "))
+		}
+		pv.Confidence = Guess
+	}
+	if !contains(confidences, string(pv.Confidence)) {
+		return fmt.Errorf("confidence %q is not known%s: allowed are %s", pv.Confidence,
+			didYouMean(string(pv.Confidence), confidences), strings.Join(confidences, ", "))
+	}
+	if pv.Source == "" {
+		if pv.Confidence != Guess {
+			return fmt.Errorf("says %s but names no source", pv.Confidence)
+		}
+		pv.Source = noSource
+	}
+	return nil
+}
+
+// citation returns the name in a source that begins with "@name".
+func citation(source string) (name string, ok bool) {
+	if !strings.HasPrefix(source, "@") {
+		return "", false
+	}
+	name = source[1:]
+	for i, r := range name {
+		if !nameRune(r) || r == '.' {
+			return name[:i], true
+		}
+	}
+	return name, true
+}
+
+func (p *fileParser) cite(key string, pv Provenance) {
+	if name, ok := citation(pv.Source); ok {
+		p.cited = append(p.cited, Problem{Line: pv.Line, Col: pv.Col, Key: key, Text: name})
+	}
+}
+
+func (p *fileParser) checkCitations() {
+	for _, c := range p.cited {
+		if _, ok := p.spec.sources[c.Text]; !ok {
+			p.bad(&token.Position{Line: c.Line, Column: c.Col}, c.Key, "source %q is not in sources%s", "@"+c.Text,
+				didYouMean(c.Text, sortedKeys(p.spec.sources)))
+		}
+	}
+}
+
+// checkMissing reports every value that neither the file nor the preset it extends gives.
+func (p *fileParser) checkMissing() {
+	var walk func(n *node, at *token.Position)
+	walk = func(n *node, at *token.Position) {
+		if g := p.given[n.key]; g != nil {
+			at = g
+		}
+		if n.field != nil {
+			if _, ok := p.spec.prov[n.key]; !ok && p.given[n.key] == nil {
+				p.bad(at, n.key, "is missing (%s; allowed %s)", n.doc, n.allowed())
+			}
+			return
+		}
+		for _, c := range n.children {
+			walk(c, at)
+		}
+	}
+	walk(theSchema().root, nil)
+}
+
+// scalar returns the text of n as written, with runs of white space made one space.
+func (p *fileParser) scalar(n ast.Node, key string) (string, bool) {
+	var s string
+	switch n := n.(type) {
+	case *ast.StringNode:
+		s = n.Value
+	case *ast.LiteralNode:
+		s = n.Value.Value
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		s = n.GetToken().Value
+	case nil, *ast.NullNode:
+		p.bad(pos(n), key, "has no value")
+		return "", false
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		p.bad(pos(n), key, "anchors, aliases and tags are not used in platform files")
+		return "", false
+	default:
+		p.bad(pos(n), key, "one value is wanted here")
+		return "", false
+	}
+	s = strings.Join(strings.Fields(s), " ")
+	if s == "" {
+		p.bad(pos(n), key, "is empty")
+		return "", false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			p.bad(pos(n), key, "contains the character %U, which cannot be printed", r)
+			return "", false
+		}
+	}
+	return s, true
+}
+
+// pos returns where n starts, nil when unknown.
+func pos(n ast.Node) *token.Position {
+	switch n := n.(type) {
+	case nil:
+		return nil
+	case *ast.MappingValueNode:
+		if n != nil && n.Key != nil {
+			if t := n.Key.GetToken(); t != nil {
+				return t.Position
+			}
+		}
+	case *ast.MappingNode:
+		if len(n.Values) > 0 && !n.IsFlowStyle {
+			return pos(n.Values[0])
+		}
+	}
+	if t := n.GetToken(); t != nil {
+		return t.Position
+	}
+	return nil
+}
+
+func validName(s string) bool {
+	for _, r := range s {
+		if !nameRune(r) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func nameRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
+}
+
+func join(section, name string) string {
+	if section == "" {
+		return name
+	}
+	return section + "." + name
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func childNames(n *node) []string {
+	var s []string
+	for _, c := range n.children {
+		s = append(s, c.name)
+	}
+	return s
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	var s []string
+	for k := range m {
+		s = append(s, k)
+	}
+	sort.Strings(s)
+	return s
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}

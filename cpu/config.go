@@ -37,6 +37,7 @@ type Config struct {
 
 	Forward       int  // store-to-load forwarding: cycles from both address known and data ready to result
 	BlockedPlus   int  // extra cycles when a load must wait until a partly overlapping store is in L1
+	Lfence        int  // cycles that a serialising op takes once everything older has retired, 0 to 1000
 	AtomicDrains  bool // an atomic waits for the store queue and holds younger loads (x86)
 	FlushOrdered  bool // flushes take effect one after the other (clflush); false: overlap (clflushopt, dc civac)
 	MMIOWrite     int  // cycles between consecutive posted writes to uncached space
@@ -90,6 +91,7 @@ func (c *Config) Validate() error {
 	}
 	in("DivBusy", c.DivBusy, 0, 200)
 	in("Forward", c.Forward, 0, 100)
+	in("Lfence", c.Lfence, 0, 1000)
 	in("BlockedPlus", c.BlockedPlus, 0, 100)
 	in("MMIOWrite", c.MMIOWrite, 1, 10000)
 	in("StringStart", c.StringStart, 0, 1000)

@@ -1,35 +1,233 @@
 package cpu
 
-import "dmapath/sim"
+import (
+	"errors"
+	"fmt"
 
-// Core times ops.
+	"dmapath/cache"
+	"dmapath/sim"
+	"dmapath/tlb"
+)
+
+// Positions in a pipeline stage are a cycle and the number of ops the stage has taken in it, cycle<<posShift | used, so
+// that waiting for a cycle is a maximum and taking a slot is an addition.
+const posShift = 8
+
+const (
+	ringLen  = 1024 // ops whose completion is remembered; more than any ROB
+	ringMask = ringLen - 1
+
+	portRing = 1024 // cycles for which port use is remembered
+	portMask = portRing - 1
+	portBits = 10
+)
+
+// Core times a stream of ops: see the package comment for what it models. It is not safe for concurrent use.
+//
+// All times below are cycles of the core's clock, counted from simulated time 0.
 type Core struct {
+	id    int
 	cfg   Config
 	clock sim.Clock
+	h     *cache.Hierarchy
+	sp    *Space
+
+	class [32]classInfo
+
+	// Stages.
+	fetch    int64 // position of the last op fetched
+	dispatch int64 // position of the last op dispatched
+	retire   int64 // position of the last op retired
+	commit   int64 // position of the last store written to L1
+	seq      int64 // number of the last op
+	loads    int64 // number of ops that used the load queue
+	stores   int64 // number of ops that used the store queue
+	end      sim.Time
+
+	done [ringLen]int64 // by op: result available
+	ret  [ringLen]int64 // by op: cycle of retirement
+	disp [ringLen]int64 // by op: cycle of dispatch
+	lq   [ringLen]int64 // by load: when its entry is free again
+	sq   [ringLen]int64 // by store: when its entry is free again
+	busy [portRing]uint32
+
+	divFree   int64 // next start of a Div
+	barrier   int64 // memory ops start no earlier
+	flushDone int64 // last cache flush is complete
+	weakLast  int64 // weak ordering: last store is in L1
+	uncached  int64 // next posted write may leave
+
+	// Front end.
+	line     uint32   // PC>>6 of the line being fetched
+	lineAt   [8]int64 // cycles in which the last lines were entered
+	lines    int64
+	redirect int64 // cycle in which the front end last learned where to go
+	feCause  Stall // why fetch was last held
+	codePage uint64
+	fn       uint16 // of the op being timed
+	lastALU  bool   // the previous op was an ALU op
+
+	pred predictor
+	lsq  storeBuffer
+	mmu  mmu
+
+	// Results of the memory functions beside their return value.
+	pa      uint64 // physical address of the last translation
+	storePA uint64 // the same for the store being timed
+	cause   Stall  // what the last load waited for
+	walk    int64  // cycles of it that translation took
+
+	strLo, strHi uint64 // destination of the last string instruction
+	strEnd       int64  // when it is in L1
+
+	scratch Account
 }
 
-// NewCore returns core id of a machine.
-func NewCore(id int, cfg Config, h any, sp *Space) (*Core, error) {
+// classInfo is what the configuration says about a class, in the form the inner loop wants.
+type classInfo struct {
+	lat   int64
+	loadM int64 // -1 when the class takes a load queue entry
+	strM  int64 // -1 when the class takes a store queue entry
+	slots int64
+	ports uint32
+	kind  kind
+}
+
+// kind groups classes by how they are timed.
+type kind uint8
+
+const (
+	kALU kind = iota
+	kNop
+	kLoad
+	kStore
+	kBranch
+	kJmp
+	kCall
+	kRet
+	kOther
+)
+
+var kinds = [NumClasses]kind{
+	ALU: kALU, Mul: kALU, BitScan: kALU, IrqFlag: kALU, Nop: kNop, Load: kLoad, LoadOp: kLoad, Store: kStore,
+	Branch: kBranch, Jmp: kJmp, Call: kCall, Ret: kRet, Div: kOther, RMW: kOther, Atomic: kOther, Fence: kOther,
+	Flush: kOther, String: kOther, JmpInd: kOther, CallInd: kOther, Pause: kOther, MMIORead: kOther, MMIOWrite: kOther,
+	Sysreg: kOther,
+}
+
+// NewCore returns core id of a machine with memory system h and address space sp.
+func NewCore(id int, cfg Config, h *cache.Hierarchy, sp *Space) (*Core, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	clock, err := sim.NewClock(cfg.Hz)
-	return &Core{cfg: cfg, clock: clock}, err
-}
-
-// Cycles returns the whole core cycles in d.
-func (c *Core) Cycles(d sim.Time) int64 { return c.clock.FloorCycle(d) }
-
-// Run times ops.
-func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
-	if a != nil {
-		a.grow()
-		for i := range ops {
-			f := &a.Fn[ops[i].Fn]
-			f.Ops[ops[i].Class]++
-			f.Cycles++
-		}
-		a.Cycles += int64(len(ops))
+	if err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	return start + c.clock.Edge(int64(len(ops)))
+	c := &Core{id: id, cfg: cfg, clock: clock, h: h, sp: sp, pred: newPredictor(cfg.Predictor)}
+	for k := Class(0); k < NumClasses; k++ {
+		ci := classInfo{lat: int64(cfg.Latency[k]), slots: int64(max(cfg.Slots[k], 1)), ports: uint32(cfg.Ports[k]), kind: kinds[k]}
+		if k.Reads() {
+			ci.loadM = -1
+		}
+		if k.Writes() && k != String || k == MMIOWrite || k == Flush {
+			ci.strM = -1
+		}
+		c.class[k] = ci
+	}
+	c.seq, c.loads, c.stores = ringLen, ringLen, ringLen
+	c.feCause = StallFetch
+	c.line = ^uint32(0)
+	c.codePage = ^uint64(0)
+	c.lsq.init()
+	if err := c.mmu.init(&c.cfg, sp); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
+
+// ID returns the core's number in the cache hierarchy.
+func (c *Core) ID() int { return c.id }
+
+// Config returns the configuration.
+func (c *Core) Config() Config { return c.cfg }
+
+// Clock returns the core's clock.
+func (c *Core) Clock() sim.Clock { return c.clock }
+
+// Cycles returns the core cycles in a span of time, rounded to the nearest.
+func (c *Core) Cycles(d sim.Time) int64 {
+	n := c.clock.FloorCycle(d)
+	if d-c.clock.Edge(n) > c.clock.Edge(n+1)-d {
+		n++
+	}
+	return n
+}
+
+// Drained returns when everything that Run has timed so far has left the core: stores and flushes retire before they
+// reach the caches.
+func (c *Core) Drained() sim.Time {
+	return max(c.end, c.clock.Edge(c.drained()))
+}
+
+// cyc converts a time to the first cycle at or after it.
+func (c *Core) cyc(t sim.Time) int64 { return c.clock.CeilCycle(t) }
+
+// issue finds the first cycle at or after t in which one of ports is free and takes it.
+func (c *Core) issue(ports uint32, t int64) int64 {
+	for {
+		e := &c.busy[t&portMask]
+		used := *e
+		if tag := uint32(t>>portBits) << 16; used&0xffff0000 != tag {
+			used = tag
+		}
+		if free := ports &^ used; free != 0 {
+			*e = used | free&-free
+			return t
+		}
+		t++
+	}
+}
+
+// restart begins timing at start after the core was idle: everything in flight has finished.
+func (c *Core) restart(start sim.Time) {
+	t := c.cyc(start)
+	c.fetch = max(c.fetch, t<<posShift)
+	c.dispatch = max(c.dispatch, t<<posShift)
+	c.retire = max(c.retire, t<<posShift)
+	c.redirect = max(c.redirect, t)
+	c.feCause = StallFetch
+}
+
+// Forget puts the core into the state after reset: nothing is predicted, nothing translated. Caches are not touched.
+func (c *Core) Forget() {
+	c.pred.forget()
+	c.mmu.forget()
+	c.codePage, c.line = ^uint64(0), ^uint32(0)
+}
+
+// Disturb does to the core's own state what other code did that ran in between: a fraction, 0 to 1, of what the branch
+// predictor and the TLBs hold is replaced by foreign entries. 1 is Forget. Caches have cache.Hierarchy.Displace.
+func (c *Core) Disturb(fraction float64) {
+	switch {
+	case fraction < 0 || fraction > 1 || fraction != fraction:
+		panic(errors.New("cpu: Disturb of a fraction outside 0 to 1"))
+	case fraction == 1:
+		c.Forget()
+	case fraction > 0:
+		c.pred.disturb(int(fraction * float64(len(c.pred.bimodal))))
+		c.mmu.displace(fraction)
+		c.codePage = ^uint64(0)
+	}
+}
+
+// DisturbBy is Disturb in counts: other code executed that many different branches and touched that many
+// different 4 KiB pages of code and of data.
+func (c *Core) DisturbBy(branches, codePages, dataPages int) {
+	c.pred.disturb(branches)
+	c.mmu.foreign(codePages, dataPages)
+	c.codePage = ^uint64(0)
+}
+
+// TLBStats returns the counters of the first-level data TLBs, the first-level instruction TLBs and the second level.
+func (c *Core) TLBStats() (data, code, second tlb.Stats) { return c.mmu.stats() }

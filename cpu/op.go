@@ -61,13 +61,15 @@ const (
 	Copy
 	// Serialize: the op waits for all older ops and holds all younger ones (lfence, cpuid, dsb).
 	Serialize
+	// KeepLine: a Flush op that writes the line back but keeps it (clwb, dc cvac).
+	KeepLine
 )
 
 // Op is one instruction of a simulated stream (a "micro-op" in the design's words: instructions with one memory
 // operand are one Op). 32 bytes.
 type Op struct {
-	Addr uint64 // virtual address of the memory operand; target PC for indirect jumps, calls and returns
-	Src  uint64 // String with Copy: virtual address of the source
+	Addr uint64 // virtual address of the memory operand; of the stack slot for calls and returns
+	Src  uint64 // String with Copy: virtual address of the source; JmpInd, CallInd, Ret: where it goes (0: to the next op)
 	PC   uint32 // virtual address of the instruction minus TextBase
 	Size uint32 // bytes accessed
 	Dep1 uint16 // distance back, in ops of the stream, to the producer of an address or source; 0: ready

@@ -2,15 +2,15 @@ package cpu
 
 import "fmt"
 
-// PredictorConfig sizes the branch predictor.
+// PredictorConfig sizes the branch predictor. Tables are given as the log2 of their entries.
 type PredictorConfig struct {
-	Bimodal  int    // log2 of the two-bit counters indexed by PC, 6 to 20
-	Tagged   int    // log2 of the entries of each table indexed by PC and history, 6 to 16
-	Tables   int    // tagged tables, 0 to 4; their history lengths are those of History
+	Bimodal  int    // two-bit counters indexed by PC, 6 to 20
+	Tables   int    // tagged tables indexed by PC and history, 0 to 4
+	Tagged   int    // entries of each tagged table, 6 to 16
 	History  [4]int // branch outcomes hashed into each table's index, 1 to 64, increasing
-	BTB      int    // log2 of the branch target buffer's entries, 6 to 16
-	Indirect int    // log2 of the entries of the history-indexed target table of indirect branches, 4 to 14
-	Returns  int    // entries of the return stack, 1 to 64
+	BTB      int    // branch target buffer of direct branches, two ways, 6 to 16
+	Indirect int    // targets of indirect branches, indexed by PC and history, 4 to 14
+	Returns  int    // entries of the return stack (a number, not a log2), 1 to 64
 }
 
 func (p *PredictorConfig) validate() (errs []error) {
@@ -20,8 +20,8 @@ func (p *PredictorConfig) validate() (errs []error) {
 		}
 	}
 	in("Bimodal", p.Bimodal, 6, 20)
-	in("Tagged", p.Tagged, 6, 16)
 	in("Tables", p.Tables, 0, 4)
+	in("Tagged", p.Tagged, 6, 16)
 	for i, last := 0, 0; i < p.Tables && i < 4; i++ {
 		in(fmt.Sprintf("History[%d]", i), p.History[i], last+1, 64)
 		last = p.History[i]
@@ -30,4 +30,237 @@ func (p *PredictorConfig) validate() (errs []error) {
 	in("Indirect", p.Indirect, 4, 14)
 	in("Returns", p.Returns, 1, 64)
 	return errs
+}
+
+// predictor is a small TAGE (Seznec and Michaud 2006): a table of two-bit counters by PC and up to four tagged tables
+// whose indices hash geometrically longer histories; the longest match predicts. Updates are immediate:
+// the history holds outcomes, not predictions, since wrong paths are not executed.
+type predictor struct {
+	bimodal  []uint8
+	tagged   [4][]tagEntry
+	mask     [4]uint64 // of history bits
+	tables   int
+	bimMask  uint32
+	tagShift uint8
+	hist     uint64
+
+	btb     [][2]uint32 // PC+1 of taken branches, most recent first
+	btbMask uint32
+
+	ind      []indEntry
+	indShift uint8
+
+	ras    [64]uint32 // PCs of calls
+	rasTop int        // number of pushes minus pops; entries are those below it, at most rasLen
+	rasLen int
+	rasLow int // value of rasTop below which the stack holds nothing valid
+
+	seed uint64 // of allocation and of Disturb
+}
+
+type tagEntry struct {
+	tag    uint16
+	ctr    int8  // -4 to 3; taken when >= 0
+	useful uint8 // 0 to 3
+}
+
+type indEntry struct {
+	tag    uint32
+	target uint32
+}
+
+const (
+	mixA = 0x9e3779b97f4a7c15
+	mixB = 0xc2b2ae3d27d4eb4f
+)
+
+func newPredictor(cfg PredictorConfig) predictor {
+	p := predictor{
+		bimodal: make([]uint8, 1<<cfg.Bimodal), bimMask: 1<<cfg.Bimodal - 1,
+		tables: cfg.Tables, tagShift: uint8(64 - cfg.Tagged),
+		btb: make([][2]uint32, 1<<(cfg.BTB-1)), btbMask: 1<<(cfg.BTB-1) - 1,
+		ind: make([]indEntry, 1<<cfg.Indirect), indShift: uint8(64 - cfg.Indirect),
+		rasLen: cfg.Returns, seed: mixA,
+	}
+	for i := range cfg.Tables {
+		p.tagged[i] = make([]tagEntry, 1<<cfg.Tagged)
+		p.mask[i] = 1<<cfg.History[i] - 1
+		if cfg.History[i] == 64 {
+			p.mask[i] = ^uint64(0)
+		}
+	}
+	p.forget()
+	return p
+}
+
+// forget returns to the state after reset: counters lean to not taken, nothing is known about targets.
+func (p *predictor) forget() {
+	for i := range p.bimodal {
+		p.bimodal[i] = 1
+	}
+	for i := range p.tagged {
+		clear(p.tagged[i])
+	}
+	clear(p.btb)
+	clear(p.ind)
+	p.hist = 0
+	p.rasTop, p.rasLow = 0, 0
+}
+
+// rand steps the predictor's own random stream.
+func (p *predictor) rand() uint64 {
+	p.seed ^= p.seed << 13
+	p.seed ^= p.seed >> 7
+	p.seed ^= p.seed << 17
+	return p.seed
+}
+
+// conditional predicts and learns one conditional branch; it reports a misprediction.
+func (p *predictor) conditional(pc uint32, taken bool) (wrong bool) {
+	var at [4]uint32
+	var tags [4]uint16
+	provider := -1
+	for i := 0; i < p.tables; i++ {
+		x := ((p.hist&p.mask[i])*mixA ^ uint64(pc)) * mixB
+		at[i] = uint32(x >> p.tagShift)
+		tags[i] = uint16(x>>20) | 1
+		if p.tagged[i][at[i]].tag == tags[i] {
+			provider = i
+		}
+	}
+	b := &p.bimodal[pc>>1&p.bimMask]
+	guess := *b >= 2
+	if provider >= 0 {
+		e := &p.tagged[provider][at[provider]]
+		base := guess
+		guess = e.ctr >= 0
+		if guess != base { // it differs from what a shorter history says: was it worth it?
+			if guess == taken {
+				if e.useful < 3 {
+					e.useful++
+				}
+			} else if e.useful > 0 {
+				e.useful--
+			}
+		}
+		if taken {
+			if e.ctr < 3 {
+				e.ctr++
+			}
+		} else if e.ctr > -4 {
+			e.ctr--
+		}
+	}
+	if provider < 0 || guess != taken {
+		if taken {
+			if *b < 3 {
+				*b++
+			}
+		} else if *b > 0 {
+			*b--
+		}
+	}
+	p.push(taken)
+	if guess == taken {
+		return false
+	}
+	p.allocate(provider+1, &at, &tags, taken)
+	return true
+}
+
+// allocate makes an entry in a table of longer history than the one that was wrong.
+func (p *predictor) allocate(from int, at *[4]uint32, tags *[4]uint16, taken bool) {
+	for i := from; i < p.tables; i++ {
+		e := &p.tagged[i][at[i]]
+		if e.useful > 0 {
+			e.useful--
+			continue
+		}
+		e.tag, e.ctr = tags[i], -1
+		if taken {
+			e.ctr = 0
+		}
+		return
+	}
+}
+
+func (p *predictor) push(taken bool) {
+	p.hist <<= 1
+	if taken {
+		p.hist |= 1
+	}
+}
+
+// direct reports whether the BTB knew the taken direct branch at pc, and makes it known.
+func (p *predictor) direct(pc uint32) (known bool) {
+	e := &p.btb[(pc>>1^pc>>13)&p.btbMask]
+	if e[0] == pc+1 {
+		return true
+	}
+	known = e[1] == pc+1
+	e[1], e[0] = e[0], pc+1
+	return known
+}
+
+// indirect predicts and learns the target of an indirect branch; it reports a misprediction.
+func (p *predictor) indirect(pc, target uint32) (wrong bool) {
+	long := &p.ind[((p.hist&0xfff)*mixA^uint64(pc))*mixB>>p.indShift]
+	short := &p.ind[uint64(pc)*mixA>>p.indShift]
+	tag := pc*0x9e3779b1 ^ uint32(p.hist&0xfff) | 1
+	switch {
+	case long.tag == tag:
+		wrong = long.target != target
+	case short.tag == pc+1:
+		wrong = short.target != target
+	default:
+		wrong = true
+	}
+	if wrong || long.tag == tag {
+		*long = indEntry{tag, target}
+	}
+	if short.tag != pc+1 || wrong {
+		*short = indEntry{pc + 1, target}
+	}
+	p.hist = p.hist<<2 ^ uint64(target>>4)
+	return wrong
+}
+
+// call notes a call at pc on the return stack.
+func (p *predictor) call(pc uint32) {
+	p.ras[p.rasTop&63] = pc
+	p.rasTop++
+	p.rasLow = max(p.rasLow, p.rasTop-p.rasLen)
+}
+
+// returns predicts a return from pc to target; it reports a misprediction. The stack holds the PCs of calls: a return
+// lands right behind its call, whose length is at most 15 bytes.
+func (p *predictor) returns(pc, target uint32) (wrong bool) {
+	if p.rasTop <= p.rasLow { // underflow: the return is predicted like any indirect branch
+		return p.indirect(pc, target)
+	}
+	p.rasTop--
+	d := target - p.ras[p.rasTop&63]
+	return d == 0 || d > 15
+}
+
+// pop removes the top of the return stack.
+func (p *predictor) pop() {
+	if p.rasTop > p.rasLow {
+		p.rasTop--
+	}
+}
+
+// disturb overwrites about n of each table's entries as other code would.
+func (p *predictor) disturb(n int) {
+	for range min(n, 4*len(p.bimodal)) {
+		r := p.rand()
+		p.bimodal[uint32(r)&p.bimMask] = uint8(r >> 62)
+		for i := 0; i < p.tables; i++ {
+			e := &p.tagged[i][r*mixA>>p.tagShift]
+			*e = tagEntry{tag: uint16(r>>30) &^ 1, ctr: int8(r>>48&7) - 4}
+			r = r*mixB + 1
+		}
+		p.btb[uint32(r>>20)&p.btbMask][r>>60&1] = ^uint32(0)
+		p.ind[r*mixA>>p.indShift] = indEntry{}
+	}
 }

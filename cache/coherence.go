@@ -1,0 +1,219 @@
+package cache
+
+import (
+	"math/bits"
+
+	"dmapath/sim"
+)
+
+// CoherenceStats counts what cores do to each other's copies.
+type CoherenceStats struct {
+	Transfers     uint64 // lines read or taken from another core's cache
+	Upgrades      uint64 // stores to a line held in S
+	Invalidations uint64 // copies that other cores gave up for a store, a device write or a cache flush
+	Downgrades    uint64 // E or M copies that became S for another core's read
+}
+
+// llcSet returns the LLC set of pa: the line number folded so that power-of-two strides spread over the slices, as the
+// hashes of real slices do, reduced modulo the number of sets.
+func (h *Hierarchy) llcSet(pa uint64) uint64 {
+	line := pa >> 6
+	line ^= line>>h.fold ^ line>>(2*h.fold)
+	if s := uint64(h.llc.sets); s&(s-1) == 0 {
+		return line & (s - 1)
+	}
+	q, _ := bits.Mul64(line, h.recip)
+	r := line - q*uint64(h.llc.sets)
+	for r >= uint64(h.llc.sets) {
+		r -= uint64(h.llc.sets)
+	}
+	return r
+}
+
+// shared obtains a line that no private cache of core id holds, for writing if own, at now. It returns when the line
+// arrives, from where, and its state.
+func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.Time, lvl Level, st State) {
+	h.llc.stats.Accesses++
+	e := h.dir.find(pa)
+	if e >= 0 && h.dir.entries[e].owner >= 0 {
+		o := int(h.dir.entries[e].owner)
+		h.settleL2(o, h.cores[o].l2.set(pa))
+		if e = h.dir.find(pa); e >= 0 && h.dir.entries[e].owner >= 0 {
+			h.llc.stats.Misses++
+			return h.fromOwner(id, o, e, pa, now, own)
+		}
+	}
+	set := h.llcSet(pa)
+	h.settleLLC(set)
+	if h.cfg.LLC.Inclusive {
+		e = h.dir.find(pa)
+	}
+	st = Exclusive
+	if e >= 0 {
+		st = Shared
+	}
+	i := h.llc.find(set, pa)
+	switch {
+	case i >= 0:
+		h.llc.stats.Hits++
+		h.llc.touch(set, i)
+		done, lvl = now+h.llc.lat, LLC
+		dirty := State(h.llc.tags[i]&tagState) == Modified
+		if !h.cfg.LLC.Inclusive && (own || e < 0) { // the line moves up
+			h.llc.drop(i)
+			if dirty {
+				st = Modified
+			}
+		}
+	case e >= 0: // only other private caches have it
+		h.llc.stats.Misses++
+		h.coh.Transfers++
+		done, lvl = now+h.cfg.Peer, Peer
+	default:
+		h.llc.stats.Misses++
+		done, lvl = h.mem.read(pa, now+h.llc.lat+h.cfg.DRAM.Overhead), DRAM
+		if h.cfg.LLC.Inclusive {
+			h.insertLLC(pa, false, h.llc.ways, now)
+		}
+	}
+	if own {
+		if e >= 0 {
+			h.dropOthers(e, pa, id)
+			done, lvl = max(done, now+h.cfg.Peer), Peer
+		}
+		st = Modified
+	}
+	h.dir.add(pa, id, st != Shared, now)
+	return done, lvl, st
+}
+
+// fromOwner obtains a line that core o may have written. Requests for one line follow each other: it leaves o no earlier than it
+// arrived there, unless o asked for it later than now (cores run ahead of each other by up to a segment).
+func (h *Hierarchy) fromOwner(id, o, e int, pa uint64, now sim.Time, own bool) (sim.Time, Level, State) {
+	h.coh.Transfers++
+	oc := &h.cores[o]
+	i := oc.l2.mustFind(oc.l2.set(pa), pa)
+	t := oc.l2.tags[i]
+	start := now
+	if h.dir.entries[e].asked <= now && t&tagFlight != 0 {
+		start = max(now, oc.l2.ready[i])
+	}
+	done := start + h.cfg.Peer
+	if own {
+		h.coh.Invalidations++
+		oc.dropL1(t)
+		oc.l2.drop(i)
+		h.dir.remove(pa, o)
+		h.dir.add(pa, id, true, now)
+		return done, Peer, Modified
+	}
+	h.coh.Downgrades++
+	oc.demote(pa, i, Shared)
+	h.dir.entries[e].owner = noOwner
+	h.dir.add(pa, id, false, now)
+	h.insertLLC(pa, State(t&tagState) == Modified, h.llc.ways, now)
+	return done, Peer, Shared
+}
+
+// demote changes the state of a line that is in way i of L2, and in L1D if there.
+func (c *core) demote(pa uint64, i int, st State) {
+	t := c.l2.tags[i]
+	c.l2.tags[i] = t&^tagState | uint64(st)
+	if t&tagInD != 0 {
+		if i := c.d.find(c.d.set(pa), pa); i >= 0 {
+			c.d.tags[i] = c.d.tags[i]&^tagState | uint64(st)
+		}
+	}
+	if t&tagInI != 0 {
+		if i := c.i.find(c.i.set(pa), pa); i >= 0 {
+			c.i.tags[i] = c.i.tags[i]&^tagState | uint64(st)
+		}
+	}
+}
+
+// upgrade gives core id, which holds the line of pa in S, the right to write it. The caller marks the copies M.
+func (h *Hierarchy) upgrade(id int, pa uint64, now sim.Time) (done sim.Time, lvl Level) {
+	h.coh.Upgrades++
+	e := h.dir.find(pa)
+	if e < 0 {
+		panic("cache: a core holds a line that the directory does not know")
+	}
+	if h.dir.others(e, id) {
+		h.dropOthers(e, pa, id)
+		done, lvl = now+h.cfg.Peer, Peer
+	} else {
+		done, lvl = now+h.llc.lat, LLC
+	}
+	if !h.cfg.LLC.Inclusive {
+		if i := h.llc.find(h.llcSet(pa), pa); i >= 0 {
+			h.llc.drop(i)
+		}
+	}
+	h.dir.add(pa, id, true, now)
+	return done, lvl
+}
+
+// dropOthers invalidates the copies of the line of entry e in all cores but id, and removes those cores from the
+// entry. It reports whether one of the copies was dirty. Entry e is gone if no sharer remains.
+func (h *Hierarchy) dropOthers(e int, pa uint64, id int) (dirty bool) {
+	for c := h.dir.next(e, 0); c >= 0; {
+		following := h.dir.next(e, c+1)
+		if c != id {
+			oc := &h.cores[c]
+			i := oc.l2.mustFind(oc.l2.set(pa), pa)
+			t := oc.l2.tags[i]
+			dirty = dirty || State(t&tagState) == Modified
+			oc.dropL1(t)
+			oc.l2.drop(i)
+			h.coh.Invalidations++
+			h.dir.remove(pa, c)
+		}
+		c = following
+	}
+	return dirty
+}
+
+// insertLLC puts a line into the LLC, allocating among its first n ways if it is not there.
+func (h *Hierarchy) insertLLC(pa uint64, dirty bool, n uint64, now sim.Time) {
+	a := &h.llc
+	set := h.llcSet(pa)
+	h.settleLLC(set)
+	flags := uint64(Shared)
+	if dirty {
+		flags = uint64(Modified)
+	}
+	if i := a.find(set, pa); i >= 0 {
+		a.tags[i] |= flags
+		a.touch(set, i)
+		return
+	}
+	i := a.victim(set, n)
+	h.evictLLC(i, now)
+	a.tags[i] = pa&^63 | tagValid | flags
+	a.admit(set, i)
+}
+
+// evictLLC empties way i of the LLC. An inclusive LLC takes the line from the private caches; a dirty line goes to memory.
+func (h *Hierarchy) evictLLC(i int, now sim.Time) {
+	a := &h.llc
+	t := a.tags[i]
+	a.drop(i)
+	if t&tagValid == 0 {
+		return
+	}
+	a.stats.Evictions++
+	dirty := State(t&tagState) == Modified
+	if h.cfg.LLC.Inclusive {
+		pa := t & tagAddr
+		if e := h.dir.find(pa); e >= 0 {
+			before := h.coh.Invalidations
+			dirty = h.dropOthers(e, pa, -1) || dirty
+			a.stats.BackInvalidations += h.coh.Invalidations - before
+			h.coh.Invalidations = before
+		}
+	}
+	if dirty {
+		a.stats.Writebacks++
+		h.mem.write(t&tagAddr, now)
+	}
+}

@@ -1,0 +1,179 @@
+package cache
+
+import (
+	"math/bits"
+
+	"dmapath/sim"
+)
+
+// directory knows which cores' L2 hold a line and which of them alone may write it. It is exact: an
+// open-addressing table with linear probing whose entries are the lines that some L2 holds. It grows when more of them are
+// in use than ever before, never beyond twice the lines of all L2.
+type directory struct {
+	entries []entry
+	more    []uint64 // sharer bits of cores 64 and up, words-1 per entry
+	words   int
+	mask    uint64
+	n       int
+}
+
+// entry is one line of the directory.
+type entry struct {
+	line    uint64   // line number + 1; 0: empty
+	sharers uint64   // cores 0 to 63
+	asked   sim.Time // when the owner asked for the line
+	owner   int32    // core with the line in E or M; -1: sharers have it in S
+}
+
+const noOwner = -1
+
+func newDirectory(cores, lines int) directory {
+	d := directory{words: (cores + 63) / 64}
+	size := 1024
+	for size < 2*lines {
+		size *= 2
+	}
+	d.alloc(size)
+	return d
+}
+
+func (d *directory) alloc(size int) {
+	d.entries = make([]entry, size)
+	d.more = make([]uint64, size*(d.words-1))
+	d.mask = uint64(size - 1)
+}
+
+func (d *directory) home(line uint64) uint64 { return line * 0x9e3779b97f4a7c15 >> 24 & d.mask }
+
+// find returns the index of the line of pa, or -1.
+func (d *directory) find(pa uint64) int {
+	key := pa>>6 + 1
+	for i := d.home(key); ; i = (i + 1) & d.mask {
+		switch d.entries[i].line {
+		case key:
+			return int(i)
+		case 0:
+			return -1
+		}
+	}
+}
+
+// add records that core holds the line of pa, alone and writable if own. It returns the entry's index.
+func (d *directory) add(pa uint64, core int, own bool, now sim.Time) int {
+	i := d.find(pa)
+	if i < 0 {
+		if 2*(d.n+1) > len(d.entries) {
+			d.grow()
+		}
+		i = d.put(entry{line: pa>>6 + 1, owner: noOwner, asked: now})
+		d.n++
+	}
+	e := &d.entries[i]
+	if own {
+		e.owner, e.asked = int32(core), now
+	}
+	if core < 64 {
+		e.sharers |= 1 << core
+	} else {
+		d.more[i*(d.words-1)+core/64-1] |= 1 << (core & 63)
+	}
+	return i
+}
+
+func (d *directory) put(e entry) int {
+	i := d.home(e.line)
+	for d.entries[i].line != 0 {
+		i = (i + 1) & d.mask
+	}
+	d.entries[i] = e
+	return int(i)
+}
+
+func (d *directory) grow() {
+	old, oldMore, w := d.entries, d.more, d.words-1
+	d.alloc(2 * len(old))
+	for i := range old {
+		if old[i].line != 0 {
+			j := d.put(old[i])
+			copy(d.more[j*w:(j+1)*w], oldMore[i*w:(i+1)*w])
+		}
+	}
+}
+
+// remove records that core no longer holds the line of pa.
+func (d *directory) remove(pa uint64, core int) {
+	i := d.find(pa)
+	if i < 0 {
+		panic("cache: a core evicts a line that the directory does not know")
+	}
+	e := &d.entries[i]
+	if e.owner == int32(core) {
+		e.owner = noOwner
+	}
+	if core < 64 {
+		e.sharers &^= 1 << core
+	} else {
+		d.more[i*(d.words-1)+core/64-1] &^= 1 << (core & 63)
+	}
+	if d.empty(i) {
+		d.delete(uint64(i))
+	}
+}
+
+func (d *directory) empty(i int) bool {
+	if d.entries[i].sharers != 0 {
+		return false
+	}
+	for _, w := range d.more[i*(d.words-1) : (i+1)*(d.words-1)] {
+		if w != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// delete empties entry i and moves later entries of its run up, so that no tombstones remain.
+func (d *directory) delete(i uint64) {
+	d.n--
+	w := uint64(d.words - 1)
+	for j := i; ; {
+		j = (j + 1) & d.mask
+		e := &d.entries[j]
+		if e.line == 0 {
+			break
+		}
+		if (j-d.home(e.line))&d.mask >= (j-i)&d.mask {
+			d.entries[i] = *e
+			copy(d.more[i*w:(i+1)*w], d.more[j*w:(j+1)*w])
+			i = j
+		}
+	}
+	d.entries[i] = entry{}
+	clear(d.more[i*w : (i+1)*w])
+}
+
+// next returns the first sharer of entry i at or after core, or -1.
+func (d *directory) next(i, core int) int {
+	for w := core / 64; w < d.words; w++ {
+		m := d.entries[i].sharers
+		if w > 0 {
+			m = d.more[i*(d.words-1)+w-1]
+		}
+		if w == core/64 {
+			m &= ^uint64(0) << (core & 63)
+		}
+		if m != 0 {
+			return w*64 + bits.TrailingZeros64(m)
+		}
+	}
+	return -1
+}
+
+// others reports whether a core other than core holds the line of entry i.
+func (d *directory) others(i, core int) bool {
+	c := d.next(i, 0)
+	if c == core {
+		c = d.next(i, core+1)
+	}
+	return c >= 0
+}

@@ -1,0 +1,52 @@
+package cache
+
+import "dmapath/sim"
+
+// CleanInvalidate writes the line of pa back if any cache has it dirty and removes it from every cache (clflush,
+// clflushopt, dc civac). It returns when memory has accepted the line.
+func (h *Hierarchy) CleanInvalidate(core int, pa uint64, now sim.Time) (done sim.Time) {
+	return h.maintain(core, pa, now, true)
+}
+
+// Clean writes the line of pa back if any cache has it dirty and leaves clean copies (clwb, dc cvac).
+func (h *Hierarchy) Clean(core int, pa uint64, now sim.Time) (done sim.Time) {
+	return h.maintain(core, pa, now, false)
+}
+
+func (h *Hierarchy) maintain(core int, pa uint64, now sim.Time, drop bool) (done sim.Time) {
+	set := h.llcSet(pa)
+	h.settleLLC(set)
+	ready, owned := h.ownerReady(pa, now)
+	now = max(now, ready)
+	done = now + h.llc.lat
+	dirty := false
+	if e := h.dir.find(pa); e >= 0 {
+		if h.dir.others(e, core) && (drop || owned) {
+			done = now + h.cfg.Peer
+		}
+		switch {
+		case drop:
+			dirty = h.dropOthers(e, pa, -1)
+		case owned:
+			oc := &h.cores[h.dir.entries[e].owner]
+			i := oc.l2.mustFind(oc.l2.set(pa), pa)
+			if State(oc.l2.tags[i]&tagState) == Modified {
+				dirty = true
+				oc.demote(pa, i, Exclusive)
+			}
+		}
+	}
+	if i := h.llc.find(set, pa); i >= 0 {
+		dirty = dirty || State(h.llc.tags[i]&tagState) == Modified
+		if drop {
+			h.llc.drop(i)
+		} else {
+			h.llc.tags[i] = h.llc.tags[i]&^tagState | uint64(Shared)
+		}
+	}
+	if dirty {
+		h.mem.write(pa, done)
+		done += h.cfg.DRAM.Overhead
+	}
+	return done
+}

@@ -1,0 +1,119 @@
+package cache
+
+import "dmapath/sim"
+
+// strideSlots is the size of each core's stride table, direct mapped by pc.
+const strideSlots = 256
+
+// stride is what the stride prefetcher remembers about the instruction at pc.
+type stride struct {
+	last uint64 // address of the last access that trained it
+	step int64
+	pc   uint32
+	seen uint32 // how often step repeated
+}
+
+// prefetch reacts to a miss of an L1, or the first use of a prefetched line, at pa.
+func (h *Hierarchy) prefetch(id int, pa uint64, pc uint32, now sim.Time, k kind) {
+	p := &h.cfg.Prefetch
+	if k == fetch {
+		for n := range uint64(p.Code) {
+			h.bring(id, pa, pa+(n+1)*LineBytes, now, &h.cores[id].i, tagInI)
+		}
+		return
+	}
+	d := &h.cores[id].d
+	for n := range uint64(p.NextLine) {
+		if n == 0 && p.NextLineL1 {
+			h.bring(id, pa, pa+LineBytes, now, d, tagInD)
+		} else {
+			h.bring(id, pa, pa+(n+1)*LineBytes, now, nil, 0)
+		}
+	}
+	if p.Stride == 0 {
+		return
+	}
+	s := &h.cores[id].strides[(pc>>2^pc>>10)%strideSlots]
+	if s.pc != pc {
+		*s = stride{last: pa, pc: pc}
+		return
+	}
+	step := int64(pa - s.last)
+	s.last = pa
+	if step == 0 {
+		return
+	}
+	if step != s.step {
+		s.step, s.seen = step, 0
+		return
+	}
+	s.seen++
+	switch {
+	case step > 0 && step < LineBytes:
+		step = LineBytes
+	case step < 0 && step > -LineBytes:
+		step = -LineBytes
+	}
+	to, hint := (*array)(nil), uint64(0)
+	if p.StrideL1 {
+		to, hint = d, tagInD
+	}
+	for n := range int64(p.Stride) {
+		h.bring(id, pa, pa+uint64((n+1)*step), now, to, hint)
+	}
+}
+
+// bring prefetches the line of pa into L2 and, if it is not nil, into the L1 array to. It gives up where hardware does: at the
+// end of the 4 KiB page of the access at from, when all miss registers are busy, and when another core may have
+// written the line.
+func (h *Hierarchy) bring(id int, from, pa uint64, now sim.Time, to *array, hint uint64) {
+	if (from^pa)>>12 != 0 {
+		return
+	}
+	a := &h.cores[id].l2
+	s2 := a.set(pa)
+	h.settleL2(id, s2)
+	i := a.find(s2, pa)
+	if to != nil && (i >= 0 && to.find(to.set(pa), pa) >= 0) {
+		return
+	}
+	if i < 0 {
+		// Ask before anything changes: an inclusive LLC may have to be settled first.
+		if h.cfg.LLC.Inclusive {
+			h.settleLLC(h.llcSet(pa))
+		}
+		if e := h.dir.find(pa); e >= 0 && h.dir.entries[e].owner >= 0 || a.mshr[0] > now || to != nil && to.mshr[0] > now {
+			a.stats.PrefetchDropped++
+			return
+		}
+		done, lvl, st := h.shared(id, pa, now, false)
+		a.mshr.hold(done)
+		flags := uint64(st) | uint64(lvl)<<2 | tagFlight | hint
+		if to == nil {
+			a.stats.PrefetchIssued++
+			flags |= tagPrefetch
+		}
+		h.fillL2(id, pa, flags, done, now)
+		if to != nil {
+			to.mshr.hold(done)
+			to.stats.PrefetchIssued++
+			to.fill(pa, uint64(st)|uint64(lvl)<<2|tagFlight|tagPrefetch, done)
+		}
+		return
+	}
+	if to == nil {
+		return
+	}
+	if to.mshr[0] > now {
+		to.stats.PrefetchDropped++
+		return
+	}
+	done, lvl := now+a.lat, L2
+	if t := a.tags[i]; t&tagFlight != 0 && a.ready[i] > now {
+		done, lvl = max(done, a.ready[i]), Level(t&tagLevel>>2)
+	}
+	a.tags[i] |= hint
+	to.mshr.hold(done)
+	to.stats.PrefetchIssued++
+	to.fill(pa, a.tags[i]&tagState|uint64(lvl)<<2|tagFlight|tagPrefetch, done)
+}

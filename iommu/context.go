@@ -1,0 +1,257 @@
+package iommu
+
+import (
+	"dmapath/iommu/table"
+	"dmapath/sim"
+	"dmapath/tlb"
+)
+
+// binding is what a context or PASID entry says about a request: how to translate it.
+type binding struct {
+	root        uint64
+	rules       *table.Rules
+	space       uint32 // domain, or domain and PASID: what cached translations are tagged with
+	levels      int
+	domain      uint16
+	passThrough bool
+	quiet       bool // fault processing disabled
+	updateAD    bool // hardware sets accessed and dirty bits
+	hasPASID    bool
+	pasid       uint32
+}
+
+// contexts is the context cache and the PASID cache. The tlb.Cache says which entries are cached; the decoded entry lies in a slab,
+// one per requester (and PASID) ever seen.
+type contexts struct {
+	legacy *tlb.Cache // by requester
+	pasids *tlb.Cache // by requester << 20 | PASID
+
+	entries []binding // legacy entries, and PASID entries of scalable mode
+	dirs    []dirEntry
+	index   map[uint64]int32 // slab key to its place in entries or dirs
+	order   []uint64         // slab keys as they came
+}
+
+// dirEntry is a cached scalable context entry.
+type dirEntry struct {
+	rid uint16
+	ctx table.SMContext
+}
+
+func (c *contexts) init() { c.index = map[uint64]int32{} }
+
+// Slab keys are the requester for a legacy context entry, pasidKey | requester << 20 | PASID for a PASID entry, and
+// dirKey | requester for a scalable context entry.
+const (
+	pasidKey = 1 << 40
+	dirKey   = 1 << 41
+)
+
+// spaces numbers the pairs of domain and PASID densely, because that is what tlb.Cache invalidates in constant time. Number 0
+// is never given out.
+type spaces struct {
+	key   []spaceKey
+	index map[spaceKey]uint32
+}
+
+type spaceKey struct {
+	domain   uint16
+	pasid    uint32
+	hasPASID bool // first stage: translations belong to one PASID of the domain
+}
+
+func (s *spaces) init() { s.key, s.index = make([]spaceKey, 1), map[spaceKey]uint32{} }
+
+func (s *spaces) number(k spaceKey) uint32 {
+	n, ok := s.index[k]
+	if !ok {
+		n = uint32(len(s.key))
+		s.key = append(s.key, k)
+		s.index[k] = n
+	}
+	return n
+}
+
+// entryRead reads one word of a root, context or PASID structure; the words of one entry share a cache line, so only the first read
+// of an entry takes time.
+func (v *VTd) entryRead(pa uint64, now sim.Time) sim.Time {
+	v.Stats.EntryReads++
+	done, _ := v.h.DeviceRead(pa, 8, now)
+	return done + v.pteOverhead
+}
+
+// bind finds out how to translate requests of rid: from the context cache, or from the tables. A walker reads them.
+func (v *VTd) bind(rid uint16, now sim.Time) (b *binding, t sim.Time, why table.Reason, quiet bool) {
+	if v.mode == modeScalable {
+		return v.bindScalable(rid, now)
+	}
+	if v.mode != modeLegacy {
+		return nil, now, table.TTMInvalid, false
+	}
+	c := &v.contexts
+	v.Stats.ContextLookups++
+	if i, ok := c.legacy.Lookup(0, uint64(rid), 0); ok {
+		v.Stats.ContextHits++
+		return &c.entries[i], now, 0, false
+	}
+	w, start := v.walkers.Take(now)
+	b, t, why, quiet = v.readContext(rid, start+v.walkStart)
+	v.walkers.Release(w, start, t)
+	return b, t, why, quiet
+}
+
+func (v *VTd) readContext(rid uint16, t sim.Time) (*binding, sim.Time, table.Reason, bool) {
+	at := table.RootEntryAddr(v.root, rid)
+	t = v.entryRead(at, t)
+	ctxTable, present, reserved := table.DecodeRoot(v.mem.Read64(at), v.haw)
+	switch {
+	case !present:
+		return nil, t, table.RootNotPresent, false
+	case reserved:
+		return nil, t, table.RootReserved, false
+	}
+	at = table.ContextAddr(ctxTable, rid)
+	t = v.entryRead(at, t)
+	ctx, reserved := table.DecodeContext(v.mem.Read64(at), v.mem.Read64(at+8), v.haw)
+	switch {
+	case !ctx.Present:
+		return nil, t, table.ContextNotPresent, ctx.FaultDisable
+	case reserved:
+		return nil, t, table.ContextReserved, ctx.FaultDisable
+	case ctx.Type > table.TTPassThrough || ctx.Type != table.TTPassThrough && (ctx.Levels > table.MaxLevels || !v.levels[ctx.Levels]):
+		return nil, t, table.ContextInvalid, ctx.FaultDisable
+	}
+	b := binding{root: ctx.Root, rules: &v.second[0], levels: ctx.Levels, domain: ctx.Domain, space: v.spaces.number(spaceKey{domain: ctx.Domain}),
+		passThrough: ctx.Type == table.TTPassThrough, quiet: ctx.FaultDisable}
+	i := v.contexts.keep(uint64(rid), b)
+	v.contexts.legacy.Insert(0, uint64(rid), 0, uint64(i))
+	return &v.contexts.entries[i], t, 0, false
+}
+
+// keep stores b in the slab under key.
+func (c *contexts) keep(key uint64, b binding) int32 {
+	i, ok := c.index[key]
+	if !ok {
+		i = int32(len(c.entries))
+		c.entries = append(c.entries, b)
+		c.index[key], c.order = i, append(c.order, key)
+		return i
+	}
+	c.entries[i] = b
+	return i
+}
+
+func (c *contexts) keepDir(key uint64, d dirEntry) int32 {
+	i, ok := c.index[key]
+	if !ok {
+		i = int32(len(c.dirs))
+		c.dirs = append(c.dirs, d)
+		c.index[key], c.order = i, append(c.order, key)
+		return i
+	}
+	c.dirs[i] = d
+	return i
+}
+
+func (v *VTd) bindScalable(rid uint16, now sim.Time) (b *binding, t sim.Time, why table.Reason, quiet bool) {
+	c := &v.contexts
+	v.Stats.ContextLookups++
+	var ctx table.SMContext
+	i, known := c.legacy.Lookup(0, uint64(rid), 0)
+	if known {
+		v.Stats.ContextHits++
+		ctx = c.dirs[i].ctx
+		v.Stats.PASIDLookups++
+		if j, ok := c.pasids.Lookup(0, uint64(rid)<<20|uint64(ctx.RIDPASID), 0); ok {
+			v.Stats.PASIDHits++
+			return &c.entries[j], now, 0, false
+		}
+	}
+	w, start := v.walkers.Take(now)
+	t = start + v.walkStart
+	if !known {
+		ctx, t, why, quiet = v.readSMContext(rid, t)
+	}
+	if why == table.NoFault {
+		b, t, why, quiet = v.readPASID(rid, ctx, t)
+	}
+	v.walkers.Release(w, start, t)
+	return b, t, why, quiet
+}
+
+func (v *VTd) readSMContext(rid uint16, t sim.Time) (table.SMContext, sim.Time, table.Reason, bool) {
+	at := table.RootEntryAddr(v.root, rid)
+	t = v.entryRead(at, t)
+	if rid&0x80 != 0 {
+		at += 8 // upper half of the bus
+	}
+	ctxTable, present, reserved := table.DecodeRoot(v.mem.Read64(at), v.haw)
+	switch {
+	case !present:
+		return table.SMContext{}, t, table.SMRootNotPresent, false
+	case reserved:
+		return table.SMContext{}, t, table.SMRootReserved, false
+	}
+	at = table.SMContextAddr(ctxTable, rid)
+	t = v.entryRead(at, t)
+	ctx, reserved := table.DecodeSMContext(v.mem.Read64(at), v.mem.Read64(at+8), v.haw)
+	switch {
+	case !ctx.Present:
+		return ctx, t, table.SMContextNotPresent, ctx.FaultDisable
+	case reserved:
+		return ctx, t, table.SMContextReserved, ctx.FaultDisable
+	}
+	i := v.contexts.keepDir(dirKey|uint64(rid), dirEntry{rid, ctx})
+	v.contexts.legacy.Insert(0, uint64(rid), 0, uint64(i))
+	return ctx, t, 0, false
+}
+
+func (v *VTd) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding, sim.Time, table.Reason, bool) {
+	pasid := ctx.RIDPASID
+	if pasid>>6 >= 1<<(ctx.DirSize+7) {
+		return nil, t, table.PASIDTooLarge, ctx.FaultDisable
+	}
+	at := table.PASIDDirAddr(ctx.Dir, pasid)
+	t = v.entryRead(at, t)
+	tab, present, reserved := table.DecodeRoot(v.mem.Read64(at)&^2, v.haw) // the same layout, with FPD in bit 1
+	switch {
+	case !present:
+		return nil, t, table.PASIDDirNotPresent, ctx.FaultDisable
+	case reserved:
+		return nil, t, table.PASIDDirReserved, ctx.FaultDisable
+	}
+	at = table.PASIDAddr(tab, pasid)
+	t = v.entryRead(at, t)
+	p, reserved := table.DecodePASID([3]uint64{v.mem.Read64(at), v.mem.Read64(at + 8), v.mem.Read64(at + 16)}, v.haw)
+	quiet := ctx.FaultDisable || p.FaultDisable
+	switch {
+	case !p.Present:
+		return nil, t, table.PASIDNotPresent, quiet
+	case reserved:
+		return nil, t, table.PASIDReserved, quiet
+	}
+	b := binding{levels: p.Levels, domain: p.Domain, quiet: quiet, pasid: pasid, hasPASID: true}
+	valid := true
+	switch p.Type {
+	case table.PGTTFirst:
+		b.root, b.rules, b.updateAD = p.First, &v.first, true
+		b.space = v.spaces.number(spaceKey{p.Domain, pasid, true})
+		valid = p.Levels == 4 || p.Levels == 5 && v.cfg.FirstLevel5
+	case table.PGTTSecond:
+		b.root, b.rules, b.updateAD = p.Second, &v.second[1], p.SSAccessed
+		b.space = v.spaces.number(spaceKey{domain: p.Domain})
+		valid = p.Levels <= table.MaxLevels && v.levels[p.Levels]
+	case table.PGTTPassThrough:
+		b.passThrough = true
+		b.space = v.spaces.number(spaceKey{domain: p.Domain})
+	default: // nested translation is not implemented, like a unit without ECAP.NEST
+		valid = false
+	}
+	if !valid {
+		return nil, t, table.PASIDInvalid, quiet
+	}
+	key := uint64(rid)<<20 | uint64(pasid)
+	i := v.contexts.keep(pasidKey|key, b)
+	v.contexts.pasids.Insert(0, key, 0, uint64(i))
+	return &v.contexts.entries[i], t, 0, false
+}

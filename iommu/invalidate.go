@@ -1,0 +1,126 @@
+package iommu
+
+import (
+	"dmapath/iommu/table"
+	"dmapath/sim"
+)
+
+// dropContext removes context-cache entries: all, of a domain, or of requester rid with the function bits that fm masks ignored. In
+// scalable mode a context entry has no domain of its own, and a domain-selective invalidation drops all of them.
+func (v *VTd) dropContext(gran int, domain, rid uint16, fm uint8) {
+	c := &v.contexts
+	switch gran {
+	case GranDomain:
+		for _, key := range c.order {
+			i := c.index[key]
+			if key < pasidKey && c.entries[i].domain == domain || key >= dirKey {
+				c.legacy.InvalidatePage(0, key&0xffff, 0)
+			}
+		}
+	case GranDevice:
+		mask := [...]uint16{0, 4, 6, 7}[fm]
+		for f := uint16(0); f < 8; f++ {
+			if f&^mask == 0 {
+				c.legacy.InvalidatePage(0, uint64(rid&^mask|f), 0)
+			}
+		}
+	default:
+		c.legacy.InvalidateAll()
+	}
+}
+
+// dropPASID removes PASID-cache entries: all, of a domain, or of one PASID of a domain.
+func (v *VTd) dropPASID(gran int, domain uint16, pasid uint32) {
+	c := &v.contexts
+	if gran == GranPCGlobal {
+		c.pasids.InvalidateAll()
+		return
+	}
+	for _, key := range c.order {
+		if key < pasidKey || key >= dirKey {
+			continue
+		}
+		b := &c.entries[c.index[key]]
+		if b.domain == domain && (gran == GranPCDomain || b.pasid == pasid) {
+			c.pasids.InvalidatePage(0, key-pasidKey, 0)
+		}
+	}
+}
+
+// dropTranslations removes translations and paging-structure entries: all, of a domain, or of the pages and hint in hi.
+func (v *VTd) dropTranslations(gran int, domain uint16, hi uint64) {
+	if gran == GranGlobal {
+		v.iotlbs.InvalidateAll()
+		for _, p := range v.paging {
+			if p != nil {
+				p.InvalidateAll()
+			}
+		}
+		return
+	}
+	for s := 1; s < len(v.spaces.key); s++ {
+		k := v.spaces.key[s]
+		switch {
+		case k.domain != domain:
+		case gran == GranDomain:
+			v.dropSpace(uint32(s))
+		case !k.hasPASID: // page-selective names second-stage addresses
+			v.dropPages(uint32(s), hi)
+		}
+	}
+}
+
+// dropPASIDTranslations removes first-stage translations of one PASID of a domain: all, or of the pages and hint in hi.
+func (v *VTd) dropPASIDTranslations(gran int, domain uint16, pasid uint32, hi uint64) {
+	s, ok := v.spaces.index[spaceKey{domain, pasid, true}]
+	switch {
+	case !ok:
+	case gran == GranPASIDPage:
+		v.dropPages(s, hi)
+	default:
+		v.dropSpace(s)
+	}
+}
+
+func (v *VTd) dropSpace(s uint32) {
+	v.iotlbs.InvalidateDomain(s)
+	for _, p := range v.paging {
+		if p != nil {
+			p.InvalidateDomain(s)
+		}
+	}
+}
+
+// dropPages removes what translates any byte of the 2^AM pages around the address in hi; with the hint, paging-structure
+// caches stay as they are.
+func (v *VTd) dropPages(s uint32, hi uint64) {
+	size := uint64(1) << (table.PageShift + hi&0x3f) // 0 when AM covers all addresses
+	first := hi &^ 0xfff &^ (size - 1)
+	last := first + size - 1
+	v.Stats.Dropped += uint64(v.iotlbs.InvalidateRange(s, first, last))
+	if hi&invalidateHint != 0 {
+		return
+	}
+	for _, p := range v.paging {
+		if p != nil {
+			p.InvalidateRange(s, first, last)
+		}
+	}
+}
+
+// drainFrom returns when the translations and, with requests, the reads and writes that started before now are over.
+func (v *VTd) drainFrom(now sim.Time, requests bool) sim.Time {
+	t := now + v.cycles(v.cfg.DrainTime)
+	for i := range v.recent {
+		if w := &v.recent[i]; w.start <= now {
+			t = max(t, w.done)
+		}
+	}
+	if requests {
+		for _, d := range v.drain {
+			t = max(t, d.Drained(now))
+		}
+	}
+	v.Stats.DrainTime += t - now
+	return t
+}

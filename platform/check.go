@@ -19,28 +19,6 @@ func (s *Spec) impossible() Problems {
 		pv := s.prov[key]
 		ps = append(ps, Problem{File: pv.File, Line: pv.Line, Col: pv.Col, Key: key, Text: fmt.Sprintf(format, args...)})
 	}
-	array := func(key string, a TLBArray) {
-		if a.Entries == 0 {
-			return
-		}
-		if a.Ways == 0 || a.Entries%a.Ways != 0 {
-			bad(key+".ways", "%d ways do not divide %d entries", a.Ways, a.Entries)
-		}
-		if n := a.Ways; n != 0 && a.Entries%n == 0 && a.Entries/n&(a.Entries/n-1) != 0 {
-			bad(key+".ways", "%d entries in %d ways are %d sets; the number of sets must be a power of two", a.Entries, n, a.Entries/n)
-		}
-		if a.Pages == 0 {
-			bad(key+".pages", "a TLB with entries needs a page size")
-		}
-	}
-	array("tlb.itlb_4k", s.TLB.ITLB4K)
-	array("tlb.itlb_2m", s.TLB.ITLB2M)
-	array("tlb.dtlb_4k", s.TLB.DTLB4K)
-	array("tlb.dtlb_2m", s.TLB.DTLB2M)
-	array("tlb.dtlb_1g", s.TLB.DTLB1G)
-	array("tlb.stlb", s.TLB.STLB)
-	array("tlb.stlb_1g", s.TLB.STLB1G)
-
 	size := func(b Bytes) string { return bytesKind.formatNumber(int64(b)) }
 	sets := func(key string, bytes Bytes, ways Count) Bytes {
 		if bytes%(Bytes(ways)*lineBytes) != 0 {
@@ -79,24 +57,39 @@ func (s *Spec) impossible() Problems {
 	if l2 := cycleTime(s.Cache.L2.Latency, s.CPU.Frequency); s.Cache.LLC.Latency <= l2 {
 		bad("cache.llc.latency", "an LLC hit takes longer than an L2 hit (%s)", timeKind.formatNumber(int64(l2)))
 	}
-	for _, c := range []struct {
-		key           string
-		entries, ways Count
-	}{{"cpu.branch.btb_ways", s.CPU.Branch.BTB, s.CPU.Branch.BTBWays},
-		{"iommu.iotlb_ways", s.IOMMU.IOTLBEntries, s.IOMMU.IOTLBWays},
-		{"iommu.context_ways", s.IOMMU.ContextEntries, s.IOMMU.ContextWays},
-		{"iommu.pasid_ways", s.IOMMU.PASIDEntries, s.IOMMU.PASIDWays}} {
-		if c.ways == 0 || c.entries%c.ways != 0 {
-			bad(c.key, "%d ways do not divide %d entries", c.ways, c.entries)
+	table := func(key string, t Table) {
+		if t.Entries == 0 {
+			return
+		}
+		if t.Ways == 0 || t.Entries%t.Ways != 0 {
+			bad(key+".ways", "%d ways do not divide %d entries", t.Ways, t.Entries)
+		} else if n := t.Entries / t.Ways; n&(n-1) != 0 {
+			bad(key+".ways", "%d entries in %d ways are %d sets; the number of sets must be a power of two", t.Entries, t.Ways, n)
 		}
 	}
-	for _, c := range []struct {
-		key     string
-		entries Count
-	}{{"iommu.pml5_entries", s.IOMMU.PML5Entries}, {"iommu.pml4_entries", s.IOMMU.PML4Entries},
-		{"iommu.pdpt_entries", s.IOMMU.PDPTEntries}, {"iommu.pd_entries", s.IOMMU.PDEntries}} {
-		if c.entries%s.IOMMU.PagingWays != 0 {
-			bad(c.key, "iommu.paging_ways (%d) does not divide %d entries", s.IOMMU.PagingWays, c.entries)
+	array := func(key string, a TLBArray) {
+		table(key, Table{a.Entries, a.Ways})
+		if a.Entries != 0 && a.Pages == 0 {
+			bad(key+".pages", "a TLB with entries needs a page size")
+		}
+	}
+	array("tlb.itlb_4k", s.TLB.ITLB4K)
+	array("tlb.itlb_2m", s.TLB.ITLB2M)
+	array("tlb.dtlb_4k", s.TLB.DTLB4K)
+	array("tlb.dtlb_2m", s.TLB.DTLB2M)
+	array("tlb.dtlb_1g", s.TLB.DTLB1G)
+	array("tlb.stlb", s.TLB.STLB)
+	array("tlb.stlb_1g", s.TLB.STLB1G)
+	u := &s.IOMMU
+	for _, t := range []struct {
+		key string
+		Table
+		need bool
+	}{{"iommu.iotlb", u.IOTLB, true}, {"iommu.context", u.Context, true}, {"iommu.pasid", u.PASID, true}, {"iommu.paging.pd", u.Paging.PD, false},
+		{"iommu.paging.pdpt", u.Paging.PDPT, false}, {"iommu.paging.pml4", u.Paging.PML4, false}, {"iommu.paging.pml5", u.Paging.PML5, false}} {
+		table(t.key, t.Table)
+		if t.need && t.Entries == 0 {
+			bad(t.key+".entries", "the unit cannot do without")
 		}
 	}
 	if s.IOMMU.Pages&4096 == 0 {

@@ -97,15 +97,13 @@ type Slots struct {
 
 // Branch is the predictor.
 type Branch struct {
-	Mispredict      Cycles `key:"mispredict" range:"1cycle..100cycles" doc:"resolve to dispatch of right path"`
-	BTBMiss         Cycles `key:"btb_miss" range:"0cycles..100cycles" doc:"taken direct branch not in the BTB"`
-	History         Count  `key:"history" range:"1..64" doc:"global history bits of the predictor"`
-	Counters        Count  `key:"counters" range:"16..1048576" pow2:"yes" doc:"pattern history counters"`
-	BTB             Count  `key:"btb" range:"16..1048576" pow2:"yes" doc:"branch target buffer entries"`
-	BTBWays         Count  `key:"btb_ways" range:"1..64" doc:"branch target buffer ways"`
-	Indirect        Count  `key:"indirect" range:"16..65536" pow2:"yes" doc:"indirect target table entries"`
-	IndirectHistory Count  `key:"indirect_history" range:"0..64" doc:"history bits of the indirect table"`
-	ReturnStack     Count  `key:"return_stack" range:"1..256" doc:"return address stack entries"`
+	Mispredict  Cycles `key:"mispredict" range:"1cycle..100cycles" doc:"resolve to dispatch of right path"`
+	BTBMiss     Cycles `key:"btb_miss" range:"0cycles..100cycles" doc:"taken direct branch not in the BTB"`
+	History     Count  `key:"history" range:"1..64" doc:"longest global history, bits"`
+	Counters    Count  `key:"counters" range:"16..1048576" pow2:"yes" doc:"pattern history counters"`
+	BTB         Count  `key:"btb" range:"16..1048576" pow2:"yes" doc:"branch target buffer entries"`
+	Indirect    Count  `key:"indirect" range:"16..65536" pow2:"yes" doc:"indirect target table entries"`
+	ReturnStack Count  `key:"return_stack" range:"1..256" doc:"return address stack entries"`
 }
 
 // String is rep movs/stos, or the copy loop that stands for it.
@@ -234,42 +232,57 @@ type Credits struct {
 	NonPostedHeaders Count `key:"nonposted_headers" range:"1..65536" doc:"non-posted headers"`
 }
 
-// IOMMU is the translation hardware of one root complex.
+// IOMMU is the translation hardware of one root complex. Cycles are of its own clock. Physical address width is Memory's.
 type IOMMU struct {
-	Dialect  Word   `key:"dialect" words:"vtd" doc:"register and table format"`
-	Levels   Count  `key:"levels" range:"3..5" doc:"page-table levels"`
-	Coherent Switch `key:"coherent" doc:"table walks snoop the CPU caches"`
-	Pages    Pages  `key:"pages" doc:"leaf sizes"`
+	Dialect       Word   `key:"dialect" words:"vtd" doc:"register and table format"`
+	Clock         Hertz  `key:"clock" range:"10MHz..10GHz" doc:"clock of the unit"`
+	Levels        Count  `key:"levels" range:"3..5" doc:"page-table levels"`
+	Pages         Pages  `key:"pages" doc:"leaf sizes"`
+	Scalable      Switch `key:"scalable" doc:"scalable mode: PASID tables"`
+	Coherent      Switch `key:"coherent" doc:"table walks snoop the CPU caches"`
+	SnoopControl  Switch `key:"snoop_control" doc:"can force snooped DMA"`
+	PageSelective Switch `key:"page_selective" doc:"page-selective invalidation"`
+	MaxMask       Count  `key:"max_mask" range:"0..63" doc:"log2 of the pages it may cover"`
+	CachingMode   Switch `key:"caching_mode" doc:"not-present entries may be cached"`
+	FaultRecords  Count  `key:"fault_records" range:"1..256" doc:"fault recording registers"`
 
-	IOTLBEntries   Count    `key:"iotlb_entries" range:"1..65536" doc:"IOTLB entries"`
-	IOTLBWays      Count    `key:"iotlb_ways" range:"1..65536" doc:"IOTLB ways"`
-	IOTLBHit       sim.Time `key:"iotlb_hit" range:"0ns..1us" doc:"IOTLB lookup"`
-	ContextEntries Count    `key:"context_entries" range:"1..65536" doc:"context cache entries"`
-	ContextWays    Count    `key:"context_ways" range:"1..65536" doc:"context cache ways"`
-	PASIDEntries   Count    `key:"pasid_entries" range:"1..65536" doc:"PASID cache entries"`
-	PASIDWays      Count    `key:"pasid_ways" range:"1..65536" doc:"PASID cache ways"`
-	PML5Entries    Count    `key:"pml5_entries" range:"0..65536" doc:"level-5 entries cached"`
-	PML4Entries    Count    `key:"pml4_entries" range:"0..65536" doc:"level-4 entries cached"`
-	PDPTEntries    Count    `key:"pdpt_entries" range:"0..65536" doc:"level-3 entries cached"`
-	PDEntries      Count    `key:"pd_entries" range:"0..65536" doc:"level-2 entries cached"`
-	PagingWays     Count    `key:"paging_ways" range:"1..65536" doc:"ways of those caches"`
+	IOTLB   Table  `key:"iotlb"`
+	Context Table  `key:"context"`
+	PASID   Table  `key:"pasid"`
+	Paging  Paging `key:"paging"`
 
-	Walkers      Count    `key:"walkers" range:"1..1024" doc:"page walks in parallel"`
-	WalkQueue    Count    `key:"walk_queue" range:"1..65536" doc:"requests waiting for a walker"`
-	PTERead      sim.Time `key:"pte_read" range:"0ns..1us" doc:"overhead per table read, beside memory"`
-	QueueEntries Count    `key:"queue_entries" range:"2..65536" pow2:"yes" doc:"invalidation queue entries"`
-	FetchBatch   Count    `key:"fetch_batch" range:"1..256" doc:"descriptors fetched at once"`
-	TailToFetch  sim.Time `key:"tail_to_fetch" range:"0ns..10us" doc:"tail write to first fetch"`
+	Walkers     Count  `key:"walkers" range:"1..64" doc:"page walks in parallel"`
+	Lookup      Cycles `key:"lookup" range:"0cycles..1000000cycles" doc:"context cache and IOTLB"`
+	WalkStart   Cycles `key:"walk_start" range:"0cycles..1000000cycles" doc:"miss to first table read"`
+	PTEOverhead Cycles `key:"pte_overhead" range:"0cycles..1000000cycles" doc:"added to every table read"`
+	WalkEnd     Cycles `key:"walk_end" range:"0cycles..1000000cycles" doc:"last table read to the answer"`
 
-	InvIOTLBPage   sim.Time `key:"inv_iotlb_page" range:"0ns..100us" doc:"page-selective invalidation"`
-	InvIOTLBDomain sim.Time `key:"inv_iotlb_domain" range:"0ns..100us" doc:"domain-selective invalidation"`
-	InvIOTLBGlobal sim.Time `key:"inv_iotlb_global" range:"0ns..100us" doc:"global IOTLB invalidation"`
-	InvContext     sim.Time `key:"inv_context" range:"0ns..100us" doc:"context-cache invalidation"`
-	InvDeviceTLB   sim.Time `key:"inv_device_tlb" range:"0ns..100us" doc:"ATS invalidation, beside the link"`
-	Drain          sim.Time `key:"drain" range:"0ns..100us" doc:"drain of translated requests"`
-	WaitWrite      sim.Time `key:"wait_write" range:"0ns..100us" doc:"wait descriptor to status write"`
-	RegisterRead   sim.Time `key:"register_read" range:"0ns..100us" doc:"uncached read of a register"`
-	RegisterWrite  sim.Time `key:"register_write" range:"0ns..100us" doc:"core's posted write to register"`
+	RegisterWrite sim.Time `key:"register_write" range:"0ns..1ms" doc:"write left the core to write seen"`
+	RegisterRead  sim.Time `key:"register_read" range:"0ns..1ms" doc:"read, there and back"`
+
+	Fetch          Cycles   `key:"fetch" range:"0cycles..1000000cycles" doc:"added to reading descriptors"`
+	Decode         Cycles   `key:"decode" range:"0cycles..1000000cycles" doc:"per descriptor"`
+	InvContext     Cycles   `key:"inv_context" range:"0cycles..1000000cycles" doc:"context or PASID cache"`
+	InvIOTLBGlobal Cycles   `key:"inv_iotlb_global" range:"0cycles..1000000cycles" doc:"IOTLB by domain or all"`
+	InvIOTLBPage   Cycles   `key:"inv_iotlb_page" range:"0cycles..1000000cycles" doc:"IOTLB by page and mask"`
+	InvInterrupt   Cycles   `key:"inv_interrupt" range:"0cycles..1000000cycles" doc:"interrupt-entry cache"`
+	InvDeviceTLB   sim.Time `key:"inv_device_tlb" range:"0ns..1ms" doc:"device's TLB (ATS), link included"`
+	Drain          Cycles   `key:"drain" range:"0cycles..1000000cycles" doc:"no old translation in flight, least"`
+	Status         Cycles   `key:"status" range:"0cycles..1000000cycles" doc:"wait descriptor to visible status"`
+}
+
+// Paging is the paging-structure caches, by the level of the entries they hold.
+type Paging struct {
+	PD   Table `key:"pd"`
+	PDPT Table `key:"pdpt"`
+	PML4 Table `key:"pml4"`
+	PML5 Table `key:"pml5"`
+}
+
+// Table is a cache of translation structures. Entries 0 means that it is not there.
+type Table struct {
+	Entries Count `key:"entries" range:"0..65536" doc:"entries"`
+	Ways    Count `key:"ways" range:"0..65536" doc:"ways; equal to entries: fully assoc."`
 }
 
 // Memory is what is installed and how the kernel describes it.

@@ -1,0 +1,548 @@
+package mm
+
+import (
+	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/kernel/locking"
+)
+
+// cpuSlab is struct kmem_cache_cpu of 6.12: freelist 0, tid 8, slab 16, partial 24 (32, 40, 48, 56 of the line in the
+// recording's cache; here the struct has a line of its own).
+type cpuSlab struct {
+	page    *slab
+	free    []uint64 // last is next
+	partial []*slab  // last is next
+}
+
+var (
+	kmemCacheAlloc = cpu.NewFunc("kmem_cache_alloc_noprof", "mm/slub.c", 720)
+	kmemCacheFree  = cpu.NewFunc("kmem_cache_free", "mm/slub.c", 560)
+	slabAllocSlow  = cpu.NewFunc("___slab_alloc", "mm/slub.c", 2100)
+	slabFreeSlow   = cpu.NewFunc("__slab_free", "mm/slub.c", 720)
+	getPartialNode = cpu.NewFunc("get_partial_node", "mm/slub.c", 560)
+	putCPUPartial  = cpu.NewFunc("put_cpu_partial", "mm/slub.c", 260)
+	putPartials    = cpu.NewFunc("__put_partials", "mm/slub.c", 360)
+	allocateSlab   = cpu.NewFunc("allocate_slab", "mm/slub.c", 700)
+	shuffleFree    = cpu.NewFunc("shuffle_freelist", "mm/slub.c", 420)
+)
+
+// alloc12 is kmem_cache_alloc_noprof of 6.12, 81 instructions on the fast path.
+func (c *Cache) alloc12(t *cpu.Thread) uint64 {
+	v, g := kernel.V6_12, c.m.Env.Sym
+	cs := &c.cpus[t.CPU]
+	pc := c.m.Env.Cpu(c.cpuOff, t.CPU)
+	fast := cs.page != nil && len(cs.free) > 0
+
+	t.Call(kmemCacheAlloc)
+	t.Nop(2)
+	t.Push(1)
+	t.ALU(1, 0)
+	t.Push(3)
+	t.ALU(1, 0)
+	t.Push(1)
+	s := t.ALU(1, 0)
+	t.Push(1)
+	t.ALU(1, 0)
+	t.Frame(16)
+	t.Mem(cpu.Load, c.va+cacheObjectSize, 4, 0, 0)
+	guard := t.Load(kernel.StackGuard(v, t.CPU), 0)
+	t.StackStore(8, guard)
+	t.ALU(1, 0)
+	gfp := t.ALU(1, t.Mem(cpu.Load, g.GfpAllowedMask, 4, 0, 0))
+	t.StackLoad(64)
+	t.StackStore(0, 0)
+	t.Branch(false, t.ALU(1, gfp))
+	t.Branch(false, t.ALU(1, s))
+	t.Nop(1)
+	t.StackStore(0, 0)
+	this := t.LoadOp(kernel.ThisCPUOff(v, t.CPU), 0, t.Load(c.va, s))
+	tid := t.Load(pc+8, this)
+	page := t.LoadOp(pc+16, this, 0)
+	obj := t.Load(pc, this)
+	t.Branch(false, page)
+	t.Branch(!fast, t.ALU(1, obj))
+
+	var va uint64
+	if fast {
+		va = cs.free[len(cs.free)-1]
+		cs.free = cs.free[:len(cs.free)-1]
+		off := t.Mem(cpu.Load, c.va+cacheOffset, 4, s, 0)
+		random := t.Load(c.va+cacheRandom12, s)
+		ptr := t.Load(c.va, s)
+		addr := t.ALU2(off, obj)
+		next := t.LoadOp(va+c.free, addr, random)
+		t.ALU(1, addr)
+		t.ALU(1, obj)
+		swab := t.ALU(1, addr)
+		t.ALU2(swab, next)
+		newTid := t.ALU(1, tid)
+		done := t.Mem(cpu.RMW, pc, 16, ptr, newTid) // cmpxchg16b without lock, on this CPU's line
+		t.Branch(false, done)
+		t.Mem(cpu.Load, c.va+cacheOffset, 4, s, 0) // prefetch of the next object's pointer: address only
+		t.ALU(1, 0)
+		t.StackStore(0, obj)
+	} else {
+		c.Stats.AllocSlow++
+		t.Mem(cpu.RMW, kernel.PreemptCount(v, t.CPU), 4, 0, 0)
+		t.ALU(1, 0)
+		ptr := t.Load(c.va, s)
+		t.ALU(2, s)
+		t.LoadOp(kernel.ThisCPUOff(v, t.CPU), ptr, 0)
+		t.ALU(2, 0)
+		va = c.slabAlloc12(t)
+		obj = t.ALU(1, 0)
+		t.Branch(false, t.Mem(cpu.RMW, kernel.PreemptCount(v, t.CPU), 4, 0, 0))
+		t.Nop(1)
+		t.Jump()
+		t.StackStore(0, obj)
+	}
+	t.Nop(1)
+	nonNull := t.Chain(2, obj)
+	t.Nop(1)
+	t.Branch(true, t.LoadOp(c.va+cacheCtor12, s, 0))
+	t.Branch(true, t.Mem(cpu.LoadOp, c.va+8, 4, s, 0))
+	t.Mem(cpu.Load, c.va+cacheObjectSize, 4, s, 0)
+	t.Nop(2)
+	t.Branch(false, t.ALU(1, nonNull))
+	t.ALU(1, 0)
+	c.m.memset(t, va, int(c.objSize))
+	t.Jump()
+	ret := t.StackLoad(0)
+	t.StackLoad(64)
+	t.Nop(1)
+	t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(8)))
+	t.Frame(-16)
+	t.ALU(1, ret)
+	t.Pop(6)
+	t.Ret()
+	return va
+}
+
+// slabAlloc12 is ___slab_alloc: first the objects that other CPUs freed into this CPU's slab, then the per-CPU
+// partial slabs, then the node's, then fresh pages. 144 instructions when the slab is exhausted and a per-CPU
+// partial slab takes its place, as recorded.
+func (c *Cache) slabAlloc12(t *cpu.Thread) uint64 {
+	v := kernel.V6_12
+	cs := &c.cpus[t.CPU]
+	pc := c.m.Env.Cpu(c.cpuOff, t.CPU)
+	t.Call(slabAllocSlow)
+	t.Nop(1)
+	t.Push(1)
+	t.ALU(1, 0) // rbp
+	t.Push(2)
+	this := t.ALU(1, 0)
+	t.Push(1)
+	s := t.ALU(1, 0)
+	t.Push(2)
+	t.ALU(2, 0)
+	t.Frame(192)
+	t.StackStore(84, 0)
+	t.StackStore(64, 0)
+	t.StackStore(72, 0)
+	guard := t.Load(kernel.StackGuard(v, t.CPU), 0)
+	t.StackStore(176, guard)
+	t.ALU(1, 0)
+	t.StackStore(88, 0)
+	t.StackStore(96, 0)
+	page := t.Load(pc+16, this)
+	t.Branch(cs.page == nil, t.ALU(1, page))
+	if p := cs.page; p != nil {
+		t.Branch(true, t.ALU(1, s))
+		flags := t.Load(p.page, page)
+		t.ALU(1, 0)
+		t.Branch(true, t.ALU(1, flags))
+		irq := locking.IrqSave(t)
+		t.ALU(1, irq)
+		t.Branch(false, t.LoadOp(pc+16, this, page))
+		free := t.Load(pc, this)
+		t.Branch(false, t.ALU(1, free))
+		t.ALU(1, 0)
+		taken := c.getFreelist12(t, p.page, page)
+		t.Branch(len(p.free) > 0, taken) // something on the slab's own list?
+		if len(p.free) > 0 {
+			cs.free, p.free = p.free, nil
+			p.inuse = c.perSlab
+		} else {
+			p.frozen, cs.page = false, nil
+			tid := t.Load(pc+8, this)
+			t.ALU(1, tid)
+			t.Store(pc+16, this, 0)
+			t.Store(pc+8, this, tid)
+			c.irqRestore12(t, irq)
+		}
+	}
+	if cs.page == nil {
+		c.refill12(t, this, s)
+	}
+	va := cs.free[len(cs.free)-1]
+	cs.free = cs.free[:len(cs.free)-1]
+	off := t.Mem(cpu.Load, c.va+cacheOffset, 4, s, 0)
+	addr := t.Chain(2, t.ALU(1, off))
+	random := t.LoadOp(c.va+cacheRandom12, s, addr)
+	next := t.LoadOp(va+c.free, addr, random)
+	t.Store(pc, this, next)
+	t.RMW(pc+8, this, 0)
+	c.irqRestore12(t, 0)
+	t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(176)))
+	t.ALU(1, 0)
+	t.Frame(-192)
+	t.Pop(6)
+	t.Ret()
+	return va
+}
+
+// getFreelist12 is get_freelist, inlined: it reads freelist and counters of the struct slab and exchanges both with a
+// cmpxchg16b. It returns the outcome.
+func (c *Cache) getFreelist12(t *cpu.Thread, slabVA uint64, page cpu.Val) cpu.Val {
+	counters := t.Load(slabVA+40, page)
+	free := t.Load(slabVA+32, page)
+	t.StackStore(136, counters)
+	objects := t.ALU(1, t.Mem(cpu.Load, slabVA+42, 2, page, 0))
+	empty := t.ALU(1, free)
+	t.Mem(cpu.Store, t.SP()+136, 2, 0, objects)
+	bits := t.Mem(cpu.Load, t.SP()+139, 1, 0, 0)
+	e2 := t.Chain(2, empty)
+	m := t.ALU2(t.ALU(1, bits), e2)
+	t.Mem(cpu.Store, t.SP()+139, 1, 0, m)
+	t.StackLoad(136)
+	t.Branch(false, t.Mem(cpu.LoadOp, c.va+10, 1, 0, 0)) // flags: cmpxchg usable
+	t.ALU(1, free)
+	done := t.Chain(2, t.Mem(cpu.Atomic, slabVA+32, 16, page, free))
+	t.Branch(false, done)
+	return t.ALU(1, free)
+}
+
+// irqRestore12 emits local_irq_restore as 6.12 compiles it: a test, sti and a jump back.
+func (c *Cache) irqRestore12(t *cpu.Thread, irq cpu.Val) {
+	t.Branch(true, t.ALU(1, irq))
+	t.Op(cpu.IrqFlag, 0)
+	t.Nop(1)
+	t.Jump()
+}
+
+// refill12 gives the CPU a new slab: from its own partial list, from the node or from the page allocator.
+func (c *Cache) refill12(t *cpu.Thread, this, s cpu.Val) {
+	cs := &c.cpus[t.CPU]
+	pc := c.m.Env.Cpu(c.cpuOff, t.CPU)
+	none := len(cs.partial) == 0
+	t.Branch(none, t.LoadOp(pc+24, this, 0))
+	if none {
+		c.refillNode12(t)
+		cs.page.frozen = true
+		cs.free, cs.page.free = cs.page.free, nil
+		t.Store(pc+16, this, 0)
+		locking.IrqSave(t)
+		return
+	}
+	irq := locking.IrqSave(t)
+	t.ALU(1, irq)
+	t.Branch(false, t.LoadOp(pc+16, this, 0))
+	page := t.Load(pc+24, this)
+	t.Branch(false, t.ALU(1, page))
+	p := cs.partial[len(cs.partial)-1]
+	cs.partial = cs.partial[:len(cs.partial)-1]
+	next := t.Load(p.page+16, page)
+	t.Store(pc+24, this, next)
+	t.Branch(true, t.ALU(1, s))
+	t.Branch(false, t.ALU(1, t.Load(p.page, page)))
+	t.Store(pc+16, this, page)
+	t.ALU(1, 0)
+	c.getFreelist12(t, p.page, page)
+	cs.page = p
+	cs.free, p.free = p.free, nil
+	p.inuse = c.perSlab
+}
+
+// refillNode12 is get_partial_node and, when the node has nothing, new_slab. Neither is in the recordings; the
+// instruction counts follow the source with the density of its recorded neighbours.
+func (c *Cache) refillNode12(t *cpu.Thread) {
+	v := kernel.V6_12
+	cs := &c.cpus[t.CPU]
+	t.Call(getPartialNode)
+	t.Nop(1)
+	t.Push(6)
+	t.Frame(32)
+	n := t.Load(c.node.lock.VA+8, 0) // nr_partial, looked at without the lock
+	t.Branch(len(c.node.partial) == 0, t.ALU(1, n))
+	if len(c.node.partial) > 0 {
+		locking.SpinLockIrqsave(t, v, &c.node.lock)
+		limit := max(c.cpuPartialSlabs()/2, 1)
+		for i := 0; len(c.node.partial) > 0 && i <= limit; i++ {
+			s := c.node.partial[0]
+			c.node.unlist(s)
+			page := t.Load(c.node.lock.VA+16, 0)
+			t.ALU(4, page)
+			t.Load(s.page, page)
+			t.Load(s.page+40, page)
+			t.ALU(4, page)
+			t.Atomic(s.page+32, page, 0) // freeze
+			t.Load(s.page+16, page)
+			t.Load(s.page+24, page)
+			t.ALU(6, page)
+			t.Store(s.page+16, page, 0)
+			t.Store(s.page+24, page, 0)
+			t.RMW(c.node.lock.VA+8, 0, 0)
+			t.Branch(false, t.Last())
+			s.frozen = true
+			if i == 0 {
+				cs.page = s
+				continue
+			}
+			cs.partial = append(cs.partial, s)
+		}
+		locking.SpinUnlockIrqrestore(t, v, &c.node.lock)
+	}
+	t.Frame(-32)
+	t.Pop(6)
+	t.Ret()
+	if cs.page == nil {
+		cs.page = c.newSlab12(t)
+	}
+	cs.page.inuse = c.perSlab
+}
+
+// newSlab12 is allocate_slab with shuffle_freelist.
+func (c *Cache) newSlab12(t *cpu.Thread) *slab {
+	v := kernel.V6_12
+	t.Call(allocateSlab)
+	t.Nop(1)
+	t.Push(6)
+	t.Frame(16)
+	t.Mem(cpu.Load, c.va+48, 4, 0, 0)
+	t.ALU(18, 0)
+	t.Branch(false, t.Last())
+	s := c.newSlab(t)
+	page := t.Load(s.page, 0)
+	t.ALU(20, page)
+	t.Store(s.page+40, 0, 0)
+	t.Store(s.page+8, 0, 0)
+	t.RMW(s.page+44, 0, 0)
+	t.Branch(false, t.Last())
+	t.Call(shuffleFree)
+	t.Push(6)
+	t.Load(kernel.StackGuard(v, t.CPU), 0)
+	t.ALU(24, 0)
+	top := t.Here()
+	for i := range s.free { // link the objects in the order of random_seq
+		obj := s.free[len(s.free)-1-i]
+		idx := t.Mem(cpu.Load, c.seqVA+uint64(i)*4, 4, 0, 0)
+		t.ALU(8, idx)
+		t.LoadOp(c.va+cacheRandom12, 0, idx)
+		t.ALU(4, t.Last())
+		t.Store(obj+c.free, idx, t.Last())
+		t.Loop(top, i+1 < len(s.free), t.ALU(1, 0))
+	}
+	t.Pop(6)
+	t.Ret()
+	t.Frame(-16)
+	t.Pop(6)
+	t.Ret()
+	return s
+}
+
+// cpuPartialSlabs is how many partial slabs a CPU keeps: cpu_partial objects (120 below 256 bytes, 52 below 1024, 24
+// below a page, else 6), counted as half-full slabs.
+func (c *Cache) cpuPartialSlabs() int {
+	n := 120
+	switch {
+	case c.Size >= 4096:
+		n = 6
+	case c.Size >= 1024:
+		n = 24
+	case c.Size >= 256:
+		n = 52
+	}
+	return (2*n + c.perSlab - 1) / c.perSlab
+}
+
+// free12 is kmem_cache_free of 6.12, 99 instructions when the object belongs to the CPU's slab.
+func (c *Cache) free12(t *cpu.Thread, obj uint64) {
+	v, g := kernel.V6_12, c.m.Env.Sym
+	cs := &c.cpus[t.CPU]
+	pc := c.m.Env.Cpu(c.cpuOff, t.CPU)
+	sl := c.slabOf(obj)
+	page := sl.page
+
+	t.Call(kmemCacheFree)
+	t.Nop(2)
+	t.Push(1)
+	s := t.ALU(1, 0)
+	t.ALU(1, 0)
+	t.Push(4)
+	base := t.ALU(1, 0)
+	t.Push(1)
+	x := t.ALU(1, 0)
+	t.ALU(1, 0)
+	t.Frame(24)
+	guard := t.Load(kernel.StackGuard(v, t.CPU), 0)
+	t.StackStore(8, guard)
+	t.ALU(1, 0)
+	sum := t.ALU(1, base)
+	t.Branch(false, sum)
+	head := c.virtToHead12(t, page, sum)
+	link := t.Load(page+8, head)
+	t.Branch(false, t.ALU(1, link))
+	t.Nop(1)
+	t.Branch(false, t.Mem(cpu.LoadOp, page+51, 1, head, 0)) // page type
+	t.Branch(false, t.ALU(1, head))
+	cache := t.Load(page+8, head) // slab->slab_cache
+	t.Branch(false, t.ALU(1, cache))
+	t.Branch(false, t.ALU2(cache, s))
+	t.Branch(false, t.ALU(1, cache))
+	t.StackLoad(72)
+	t.Nop(1)
+	t.Load(g.PhysBase, 0)
+	t.Branch(false, t.ALU(1, 0))
+	head = c.virtToHead12(t, page, sum)
+	link = t.Load(page+8, head)
+	h2 := t.ALU(1, head)
+	t.Branch(false, t.ALU(1, link))
+	t.Nop(1)
+	one := t.ALU(1, 0)
+	typ := t.Mem(cpu.LoadOp, page+51, 1, h2, 0)
+	t.StackStore(0, x)
+	slabVal := t.ALU2(typ, one)
+	t.Jump()
+	t.Nop(1)
+	pool := t.Load(g.KfencePool, 0)
+	t.Branch(false, t.ALU(1, t.ALU2(t.ALU(1, x), pool)))
+	this := t.LoadOp(kernel.ThisCPUOff(v, t.CPU), 0, t.Load(c.va, cache))
+	tid := t.Load(pc+8, this)
+	mine := t.LoadOp(pc+16, this, slabVal)
+	t.Branch(sl != cs.page, mine)
+	if sl == cs.page {
+		cs.free = append(cs.free, obj)
+		off := t.Mem(cpu.Load, c.va+cacheOffset, 4, cache, 0)
+		next := t.Load(pc, this)
+		addr := t.ALU2(off, x)
+		t.Branch(false, t.ALU2(next, x))
+		random := t.Load(c.va+cacheRandom12, cache)
+		swab := t.Chain(2, addr)
+		enc := t.ALU2(t.ALU2(random, next), swab)
+		t.Store(obj+c.free, addr, enc)
+		newTid := t.ALU(1, tid)
+		ptr := t.Load(c.va, cache)
+		t.Branch(false, t.Mem(cpu.RMW, pc, 16, ptr, newTid))
+	} else {
+		c.Stats.FreeSlow++
+		t.ALU(6, slabVal)
+		c.slabFree12(t, sl, obj)
+		t.Jump()
+	}
+	t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(8)))
+	t.Frame(-24)
+	t.Pop(6)
+	t.Ret()
+}
+
+// virtToHead12 is virt_to_page as kmem_cache_free inlines it.
+func (c *Cache) virtToHead12(t *cpu.Thread, page uint64, sum cpu.Val) cpu.Val {
+	g := c.m.Env.Sym
+	_ = page
+	big := t.ALU(1, 0)
+	off := t.LoadOp(g.PageOffsetBase, 0, big)
+	return t.LoadOp(g.VmemmapBase, 0, t.Chain(2, t.ALU2(off, sum)))
+}
+
+// slabFree12 is __slab_free: the object goes back to its slab, which another CPU may be using, with a locked
+// cmpxchg16b on the slab's struct page. Not in the recordings.
+func (c *Cache) slabFree12(t *cpu.Thread, s *slab, obj uint64) {
+	cs := &c.cpus[t.CPU]
+	t.Call(slabFreeSlow)
+	t.Nop(1)
+	t.Push(6)
+	t.Frame(40)
+	t.ALU(6, 0)
+	prior := t.Load(s.page+32, 0)
+	counters := t.Load(s.page+40, 0)
+	random := t.Load(c.va+cacheRandom12, 0)
+	t.ALU(4, random)
+	t.Store(obj+c.free, 0, t.ALU2(random, prior))
+	t.ALU(8, counters)
+	full := len(s.free) == 0 && !s.frozen
+	t.Branch(full, t.ALU(1, prior))
+	t.Branch(false, t.Mem(cpu.LoadOp, c.va+10, 1, 0, 0))
+	t.Branch(false, t.Mem(cpu.Atomic, s.page+32, 16, 0, prior))
+	s.free = append(s.free, obj)
+	s.inuse--
+	t.ALU(4, 0)
+	t.Branch(false, t.Last())
+	switch {
+	case full: // first free object of a full slab: this CPU keeps the slab
+		s.frozen = true
+		c.putPartial12(t, cs, s)
+	case s.inuse == 0 && s.listed && len(c.node.partial) > c.minPartial():
+		locking.SpinLockIrqsave(t, kernel.V6_12, &c.node.lock)
+		c.node.unlist(s)
+		t.Store(s.page+16, 0, 0)
+		t.Store(s.page+24, 0, 0)
+		t.RMW(c.node.lock.VA+8, 0, 0)
+		locking.SpinUnlockIrqrestore(t, kernel.V6_12, &c.node.lock)
+		c.dropSlab(t, s)
+	}
+	t.Frame(-40)
+	t.Pop(6)
+	t.Ret()
+}
+
+// putPartial12 is put_cpu_partial; when the list is long enough its slabs go to the node (__put_partials).
+func (c *Cache) putPartial12(t *cpu.Thread, cs *cpuSlab, s *slab) {
+	pc := c.m.Env.Cpu(c.cpuOff, t.CPU)
+	t.Call(putCPUPartial)
+	t.Nop(1)
+	t.Push(4)
+	locking.IrqSave(t)
+	old := t.Load(pc+24, 0)
+	t.Branch(len(cs.partial) > 0, t.ALU(2, old))
+	var drain []*slab
+	if len(cs.partial) >= c.cpuPartialSlabs() {
+		drain, cs.partial = cs.partial, nil
+	}
+	cs.partial = append(cs.partial, s)
+	t.ALU(6, old)
+	t.Mem(cpu.Store, s.page+24, 4, 0, 0)
+	t.Store(s.page+16, 0, old)
+	t.Store(pc+24, 0, 0)
+	t.Op(cpu.IrqFlag, 0)
+	t.Nop(1)
+	t.Branch(len(drain) > 0, t.ALU(1, old))
+	if len(drain) > 0 {
+		c.putPartials12(t, drain)
+	}
+	t.Pop(4)
+	t.Ret()
+}
+
+func (c *Cache) putPartials12(t *cpu.Thread, drain []*slab) {
+	t.Call(putPartials)
+	t.Push(6)
+	t.Frame(24)
+	locking.SpinLockIrqsave(t, kernel.V6_12, &c.node.lock)
+	var empty []*slab
+	for i := len(drain) - 1; i >= 0; i-- {
+		s := drain[i]
+		s.frozen = false
+		page := t.Load(s.page+16, 0)
+		t.Load(s.page+40, page)
+		t.ALU(8, page)
+		t.Branch(false, t.Mem(cpu.Atomic, s.page+32, 16, page, 0))
+		if s.inuse == 0 && len(c.node.partial) >= c.minPartial() {
+			empty = append(empty, s)
+			continue
+		}
+		c.node.partial = append(c.node.partial, s)
+		s.listed = true
+		t.Load(c.node.lock.VA+24, 0)
+		t.Store(c.node.lock.VA+24, 0, 0)
+		t.Store(s.page+16, 0, 0)
+		t.Store(s.page+24, 0, 0)
+		t.RMW(c.node.lock.VA+8, 0, 0)
+	}
+	locking.SpinUnlockIrqrestore(t, kernel.V6_12, &c.node.lock)
+	for _, s := range empty {
+		c.dropSlab(t, s)
+	}
+	t.Frame(-24)
+	t.Pop(6)
+	t.Ret()
+}

@@ -74,7 +74,7 @@ func DefaultConfig() Config {
 		IOTLB:   tlb.Config{Entries: 128, Ways: 4},
 		Context: tlb.Config{Entries: 64, Ways: 4},
 		PASID:   tlb.Config{Entries: 64, Ways: 4},
-		Paging: [6]tlb.Config{2: {Entries: 32, Ways: 4}, 3: {Entries: 16, Ways: 4}, 4: {Entries: 8}, 5: {Entries: 4}},
+		Paging:  [6]tlb.Config{2: {Entries: 32, Ways: 4}, 3: {Entries: 16, Ways: 4}, 4: {Entries: 8}, 5: {Entries: 4}},
 		Walkers: 5, LookupTime: 2, WalkStart: 8, PTEOverhead: 24, WalkEnd: 4,
 		RegWrite: 60 * sim.Nanosecond, RegRead: 200 * sim.Nanosecond,
 		FetchOverhead: 24, DecodeTime: 8, ContextInvTime: 16, IOTLBGlobalTime: 128, IOTLBPageTime: 24, InterruptInvTime: 16,

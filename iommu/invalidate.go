@@ -108,12 +108,14 @@ func (v *VTd) dropPages(s uint32, hi uint64) {
 	}
 }
 
-// drainFrom returns when the translations and, with requests, the reads and writes that started before now are over.
+// drainFrom returns when the walks and, with requests, the reads and writes that arrived up to now are over.
 func (v *VTd) drainFrom(now sim.Time, requests bool) sim.Time {
 	t := now + v.cycles(v.cfg.DrainTime)
-	for i := range v.recent {
-		if w := &v.recent[i]; w.start <= now {
-			t = max(t, w.done)
+	if v.lastWalk > t {
+		for i := range v.recent {
+			if w := &v.recent[i]; w.arrived <= now {
+				t = max(t, w.done)
+			}
 		}
 	}
 	if requests {

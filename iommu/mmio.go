@@ -20,7 +20,7 @@ func (v *VTd) WriteReg(addr, val uint64, now sim.Time) {
 		v.faults.status &^= uint32(val) & clearableFSTS
 		if resume {
 			v.q.errCode = errNone
-			v.eng.At(at, v.q.hTail, v.q.tail) // go on with the descriptor at the head
+			v.eng.At(at, v.q.hResume, 0) // go on with the descriptor at the head
 		}
 	case RegFECTL:
 		v.fectl = uint32(val)

@@ -17,7 +17,7 @@ type queue struct {
 	pos     uint64   // descriptor being carried out; head follows when it is
 	arrived sim.Time // last tail write reached the unit
 	have    uint64   // descriptors up to this offset are fetched, from pos on
-	drained sim.Time // everything so far is complete
+	drained sim.Time // all invalidations so far are complete
 	errCode uint64   // IQERCD.IQEI
 
 	lo, hi uint64 // descriptor being carried out
@@ -26,7 +26,7 @@ type queue struct {
 	statusHead int
 	statusLen  int
 
-	hTail, hStep, hEffect, hStatus, hCommand sim.Handler
+	hTail, hResume, hStep, hEffect, hStatus, hCommand sim.Handler
 }
 
 // pendingWaits bounds status writes under way; a queue that does not fence stops at so many.
@@ -55,6 +55,7 @@ const (
 func (v *VTd) initQueue() {
 	q := &v.q
 	q.hTail = v.eng.Register("iommu: invalidation queue tail", v.onTail)
+	q.hResume = v.eng.Register("iommu: invalidation queue resumes", func(uint64) { v.kick() })
 	q.hStep = v.eng.Register("iommu: next descriptor", func(uint64) { v.step() })
 	q.hEffect = v.eng.Register("iommu: invalidation", func(uint64) { v.onEffect() })
 	q.hStatus = v.eng.Register("iommu: wait descriptor", func(uint64) { v.onStatus() })
@@ -223,6 +224,7 @@ func (v *VTd) onEffect() {
 		v.dropPASIDTranslations(gran, domain, uint32(lo>>32)&0xfffff, hi)
 		complete = v.drainFrom(now, true)
 	}
+	q.drained = max(q.drained, complete)
 	v.advance(complete)
 	v.step()
 }
@@ -230,7 +232,6 @@ func (v *VTd) onEffect() {
 // advance completes the present descriptor at the time given.
 func (v *VTd) advance(complete sim.Time) {
 	q := &v.q
-	q.drained = max(q.drained, complete)
 	v.Stats.QueueTime += complete - q.arrived
 	q.pos = (q.pos + q.width) % q.size
 }
@@ -244,7 +245,6 @@ func (v *VTd) wait(t sim.Time) {
 	i := (q.statusHead + q.statusLen) % pendingWaits
 	q.status[i] = statusWrite{q.hi &^ 3, uint32(lo >> 32), lo&WaitStatus != 0, lo&WaitInterrupt != 0, fence}
 	q.statusLen++
-	q.drained = max(q.drained, at)
 	v.eng.At(at, q.hStatus, 0)
 	v.advance(at)
 	if !fence {

@@ -8,12 +8,13 @@ import (
 // recentWalks is how many walks back their end is remembered, for merging and draining; far more than can be in flight.
 const recentWalks = 256
 
-// walkRecord is a walk that started lately.
+// walkRecord is a walk of late.
 type walkRecord struct {
-	page        uint64 // iova >> 12 of the request
-	space       uint32
-	start, done sim.Time
-	ready       [table.MaxLevels + 1]sim.Time // when the entry of the level was read
+	page    uint64 // iova >> 12 of the request
+	space   uint32
+	arrived sim.Time // the request did
+	done    sim.Time
+	ready   [table.MaxLevels + 1]sim.Time // when the entry of the level was read
 }
 
 // Payload of the IOTLB and the paging-structure caches: address in bits 51:12, rights in bits 2:0, number of the walk that
@@ -24,7 +25,7 @@ func payload(addr uint64, rights table.Rights, walk uint64) uint64 {
 	return addr&^0xfff | uint64(rights) | walk%recentWalks<<walkShift
 }
 
-// Translate translates the address of a request of n requester rid that reaches the unit at now. It returns the physical address and
+// Translate translates the address in a request of requester rid that reaches the unit at now. It returns the physical address and
 // when it is known, or a *Fault. It looks at the tables as they are when it is called.
 func (v *VTd) Translate(rid uint16, iova uint64, write bool, now sim.Time) (pa uint64, done sim.Time, err error) {
 	v.Stats.Requests++
@@ -63,7 +64,7 @@ func (v *VTd) Translate(rid uint16, iova uint64, write bool, now sim.Time) (pa u
 		v.Stats.HitsBySize[(shift-table.PageShift)/9]++
 		return pa, t, nil
 	}
-	pa, t, why = v.walk(b, iova, write, t)
+	pa, t, why = v.walk(b, iova, write, now, t)
 	if why != table.NoFault {
 		return 0, t, v.refuse(b.fault(why, rid, iova, write, t), !b.quiet)
 	}
@@ -89,8 +90,8 @@ func (b *binding) beyond() table.Reason {
 	return table.BeyondWidth
 }
 
-// walk translates iova through the page table, on one of the walkers.
-func (v *VTd) walk(b *binding, iova uint64, write bool, now sim.Time) (pa uint64, t sim.Time, why table.Reason) {
+// walk translates iova of a request that arrived some time ago through the page table, on one of the walkers.
+func (v *VTd) walk(b *binding, iova uint64, write bool, arrived, now sim.Time) (pa uint64, t sim.Time, why table.Reason) {
 	v.Stats.Walks++
 	if !b.rules.Covers(iova, b.levels) || b.rules.Format == table.SecondStage && iova>>v.cfg.GuestWidth != 0 {
 		return 0, now, b.rules.Beyond()
@@ -100,9 +101,10 @@ func (v *VTd) walk(b *binding, iova uint64, write bool, now sim.Time) (pa uint64
 	n := v.walks
 	v.walks++
 	w := &v.recent[n%recentWalks]
-	*w = walkRecord{page: iova >> table.PageShift, space: b.space, start: start}
+	*w = walkRecord{page: iova >> table.PageShift, space: b.space, arrived: arrived}
 	pa, t, why = v.descend(b, iova, write, start+v.walkStart, n, w)
 	w.done = t
+	v.lastWalk = max(v.lastWalk, t)
 	v.walkers.Release(server, start, t)
 	v.Stats.WalkTimes.Add(int64(t - now))
 	return pa, t, why

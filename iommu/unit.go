@@ -55,12 +55,13 @@ type VTd struct {
 	contexts contexts
 	spaces   spaces
 
-	iotlbs  *tlb.Cache
-	sizes   []uint8 // page shifts ever inserted, so that others are not looked for
-	paging  [table.MaxLevels + 1]*tlb.Cache
-	walkers *sim.Servers
-	recent  [recentWalks]walkRecord
-	walks   uint64 // started
+	iotlbs   *tlb.Cache
+	sizes    []uint8 // page shifts ever inserted, so that others are not looked for
+	paging   [table.MaxLevels + 1]*tlb.Cache
+	walkers  *sim.Servers
+	recent   [recentWalks]walkRecord
+	walks    uint64   // started
+	lastWalk sim.Time // latest end of one
 
 	q queue
 

@@ -177,6 +177,7 @@ func (p *Port) Drained(t sim.Time) sim.Time { return max(p.commits.upTo(t), p.fe
 type journal struct {
 	at, done [journalSize]sim.Time
 	n        uint64
+	last     sim.Time // latest of done
 }
 
 // journalSize is how many requests back an invalidation looks; those before are over in all but contrived cases.
@@ -185,10 +186,14 @@ const journalSize = 256
 func (j *journal) add(at, done sim.Time) {
 	i := j.n % journalSize
 	j.at[i], j.done[i] = at, done
+	j.last = max(j.last, done)
 	j.n++
 }
 
 func (j *journal) upTo(t sim.Time) (done sim.Time) {
+	if j.last <= t {
+		return j.last // all is over
+	}
 	for i := range min(j.n, journalSize) {
 		if j.at[i] <= t {
 			done = max(done, j.done[i])

@@ -56,14 +56,9 @@ var (
 	modNodeState   = cpu.NewFunc("mod_node_page_state", "mm/vmstat.c", 150)
 )
 
-// AllocPages emits the allocation of 2^order zeroed pages (__alloc_pages_noprof on 6.12, __alloc_frozen_pages_noprof on
+// AllocPages emits the allocation of 2^order pages, zeroed because of init_on_alloc (__alloc_pages_noprof on 6.12, __alloc_frozen_pages_noprof on
 // 7.3) and returns their address in the direct map. Orders 0 to 3 come from the CPU's list.
-func (m *MM) AllocPages(t *cpu.Thread, order int) uint64 { return m.allocPages(t, order, true) }
-
-// FreePages emits the freeing of what AllocPages returned (free_unref_page) and puts it on the CPU's list.
-func (m *MM) FreePages(t *cpu.Thread, va uint64, order int) { m.freePages(t, va, order) }
-
-func (m *MM) allocPages(t *cpu.Thread, order int, zero bool) uint64 {
+func (m *MM) AllocPages(t *cpu.Thread, order int) uint64 {
 	l := &m.pcp[t.CPU].pages[min(order, 3)]
 	refill := 0
 	if len(*l) == 0 {
@@ -83,9 +78,9 @@ func (m *MM) allocPages(t *cpu.Thread, order int, zero bool) uint64 {
 	}
 	*l = (*l)[:len(*l)-1]
 	if m.Env.Version == kernel.V7_3 {
-		m.emitAlloc73(t, va, next, order, refill, zero)
+		m.emitAlloc73(t, va, next, order, refill)
 	} else {
-		m.emitAlloc12(t, va, next, order, refill, zero)
+		m.emitAlloc12(t, va, next, order, refill)
 	}
 	return va
 }
@@ -93,7 +88,7 @@ func (m *MM) allocPages(t *cpu.Thread, order int, zero bool) uint64 {
 func (z *zone) pcp(m *MM, c int) uint64 { return m.Env.Cpu(z.pcpOff, c) }
 
 // emitAlloc12 is __alloc_pages_noprof of 6.12: 100 instructions of its own.
-func (m *MM) emitAlloc12(t *cpu.Thread, va, next uint64, order, refill int, zero bool) {
+func (m *MM) emitAlloc12(t *cpu.Thread, va, next uint64, order, refill int) {
 	v, g := kernel.V6_12, m.Env.Sym
 	t.Call(allocPages12)
 	t.Nop(2)
@@ -144,7 +139,7 @@ func (m *MM) emitAlloc12(t *cpu.Thread, va, next uint64, order, refill int, zero
 	t.Branch(false, t.ALU(1, t.LoadOp(m.z.zone+64+40, z, t.ALU(1, z))))
 	t.Branch(true, t.Mem(cpu.LoadOp, m.z.config+36, 4, 0, 0))
 	t.ALU(5, allowed)
-	m.emitGetPage12(t, va, next, order, refill, zero)
+	m.emitGetPage12(t, va, next, order, refill)
 	page := t.ALU(1, 0)
 	t.Branch(false, t.ALU(1, page))
 	t.Jump()
@@ -158,7 +153,7 @@ func (m *MM) emitAlloc12(t *cpu.Thread, va, next uint64, order, refill int, zero
 
 // emitGetPage12 is get_page_from_freelist of 6.12: the watermark check of the first zone, the CPU's list, and the
 // preparation of the page. 211 instructions of its own.
-func (m *MM) emitGetPage12(t *cpu.Thread, va, next uint64, order, refill int, zero bool) {
+func (m *MM) emitGetPage12(t *cpu.Thread, va, next uint64, order, refill int) {
 	v, g := kernel.V6_12, m.Env.Sym
 	page := m.pageOfVirt(va)
 	z := m.z.zone
@@ -269,26 +264,24 @@ func (m *MM) emitGetPage12(t *cpu.Thread, va, next uint64, order, refill int, ze
 	t.Store(page+40, pg, 0)
 	t.Nop(1)
 	t.Branch(true, t.ALU(1, 0))
-	t.Branch(!zero, t.ALU(1, t.StackLoad(112)))
-	if zero {
-		for i := 0; i < 1<<order; i++ {
-			if i == 0 {
-				pg = t.StackLoad(0)
-				t.StackLoad(120)
-			}
-			t.ALU(3, pg)
-			pfn := t.LoadOp(g.VmemmapBase, 0, t.Last())
-			t.LoadOp(g.PageOffsetBase, 0, t.Chain(2, pfn))
-			t.Call(clearPageErms)
-			t.Nop(1)
-			t.ALU(2, 0)
-			t.StringSet(va+uint64(i)<<12, 4096, t.Last())
-			t.Ret()
-			more := t.ALU2(t.ALU(1, pg), 0)
-			t.Branch(i+1 < 1<<order, more)
+	t.Branch(false, t.ALU(1, t.StackLoad(112)))
+	for i := 0; i < 1<<order; i++ {
+		if i == 0 {
+			pg = t.StackLoad(0)
+			t.StackLoad(120)
 		}
-		t.Jump()
+		t.ALU(3, pg)
+		pfn := t.LoadOp(g.VmemmapBase, 0, t.Last())
+		t.LoadOp(g.PageOffsetBase, 0, t.Chain(2, pfn))
+		t.Call(clearPageErms)
+		t.Nop(1)
+		t.ALU(2, 0)
+		t.StringSet(va+uint64(i)<<12, 4096, t.Last())
+		t.Ret()
+		more := t.ALU2(t.ALU(1, pg), 0)
+		t.Branch(i+1 < 1<<order, more)
 	}
+	t.Jump()
 	pg = t.StackLoad(0)
 	t.Mem(cpu.Store, page+52, 4, pg, 0)
 	t.Branch(true, t.ALU(1, 0))
@@ -366,9 +359,9 @@ func (m *MM) emitRmqueue(t *cpu.Thread, page, next uint64, order, refill int) {
 	if v73 {
 		t.StackStore(32, t.ALU(1, a))
 	} else {
-		t.ALU(6, a)
+		t.ALU(8, a)
 		t.StackStore(104, t.Last())
-		t.ALU(3, 0)
+		t.ALU(4, 0)
 		t.StackStore(40, t.ALU(1, t.Last()))
 		t.StackStore(48, t.ALU(1, 0))
 		t.ALU(3, 0)
@@ -478,15 +471,11 @@ func (m *MM) modNodePageState(t *cpu.Thread) {
 		push = 4
 	}
 	t.Push(push)
-	a := t.ALU(6, 0)
+	a := t.ALU(5, 0)
 	p := t.Load(m.z.nodeData+8, 0)
 	x := t.ALU2(a, 0)
 	y := t.ALU2(p, a)
-	if v73 {
-		t.ALU(2, x)
-	} else {
-		t.ALU(2, x)
-	}
+	t.ALU(2, x)
 	cur := t.Mem(cpu.Load, stat+41, 1, y, 0)
 	cur = t.ALU(1, cur)
 	thr := t.Mem(cpu.Load, stat, 1, p, 0)
@@ -505,9 +494,9 @@ func (m *MM) modNodePageState(t *cpu.Thread) {
 // ModNodePageState emits the accounting that IOMMU page-table pages cause (iommu_account_pages).
 func (m *MM) ModNodePageState(t *cpu.Thread) { m.modNodePageState(t) }
 
-// freePages is free_unref_page: the page goes to the head of the CPU's list. Not in the recordings, where page-table
-// pages are never freed.
-func (m *MM) freePages(t *cpu.Thread, va uint64, order int) {
+// FreePages emits the freeing of what AllocPages returned: free_unref_page puts the page at the head of the CPU's list.
+// Not in the recordings, where page-table pages are never freed. Nothing goes back to the buddy allocator.
+func (m *MM) FreePages(t *cpu.Thread, va uint64, order int) {
 	v := m.Env.Version
 	page := m.pageOfVirt(va)
 	pcp := m.z.pcp(m, t.CPU)

@@ -8,7 +8,7 @@ import (
 
 // emitAlloc73 is __alloc_frozen_pages_noprof of 7.3: 138 instructions of its own, one of them a rep stos of the 40-byte
 // alloc_context.
-func (m *MM) emitAlloc73(t *cpu.Thread, va, next uint64, order, refill int, zero bool) {
+func (m *MM) emitAlloc73(t *cpu.Thread, va, next uint64, order, refill int) {
 	v, g := kernel.V7_3, m.Env.Sym
 	t.Call(allocPages73)
 	t.Nop(2)
@@ -72,7 +72,7 @@ func (m *MM) emitAlloc73(t *cpu.Thread, va, next uint64, order, refill int, zero
 	t.Branch(true, t.ALU(1, 0))
 	t.StackLoad(0)
 	t.ALU(3, 0)
-	m.emitGetPage73(t, va, next, order, refill, zero)
+	m.emitGetPage73(t, va, next, order, refill)
 	page := t.ALU(1, 0)
 	t.Branch(false, t.ALU(1, page))
 	t.Jump()
@@ -85,7 +85,7 @@ func (m *MM) emitAlloc73(t *cpu.Thread, va, next uint64, order, refill int, zero
 }
 
 // emitGetPage73 is get_page_from_freelist of 7.3: 217 instructions of its own; preparing the page has become a call.
-func (m *MM) emitGetPage73(t *cpu.Thread, va, next uint64, order, refill int, zero bool) {
+func (m *MM) emitGetPage73(t *cpu.Thread, va, next uint64, order, refill int) {
 	v := kernel.V7_3
 	page := m.pageOfVirt(va)
 	z := m.z.zone
@@ -219,7 +219,7 @@ func (m *MM) emitGetPage73(t *cpu.Thread, va, next uint64, order, refill int, ze
 	t.ALU(2, pg)
 	t.StackLoad(96)
 	t.ALU(2, 0)
-	m.emitPostAlloc73(t, va, order, zero)
+	m.emitPostAlloc73(t, va, order)
 	t.Branch(true, t.ALU(1, 0))
 	pf := t.Chain(2, t.StackLoad(48))
 	t.Store(page+8, 0, pf)
@@ -230,8 +230,8 @@ func (m *MM) emitGetPage73(t *cpu.Thread, va, next uint64, order, refill int, ze
 	t.Ret()
 }
 
-// emitPostAlloc73 is post_alloc_hook, which ends in clear_highpages_kasan_tagged when the page is to be zeroed.
-func (m *MM) emitPostAlloc73(t *cpu.Thread, va uint64, order int, zero bool) {
+// emitPostAlloc73 is post_alloc_hook, which ends in clear_highpages_kasan_tagged.
+func (m *MM) emitPostAlloc73(t *cpu.Thread, va uint64, order int) {
 	g := m.Env.Sym
 	page := m.pageOfVirt(va)
 	t.Call(postAlloc)
@@ -258,16 +258,12 @@ func (m *MM) emitPostAlloc73(t *cpu.Thread, va uint64, order int, zero bool) {
 	t.Branch(false, t.ALU(1, gfp))
 	t.Branch(false, t.ALU(1, n))
 	t.Branch(false, t.ALU(1, flags))
-	t.Branch(!zero, t.ALU(1, gfp))
+	t.Branch(false, t.ALU(1, gfp))
 	t.Pop(1)
 	t.ALU(1, n)
 	t.Pop(1)
 	t.ALU(1, 0)
 	t.Pop(4)
-	if !zero {
-		t.Ret()
-		return
-	}
 	t.TailCall(clearHighpages)
 	t.Nop(1)
 	pfn := t.LoadOp(g.VmemmapBase, 0, 0)

@@ -164,7 +164,7 @@ func (c *Cache) slabOf(obj uint64) *slab {
 // newSlab takes pages for a slab and threads its free list through the objects in random order, starting at a random
 // place of the cache's sequence (shuffle_freelist). Emission is the caller's.
 func (c *Cache) newSlab(t *cpu.Thread) *slab {
-	base := c.m.allocPages(t, c.order, false)
+	base := c.m.AllocPages(t, c.order)
 	s := &slab{base: base, page: c.m.pageOfVirt(base), inuse: 0}
 	start := c.rnd.IntN(c.perSlab)
 	s.free = make([]uint64, c.perSlab)
@@ -180,7 +180,7 @@ func (c *Cache) newSlab(t *cpu.Thread) *slab {
 func (c *Cache) dropSlab(t *cpu.Thread, s *slab) {
 	delete(c.slabs, s.base)
 	c.Stats.Dropped++
-	c.m.freePages(t, s.base, c.order)
+	c.m.FreePages(t, s.base, c.order)
 }
 
 // minPartial is how many empty slabs a node keeps: ilog2(size)/2, between 5 and 10.

@@ -158,7 +158,7 @@ func (c *Cache) slabAlloc12(t *cpu.Thread) uint64 {
 		t.Branch(false, t.ALU(1, free))
 		t.ALU(1, 0)
 		taken := c.getFreelist12(t, p.page, page)
-		t.Branch(len(p.free) > 0, taken) // something on the slab's own list?
+		t.Branch(len(p.free) > 0, t.ALU(1, taken)) // something on the slab's own list?
 		if len(p.free) > 0 {
 			cs.free, p.free = p.free, nil
 			p.inuse = c.perSlab
@@ -192,7 +192,7 @@ func (c *Cache) slabAlloc12(t *cpu.Thread) uint64 {
 }
 
 // getFreelist12 is get_freelist, inlined: it reads freelist and counters of the struct slab and exchanges both with a
-// cmpxchg16b. It returns the outcome.
+// cmpxchg16b. It returns the freelist it found.
 func (c *Cache) getFreelist12(t *cpu.Thread, slabVA uint64, page cpu.Val) cpu.Val {
 	counters := t.Load(slabVA+40, page)
 	free := t.Load(slabVA+32, page)
@@ -209,7 +209,7 @@ func (c *Cache) getFreelist12(t *cpu.Thread, slabVA uint64, page cpu.Val) cpu.Va
 	t.ALU(1, free)
 	done := t.Chain(2, t.Mem(cpu.Atomic, slabVA+32, 16, page, free))
 	t.Branch(false, done)
-	return t.ALU(1, free)
+	return free
 }
 
 // irqRestore12 emits local_irq_restore as 6.12 compiles it: a test, sti and a jump back.
@@ -379,7 +379,8 @@ func (c *Cache) free12(t *cpu.Thread, obj uint64) {
 	t.ALU(1, 0)
 	sum := t.ALU(1, base)
 	t.Branch(false, sum)
-	head := c.virtToHead12(t, page, sum)
+	t.ALU(1, 0)
+	head := c.virtToHead12(t, sum)
 	link := t.Load(page+8, head)
 	t.Branch(false, t.ALU(1, link))
 	t.Nop(1)
@@ -393,7 +394,7 @@ func (c *Cache) free12(t *cpu.Thread, obj uint64) {
 	t.Nop(1)
 	t.Load(g.PhysBase, 0)
 	t.Branch(false, t.ALU(1, 0))
-	head = c.virtToHead12(t, page, sum)
+	head = c.virtToHead12(t, sum)
 	link = t.Load(page+8, head)
 	h2 := t.ALU(1, head)
 	t.Branch(false, t.ALU(1, link))
@@ -436,9 +437,8 @@ func (c *Cache) free12(t *cpu.Thread, obj uint64) {
 }
 
 // virtToHead12 is virt_to_page as kmem_cache_free inlines it.
-func (c *Cache) virtToHead12(t *cpu.Thread, page uint64, sum cpu.Val) cpu.Val {
+func (c *Cache) virtToHead12(t *cpu.Thread, sum cpu.Val) cpu.Val {
 	g := c.m.Env.Sym
-	_ = page
 	big := t.ALU(1, 0)
 	off := t.LoadOp(g.PageOffsetBase, 0, big)
 	return t.LoadOp(g.VmemmapBase, 0, t.Chain(2, t.ALU2(off, sum)))

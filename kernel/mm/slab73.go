@@ -398,7 +398,6 @@ func (c *Cache) refillSpare73(t *cpu.Thread, s cpu.Val) {
 // refillObjects73 is refill_objects: objects of partly free slabs of the node first (__refill_objects_node), then new
 // slabs. The zone list is walked to look for partial slabs of other nodes in between.
 func (c *Cache) refillObjects73(t *cpu.Thread, f *sheaf, want int) {
-	v := kernel.V7_3
 	t.Call(refillObjects)
 	t.Nop(1)
 	t.Push(1)
@@ -432,7 +431,6 @@ func (c *Cache) refillObjects73(t *cpu.Thread, f *sheaf, want int) {
 		s := c.newSlab73(t)
 		got += c.takeNew73(t, s, f, want-got)
 	}
-	_ = v
 	t.ALU(1, 0)
 	t.Branch(true, t.ALU(1, 0))
 	t.ALU(1, 0)
@@ -505,7 +503,9 @@ func (c *Cache) refillFromNode73(t *cpu.Thread, f *sheaf, want int) int {
 			t.ALU(5, page)
 			t.Branch(true, t.Last())
 		}
-		t.ALU(6, 0)
+		t.ALU(4, 0)
+		t.StackLoad(8)
+		t.StackLoad(16)
 		t.Branch(false, t.Last())
 		s := taken[0]
 		prev := t.Load(s.page+24, 0)
@@ -526,8 +526,18 @@ func (c *Cache) refillFromNode73(t *cpu.Thread, f *sheaf, want int) int {
 		for _, s := range taken {
 			got += c.drainSlab73(t, s, f, want-got)
 		}
-		t.StackLoad(104)
-		t.Branch(true, t.ALU2(t.Last(), 0))
+		t.Branch(false, t.ALU(1, 0))
+		next = t.StackLoad(32)
+		t.ALU(1, next)
+		left := t.StackLoad(104)
+		t.StackStore(40, left)
+		t.ALU(1, left)
+		t.Branch(true, t.ALU2(next, left))
+		t.StackLoad(8)
+		t.ALU(1, 0)
+		t.Jump()
+		left = t.StackLoad(104)
+		t.Branch(true, t.ALU(2, left))
 	}
 	t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(120)))
 	t.Frame(-128)
@@ -573,10 +583,17 @@ func (c *Cache) drainSlab73(t *cpu.Thread, s *slab, f *sheaf, room int) int {
 	t.Mem(cpu.Store, t.SP()+72, 2, 0, t.Last())
 	c.updateFreelist73(t, s)
 	t.Branch(false, t.ALU(1, 0))
+	t.Mem(cpu.Load, t.SP()+58, 2, 0, 0)
+	t.Mem(cpu.Load, t.SP()+56, 2, 0, 0)
+	t.ALU(2, 0)
 	obj := t.StackLoad(48)
+	t.ALU(1, 0)
+	t.StackLoad(40)
+	t.Branch(false, t.ALU(2, obj))
 	t.StackLoad(24)
-	t.ALU(5, obj)
-	t.Branch(false, t.ALU2(obj, 0))
+	t.ALU(2, obj)
+	t.Jump()
+	t.Branch(true, t.ALU2(obj, 0))
 	got := 0
 	top := t.Here()
 	for len(s.free) > 0 && got < room {
@@ -631,7 +648,7 @@ func (c *Cache) otherNodes73(t *cpu.Thread) {
 	t.Branch(false, t.ALU(1, ratio))
 	t.Nop(1)
 	t.Branch(true, t.ALU(3, ratio))
-	t.ALU(14, 0)
+	t.ALU(15, 0)
 	t.StackLoad(16)
 	for _, o := range []int{48, 24, 64, 52, 32, 40, 36} {
 		t.StackStore(o, 0)
@@ -653,13 +670,15 @@ func (c *Cache) otherNodes73(t *cpu.Thread) {
 	t.StackLoad(40)
 	nd := t.Load(c.m.z.nodeData, t.ALU(1, 0))
 	ref := t.ALU(2, nd)
+	t.Branch(false, t.Mem(cpu.LoadOp, c.m.z.zonelist+8, 4, ref, 0))
+	t.Branch(false, t.ALU(1, t.Load(c.m.z.zonelist, ref)))
+	t.ALU(3, ref)
+	t.StackStore(12, 0)
+	t.Jump()
 	top := t.Here()
-	for i := 0; i < 3; i++ {
+	for i := 1; i <= 3; i++ {
 		zr := c.m.z.zonelist + uint64(i)*16
-		t.Branch(false, t.Mem(cpu.LoadOp, zr+8, 4, ref, 0))
-		z := t.Load(zr, ref)
-		t.Branch(false, t.ALU(1, z))
-		nid := t.Mem(cpu.Load, c.m.z.zone+32, 4, z, 0)
+		nid := t.Mem(cpu.Load, c.m.z.zone+32, 4, ref, 0)
 		t.ALU(1, nid)
 		t.Branch(false, t.ALU(1, nid))
 		n := t.Load(c.va+cacheNode73, t.ALU(1, nid))
@@ -668,7 +687,12 @@ func (c *Cache) otherNodes73(t *cpu.Thread) {
 		np := t.Load(c.node.lock.VA+8, n)
 		t.Branch(true, t.LoadOp(c.va+16, 0, np))
 		ref = t.ALU(1, ref)
-		t.Loop(top, i < 2, ref)
+		t.Branch(true, t.Mem(cpu.LoadOp, zr+8, 4, ref, 0))
+		z := t.Load(zr, t.ALU(1, ref))
+		t.Branch(i == 3, t.ALU(1, z))
+		if i < 3 {
+			t.Back(top)
+		}
 	}
 	for _, o := range []int{12, 48, 32, 52, 64} {
 		t.StackLoad(o)

@@ -88,7 +88,7 @@ func TestSlabSlowPath73NearRecording(t *testing.T) {
 	key := "7.3/iommu-lazy/cold_map_page/4096/variant1"
 	for _, f := range []string{"__pcs_replace_empty_main", "barn_replace_empty_sheaf", "refill_objects", "__refill_objects_node",
 		"slab_update_freelist", "__list_del_entry_valid_or_report", "mempolicy_slab_node", "allocate_slab",
-		"__alloc_frozen_pages_noprof", "get_page_from_freelist", "__rmqueue_pcplist", "post_alloc_hook", "clear_highpages_kasan_tagged",
+		"get_page_from_freelist", "__rmqueue_pcplist", "post_alloc_hook", "clear_highpages_kasan_tagged",
 		"mod_node_page_state", "__get_random_u32_below", "get_random_u32", "alloc_from_new_slab", "build_slab_freelist", "next_slab_obj", "__list_add_valid_or_report"} {
 		recorded.CheckFunction(t, ops, key, f, recorded.Tolerance{Function: 0.05})
 	}
@@ -135,9 +135,11 @@ func TestSlabAgainstSetOfObjects(t *testing.T) {
 			var order []uint64
 			peak := 0
 			recorded.Run(func(th *cpu.Thread) {
-				for i := range 20000 {
+				th.Tap = nil
+				for i := range 10000 {
+					th.Sync()
 					th.CPU = r.IntN(cpus)
-					up := i/4000%2 == 0 // alternately growing and shrinking
+					up := i/2000%2 == 0 // alternately growing and shrinking
 					if len(order) == 0 || r.IntN(10) < 3 != up {
 						o := k.Alloc(th)
 						if live[o] {

@@ -57,7 +57,7 @@ func (e *Engine) Stop() { e.stopped = true }
 func (e *Engine) Run(until Time) error {
 	e.until, e.stopped = until, false
 	for !e.stopped {
-		if e.q.size == 0 {
+		if e.q.len() == 0 {
 			return e.deadlock()
 		}
 		if e.q.next() > until {

@@ -11,103 +11,126 @@ type event struct {
 }
 
 const (
-	// digitBits is the width of a digit of a time, and with it how many buckets a level has.
+	// digitBits is the width of the digits that times are cut into, except that of the leaves: the level whose buckets are meant
+	// to hold leafEvents each. Its digit has at most leafBits.
 	digitBits = 8
 	digits    = 1 << digitBits
-	levels    = (63 + digitBits - 1) / digitBits
-	// chunkLen is how many events a chunk holds: with the link, 512 bytes. A bucket of one chunk is small enough
-	// to be sorted by insertion.
-	chunkLen = 21
-	// nearLen is how many events the sorted array in front of the wheels holds at most.
-	nearLen = 32
+	leafBits  = 13
+	leaves    = 1 << leafBits
+	// leafLevel is the number of the leaves' level: there are at most as many below it as digits fit into a time, and as
+	// many above it.
+	leafLevel = 8
+	maxLevels = 2*leafLevel + 1
+	buckets   = leaves + (maxLevels-1)*digits
+
+	// chunkLen is how many events a chunk holds. A bucket of one chunk is small enough to be sorted at once.
+	chunkBits = 4
+	chunkLen  = 1 << chunkBits
+	// nearLen is how many events the sorted array holds at most: two chunks, so that between two overflows there are
+	// at least as many pushes as it takes moves to resolve the second.
+	nearLen = 2 * chunkLen
 	// fewEvents is how many events are gathered from all buckets at once, to leave the wheels when there is no need of them.
 	fewEvents = 8
+	// leafEvents is how many events a leaf should hold when its turn comes, and from leafFewest to leafMost are left alone:
+	// fewer, and finding the bucket costs more than sorting; more, and sorting does.
+	leafEvents, leafFewest, leafMost = 5, 2.5, 10
+	// leafBitsFewest is the narrowest digit that the leaves may shrink to.
+	leafBitsFewest = 6
 )
 
+// queue holds pending events ordered by (time, order of pushing). A push or pop takes constant time when the events
+// are spread as those that went before, and at worst moves each event once per digit of its time.
+//
+// The earliest events lie in near, a small sorted array. The others lie in the buckets of wheels: the level of an event
+// is that of the highest digit in which its time differs from base, and the bucket that digit, as in a
+// radix heap (Ahuja, Mehlhorn, Orlin, Tarjan: Faster algorithms for the shortest path problem, JACM 1990). When near is
+// empty, the first bucket of the lowest level in use holds the next events. If they fill no more than one chunk they
+// are sorted into near; otherwise base moves to the earliest of them and they spread over the levels below.
+//
+// One level, the leaves, has many buckets and a digit whose position follows the density of events (as the width in a
+// calendar queue does: Brown, CACM 1988), so that most events are pushed into a leaf and sorted from there in groups of a few.
+// A bad position costs moves to other levels, never order.
+//
+// Rejected: a heap (a cache miss per level at a million events, a mispredicted branch per comparison at any number); a calendar queue
+// alone (one width for all, so that a heavy tail or a burst makes it linear); a ladder queue (it copies every event at least
+// three times).
 type queue struct {
 	// near holds the n earliest events, latest first: all those at or before limit.
 	n     int
-	room  int
+	room  int // how many near may hold: nearLen, or 0 while a run waits behind it
 	limit Time
 	near  [nearLen]event
 
-	base    Time // not after any event or the present
-	size    int
-	inWheel int
-	mask    uint64
-	run     bucket
-	runHead int
+	base         Time // at or before every event in the wheels and the present, so that levels never have to go back
+	pushes, pops uint64
 
-	spare *chunk
-	bits  [levels][digits / 64]uint64
-	wheel [levels][digits]bucket
+	// The wheels.
+	digit   [64]digit        // by the number of the highest bit in which a time differs from base
+	level   [maxLevels]digit // the same by level
+	mask    uint64           // levels in use
+	summary uint64           // pairs of words of bits in use that belong to leaves
+	width   int              // a leaf spans 2^width picoseconds
+	span    int              // all leaves together span 2^span picoseconds
+	bits    [buckets / 64]uint64
+	wheel   [buckets]bucket
+
+	// run holds events of time base that found no place in near; all of them are earlier than those in the wheels.
+	run bucket
+
+	// Chunk i is slab[i*chunkLen:][:chunkLen]; link[i] is the one after it. Chunk 0 is not used.
+	slab  []event
+	link  []uint32
+	spare uint32 // first unused chunk, 0 if none
+
+	// What the leaves held since they were last reviewed, and when they are reviewed again.
+	gathers, gathered, sample uint64
+	// earliest is the number of operations before which leaves are not laid out anew; patience lengthens that while
+	// the layout goes back and forth, and widened is its last direction.
+	earliest, patience uint64
+	widened            bool
+	touched            Time
+	detached           []bucket
 }
 
-// bucket is a first-in-first-out list of events in chunks.
+// digit says where a time lies that differs from base in a given bit.
+type digit struct {
+	shift uint8
+	level uint8
+	mask  uint16
+	first uint16
+}
+
+// bucket is a first-in-first-out list of events in chunks. The zero value is empty.
 type bucket struct {
-	tail *chunk
-	n    int // events in tail; chunkLen when there is no chunk
-	min  Time
-	head *chunk
-}
-
-type chunk struct {
-	ev   [chunkLen]event
-	next *chunk
-}
-
-var levelOf = func() (t [64]uint8) {
-	for i := range t {
-		t[i] = uint8(i / digitBits)
-	}
-	return t
-}()
-
-var noBucket = bucket{n: chunkLen, min: Never}
-
-func (q *queue) init() {
-	for k := range q.wheel {
-		for d := range q.wheel[k] {
-			q.wheel[k][d] = noBucket
-		}
-	}
-	q.run = noBucket
-	q.room, q.limit = nearLen, Never
+	head uint32 // first chunk
+	tail uint32 // slot after the last event; a multiple of chunkLen when the last chunk is full
+	min  Time   // earliest event
 }
 
 // next returns the time of the earliest event, or Never.
 func (q *queue) next() Time {
 	if q.n > 0 {
-		return q.near[q.n-1].at
+		return q.near[(q.n-1)%nearLen].at
 	}
 	return q.nextFar()
 }
 
 func (q *queue) nextFar() Time {
-	if q.run.tail != nil {
+	if q.run.head != 0 {
 		return q.base
 	}
 	if q.mask == 0 {
 		return Never
 	}
-	k, d := q.first()
-	return q.wheel[k][d].min
+	i, _ := q.first()
+	return q.wheel[i].min
 }
 
-// first returns the bucket of the earliest events in the wheels, which are not empty.
-func (q *queue) first() (k, d int) {
-	k = bits.TrailingZeros64(q.mask)
-	for i, w := range &q.bits[k] {
-		if w != 0 {
-			return k, i*64 + bits.TrailingZeros64(w)
-		}
-	}
-	panic("sim: event queue: empty level")
-}
+func (q *queue) len() int { return int(q.pushes - q.pops) }
 
 // push adds an event at at >= now.
 func (q *queue) push(now, at Time, h Handler, arg uint64) {
-	q.size++
+	q.pushes++
 	if at > q.limit {
 		q.place(at, h, arg)
 		return
@@ -123,93 +146,113 @@ func (q *queue) push(now, at Time, h Handler, arg uint64) {
 		q.near[i] = q.near[i-1]
 		i--
 	}
-	if i < nearLen {
-		v := &q.near[i]
-		v.at, v.arg, v.h = at, arg, h
-	}
-}
-
-func (q *queue) place(at Time, h Handler, arg uint64) {
-	top := bits.Len64(uint64(at^q.base)) - 1
-	k := uint(levelOf[top&63])
-	d := uint(at>>(k*digitBits)) % digits
-	b := &q.wheel[k&7][d]
-	if b.n >= chunkLen {
-		if b.tail == nil {
-			q.mask |= 1 << k
-			q.bits[k&7][d/64] |= 1 << (d % 64)
-		}
-		q.extend(b)
-	}
-	if at < b.min {
-		b.min = at
-	}
-	v := &b.tail.ev[b.n]
-	b.n++
+	v := &q.near[i%nearLen]
 	v.at, v.arg, v.h = at, arg, h
-	q.inWheel++
 }
 
-func (q *queue) extend(b *bucket) {
+// place puts an event later than base into its wheel.
+func (q *queue) place(at Time, h Handler, arg uint64) {
+	d := &q.digit[bits.Len64(uint64(at^q.base)>>1)&63]
+	i := uint(d.first) + uint(at>>(d.shift&63))&uint(d.mask)
+	b := &q.wheel[i]
+	s := b.tail
+	if s%chunkLen == 0 {
+		if b.head == 0 {
+			q.bits[i/64] |= 1 << (i % 64)
+			q.mask |= 1 << d.level
+			if i < leaves {
+				q.summary |= 1 << (i / 128)
+			}
+			b.min = at
+		}
+		s = q.extend(b)
+	}
+	b.tail = s + 1
+	b.min = min(b.min, at)
+	v := &q.slab[s]
+	v.at, v.arg, v.h = at, arg, h
+}
+
+// append adds an event at the end of b, which is not in a wheel.
+func (q *queue) append(b *bucket, v *event) {
+	s := b.tail
+	if s%chunkLen == 0 {
+		s = q.extend(b)
+	}
+	b.tail = s + 1
+	q.slab[s] = *v
+}
+
+// extend adds a chunk to b and returns its first slot.
+func (q *queue) extend(b *bucket) uint32 {
 	c := q.spare
-	if c == nil {
+	if c == 0 {
 		q.grow()
 		c = q.spare
 	}
-	q.spare = c.next
-	c.next = nil
-	if b.tail == nil {
+	q.spare = q.link[c]
+	q.link[c] = 0
+	if b.head == 0 {
 		b.head = c
 	} else {
-		b.tail.next = c
+		q.link[b.last()] = c
 	}
-	b.tail, b.n = c, 0
+	return c * chunkLen
 }
 
+// last returns the last chunk of b, which is not empty.
+func (b *bucket) last() uint32 { return (b.tail - 1) / chunkLen }
+
+// grow doubles the memory for chunks, all of which are in use.
 func (q *queue) grow() {
-	slab := make([]chunk, 64)
-	for i := range slab {
-		slab[i].next = q.spare
-		q.spare = &slab[i]
+	old := max(len(q.link), 1)
+	n := max(2*old, 64)
+	if n > 1<<(32-chunkBits) {
+		panic("sim: more than 2^31 pending events")
+	}
+	slab, link := make([]event, n*chunkLen), make([]uint32, n)
+	copy(slab, q.slab)
+	copy(link, q.link)
+	q.slab, q.link = slab, link
+	for c := n - 1; c >= old; c-- {
+		q.release(uint32(c))
 	}
 }
 
-func (q *queue) release(c *chunk) {
-	c.next = q.spare
+func (q *queue) release(c uint32) {
+	q.link[c] = q.spare
 	q.spare = c
 }
 
-func (q *queue) append(b *bucket, at Time, h Handler, arg uint64) {
-	if b.n >= chunkLen {
-		q.extend(b)
-	}
-	v := &b.tail.ev[b.n]
-	v.at, v.arg, v.h = at, arg, h
-	b.n++
-}
-
-// pushFull adds an event for near, which is full.
+// pushFull adds an event for near, which is full or has a run behind it.
 func (q *queue) pushFull(now, at Time, h Handler, arg uint64) {
-	if q.run.tail != nil {
-		q.append(&q.run, at, h, arg)
+	if q.run.head != 0 {
+		q.append(&q.run, &event{at, arg, h})
 		return
 	}
 	old := q.near
-	q.n = 0
-	q.base, q.limit = now, now
+	if q.mask == 0 {
+		// The wheels are empty: lay the leaves out for the density of the nearer half.
+		span := uint64(old[nearLen/2].at-now) / (nearLen / 2) * leafEvents
+		w := bits.Len64(span)
+		q.layOut(w, w+leafBits-2)
+	}
+	// What is kept in near is emptied out of the bucket that near came from, and the present lies in that bucket, so base can
+	// move to the present.
+	q.n, q.base, q.limit = 0, now, now
 	if old[0].at == now {
 		for i := nearLen - 1; i >= 0; i-- {
-			q.append(&q.run, old[i].at, old[i].h, old[i].arg)
+			q.append(&q.run, &old[i])
 		}
+		q.append(&q.run, &event{at, arg, h})
 		q.room = 0
-	} else {
-		q.size -= nearLen
-		for i := nearLen - 1; i >= 0; i-- {
-			q.push(now, old[i].at, old[i].h, old[i].arg)
-		}
+		return
 	}
-	q.size--
+	for i := nearLen - 1; i >= 0; i-- {
+		q.push(now, old[i].at, old[i].h, old[i].arg)
+	}
 	q.push(now, at, h, arg)
+	q.pushes -= nearLen + 1
 }
 
 // pop removes and returns the earliest event; there must be one.
@@ -218,116 +261,269 @@ func (q *queue) pop() event {
 		q.advance()
 	}
 	q.n--
-	q.size--
-	return q.near[uint(q.n)%nearLen]
+	q.pops++
+	return q.near[q.n%nearLen]
 }
 
 // advance fills near, which is empty.
 func (q *queue) advance() {
-	if q.run.tail != nil {
+	if q.run.head != 0 {
 		q.advanceRun()
 		return
 	}
-	if q.inWheel <= fewEvents {
+	if q.len() <= fewEvents {
 		q.gatherAll()
 		return
 	}
-	k, d := q.first()
-	b := q.take(k, d)
+	i, d := q.first()
+	b := q.take(i, d)
 	q.base = b.min
-	if b.head == b.tail {
-		q.inWheel -= b.n
+	if q.link[b.head] == 0 {
+		q.limit = b.min | (1<<d.shift - 1)
 		q.gather(&b)
-		q.limit = b.min | (1<<(uint(k)*digitBits) - 1)
-		return
-	}
-	q.limit = b.min
-	if k == 0 {
-		q.run = b
-		for c := b.head; c != b.tail; c = c.next {
-			q.inWheel -= chunkLen
+		q.release(b.head)
+		if d.shift == uint8(q.width) {
+			q.gathers++
+			q.gathered += uint64(q.n)
+		} else if d.shift > uint8(q.width) {
+			q.gathers += uint64(q.n) // each would have had a leaf of its own
+			q.gathered += uint64(q.n)
 		}
-		q.inWheel -= b.n
+	} else {
+		q.limit = b.min
+		n := q.spread(&b)
 		q.advanceRun()
-		return
-	}
-	for c := b.head; c != nil; {
-		n := chunkLen
-		if c == b.tail {
-			n = b.n
+		if d.shift == uint8(q.width) {
+			q.gathers++
+			q.gathered += n
 		}
-		q.inWheel -= n
-		for i := range c.ev[:n] {
-			v := &c.ev[i]
-			if v.at == b.min {
-				q.append(&q.run, v.at, v.h, v.arg)
-			} else {
-				q.place(v.at, v.h, v.arg)
-			}
-		}
-		next := c.next
-		q.release(c)
-		c = next
 	}
-	q.advanceRun()
+	if q.gathered >= q.sample {
+		q.review()
+	}
 }
 
-func (q *queue) take(k, d int) bucket {
-	b := q.wheel[k][d]
-	q.wheel[k][d] = noBucket
-	q.bits[k][d/64] &^= 1 << (d % 64)
-	if q.bits[k] == [digits / 64]uint64{} {
-		q.mask &^= 1 << k
+// first returns the bucket of the earliest events in the wheels, which are not empty, and its digit.
+func (q *queue) first() (i uint, d *digit) {
+	k := bits.TrailingZeros64(q.mask)
+	d = &q.level[k%maxLevels]
+	if k == leafLevel {
+		w := uint(bits.TrailingZeros64(q.summary)) % (leaves / 128) * 2
+		if q.bits[w] == 0 {
+			w++
+		}
+		return w*64 + uint(bits.TrailingZeros64(q.bits[w])), d
 	}
+	w := uint(d.first) / 64
+	for q.bits[w] == 0 {
+		w++
+	}
+	return w*64 + uint(bits.TrailingZeros64(q.bits[w])), d
+}
+
+// take empties a bucket and returns what it held.
+func (q *queue) take(i uint, d *digit) bucket {
+	b := q.wheel[i]
+	q.wheel[i] = bucket{}
+	w := i / 64
+	q.bits[w] &^= 1 << (i % 64)
+	if q.bits[w] != 0 {
+		return b
+	}
+	if i < leaves {
+		if q.bits[w^1] != 0 {
+			return b
+		}
+		q.summary &^= 1 << (w / 2)
+		if q.summary != 0 {
+			return b
+		}
+	} else {
+		w = uint(d.first) / 64
+		for _, v := range q.bits[w : w+digits/64] {
+			if v != 0 {
+				return b
+			}
+		}
+	}
+	q.mask &^= 1 << d.level
 	return b
 }
 
-// gather sorts the one chunk of b into near.
+// gather sorts the only chunk of b into near, which is empty. It counts for each event how many come after it, without a
+// branch on the outcome of a comparison.
 func (q *queue) gather(b *bucket) {
-	for i := range b.tail.ev[:b.n] {
-		v := &b.tail.ev[i]
-		j := uint(q.n)
-		for j > 0 && j < nearLen && q.near[j-1].at <= v.at {
-			q.near[j] = q.near[j-1]
-			j--
-		}
-		if j < nearLen {
-			q.near[j] = *v
-		}
-		q.n++
+	c := q.slab[b.head*chunkLen:][:chunkLen]
+	n := int(b.tail - b.head*chunkLen)
+	q.n = n
+	if n == 1 {
+		q.near[0] = c[0]
+		return
 	}
-	q.release(b.tail)
+	var after [chunkLen]int
+	for i := 1; i < n && i < chunkLen; i++ {
+		at := c[i].at
+		a := 0
+		for j := 0; j < i; j++ {
+			before := int((at - c[j].at) >> 63) // -1 if event i is earlier than j, else 0
+			a -= before
+			after[j] += 1 + before
+		}
+		after[i] = a
+	}
+	for i := 0; i < n && i < chunkLen; i++ {
+		q.near[after[i]%nearLen] = c[i]
+	}
 }
 
+// gatherAll sorts the few events of all buckets into near, which is empty.
 func (q *queue) gatherAll() {
-	for q.mask != 0 {
-		k, d := q.first()
-		b := q.take(k, d)
-		if q.n == 0 {
+	q.limit = Never
+	for first := true; q.mask != 0; first = false {
+		i, d := q.first()
+		b := q.take(i, d)
+		if first {
 			q.base = b.min
 		}
-		q.gather(&b)
+		for s := b.head * chunkLen; s < b.tail; s++ {
+			v := q.slab[s]
+			j := q.n
+			for j > 0 && q.near[j-1].at <= v.at {
+				q.near[j] = q.near[j-1]
+				j--
+			}
+			q.near[j] = v
+			q.n++
+		}
+		q.release(b.head)
 	}
-	q.inWheel = 0
-	q.limit = Never
 }
 
-// advanceRun moves the oldest events of the run to near.
+// spread moves the events of b, of which base is the earliest, to the run and the levels below.
+func (q *queue) spread(b *bucket) (moved uint64) {
+	for c := b.head; c != 0; {
+		next := q.link[c]
+		n := uint32(chunkLen)
+		if next == 0 {
+			n = b.tail - c*chunkLen
+		}
+		ahead := q.slab[next*chunkLen:][:chunkLen]
+		q.touched += ahead[0].at + ahead[4].at + ahead[7].at + ahead[10].at + ahead[12].at + ahead[15].at
+		for i := range n {
+			v := q.slab[c*chunkLen+i]
+			if v.at == q.base {
+				q.append(&q.run, &v)
+			} else {
+				q.place(v.at, v.h, v.arg)
+				moved++
+			}
+		}
+		q.release(c)
+		c = next
+	}
+	return moved
+}
+
+// advanceRun moves the oldest chunk of the run to near, which is empty.
 func (q *queue) advanceRun() {
 	c := q.run.head
-	end := chunkLen
-	if c == q.run.tail {
-		end = q.run.n
+	next := q.link[c]
+	n := uint32(chunkLen)
+	if next == 0 {
+		n = q.run.tail - c*chunkLen
 	}
-	for i := end - 1; i >= q.runHead; i-- {
-		q.near[q.n] = c.ev[i]
-		q.n++
-	}
-	if q.run.head = c.next; q.run.head == nil {
-		q.run = noBucket
-		q.room = nearLen
-	} else {
-		q.room = 0
+	q.n = int(n)
+	for i, v := range q.slab[c*chunkLen:][:n] {
+		q.near[int(n)-1-i] = v
 	}
 	q.release(c)
+	q.run.head, q.room = next, 0
+	if next == 0 {
+		q.run, q.room = bucket{}, nearLen
+	}
+}
+
+// review lays the leaves out anew if they have held too few or too many events. As many operations as events were moved pass
+// before the next time, so that the cost per operation is bounded.
+func (q *queue) review() {
+	n := float64(q.gathered) / float64(q.gathers)
+	ops := q.pushes + q.pops
+	w := q.width
+	switch {
+	case ops < q.earliest:
+		q.sample += q.gathered
+		return
+	case n < leafFewest:
+		for ; n < leafFewest && w < 63; n *= 2 {
+			w++
+		}
+	case n > leafMost:
+		for ; n > leafMost && w > 0; n /= 2 {
+			w--
+		}
+	}
+	q.gathers, q.gathered = 0, 0
+	q.sample = uint64(min(max(256, q.len()/4), 4096))
+	if w == q.width {
+		return
+	}
+	if q.widened == (w > q.width) {
+		q.patience = 1
+	} else {
+		q.patience = min(2*q.patience, 64)
+	}
+	q.widened = w > q.width
+
+	// Unless the leaves would get too many or their span too short, the levels above them can stay.
+	top := leafLevel
+	if w < q.span-leafBits || w > q.span-leafBitsFewest {
+		top = maxLevels
+	}
+	q.detached = q.detached[:0]
+	for q.mask&(1<<(top+1)-1) != 0 {
+		i, d := q.first()
+		q.detached = append(q.detached, q.take(i, d))
+	}
+	if top == leafLevel {
+		q.layOut(w, q.span)
+	} else {
+		q.layOut(w, w+leafBits-2)
+	}
+	moved := uint64(0)
+	for i := range q.detached {
+		moved += q.spread(&q.detached[i])
+	}
+	q.earliest = ops + moved*q.patience
+}
+
+// layOut makes leaves span 2^width picoseconds each and 2^span together. The wheels must be empty or, if span stays, the leaves and
+// what is below.
+func (q *queue) layOut(width, span int) {
+	q.span = min(span, 63)
+	q.width = min(width, q.span)
+	for top := range q.digit {
+		d := digit{mask: digits - 1}
+		switch {
+		case top < q.width:
+			below := (q.width - 1 - top) / digitBits
+			d.shift = uint8(max(0, q.width-(below+1)*digitBits))
+			d.level = uint8(leafLevel - 1 - below)
+			d.first = uint16(leaves + int(d.level)*digits)
+		case top < q.span:
+			d = digit{shift: uint8(q.width), level: leafLevel, mask: 1<<(q.span-q.width) - 1}
+		default:
+			above := (top - q.span) / digitBits
+			d.shift = uint8(q.span + above*digitBits)
+			d.level = uint8(leafLevel + 1 + above)
+			d.first = uint16(leaves + (int(d.level)-1)*digits)
+		}
+		q.digit[top] = d
+		q.level[d.level] = d
+	}
+}
+
+func (q *queue) init() {
+	q.room, q.limit = nearLen, Never
+	q.layOut(16, 16+leafBits-2)
+	q.sample, q.patience = 256, 1
 }

@@ -82,8 +82,8 @@ func (t *twins) compare() {
 	if got := t.fast.next(); got != want {
 		t.fail("next: got %d, want %d", got, want)
 	}
-	if t.fast.size != len(t.slow.ev) {
-		t.fail("size: got %d, want %d", t.fast.size, len(t.slow.ev))
+	if t.fast.len() != len(t.slow.ev) {
+		t.fail("size: got %d, want %d", t.fast.len(), len(t.slow.ev))
 	}
 }
 

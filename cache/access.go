@@ -46,35 +46,37 @@ func (h *Hierarchy) access(id int, pa uint64, pc uint32, now sim.Time, k kind) (
 
 	a.stats.Accesses++
 	s1 := a.set(pa)
+	a.settle(s1)
 	if i := a.find(s1, pa); i >= 0 {
 		done, lvl = now+a.lat, L1
-		t := a.tags[i]
+		t := a.row[i]
 		a.touch(s1, i)
 		used := t&tagPrefetch != 0
 		if used {
-			a.used(t, a.ready[i], now)
+			a.used(t, a.ready(i), now)
 		}
-		if t&tagFlight != 0 && a.ready[i] > now {
+		if t&tagFlight != 0 && a.ready(i) > now {
 			a.stats.Merges++
-			done, lvl = max(done, a.ready[i]), Level(t&tagLevel>>2)
+			done, lvl = max(done, a.ready(i)), Level(t&tagLevel>>2)
 			t &^= tagPrefetch
 		} else {
 			a.stats.Hits++
 			t &^= tagPrefetch | tagFlight
 		}
-		a.tags[i] = t
-		a.pred[pa>>6%predSlots] = uint8(uint64(i) - s1*a.ways)
-		if k == store && State(t&tagState) != Modified {
-			if State(t&tagState) == Shared {
+		a.row[i] = t
+		a.pred[pa>>6%predSlots] = uint8(uint64(i) - a.base(s1))
+		if st := State(t & tagState); k == store && st != Modified {
+			j := c.l2.mustFind(s2, pa)
+			if st == Shared {
 				var up sim.Time
 				up, lvl = h.upgrade(id, pa, now)
 				done = max(done, up)
-				if up > now {
-					a.tags[i], a.ready[i] = a.tags[i]&^tagLevel|tagFlight|uint64(lvl)<<2, done
-				}
+				a.depart(i, lvl, done)
+				c.l2.depart(j, lvl, done)
+				c.l2.setAsked(j, now)
 			}
-			a.tags[i] |= uint64(Modified)
-			c.l2.tags[c.l2.mustFind(s2, pa)] |= uint64(Modified)
+			a.row[i] |= uint64(Modified)
+			c.l2.row[j] |= uint64(Modified)
 		}
 		if used {
 			h.prefetch(id, pa, pc, now, k)
@@ -104,6 +106,7 @@ func (h *Hierarchy) second(id int, pa uint64, now sim.Time, k kind, hint uint64)
 	i := a.find(set, pa)
 	if i < 0 {
 		a.stats.Misses++
+		h.touchAhead(pa, a.row[a.victim(set, a.ways)]&tagAddr)
 		start := a.mshr.next(now)
 		a.stats.MSHRWait += start - now
 		done, lvl, st = h.shared(id, pa, start, k == store)
@@ -112,32 +115,47 @@ func (h *Hierarchy) second(id int, pa uint64, now sim.Time, k kind, hint uint64)
 		return done, lvl, st
 	}
 	done, lvl = now+a.lat, L2
-	t := a.tags[i]
+	t := a.row[i]
 	a.touch(set, i)
 	if t&tagPrefetch != 0 {
-		a.used(t, a.ready[i], now)
+		a.used(t, a.ready(i), now)
 	}
-	if t&tagFlight != 0 && a.ready[i] > now {
+	if t&tagFlight != 0 && a.ready(i) > now {
 		a.stats.Merges++
-		done, lvl = max(done, a.ready[i]), Level(t&tagLevel>>2)
+		done, lvl = max(done, a.ready(i)), Level(t&tagLevel>>2)
 		t &^= tagPrefetch
 	} else {
 		a.stats.Hits++
 		t &^= tagPrefetch | tagFlight
 	}
-	a.tags[i] = t | hint
+	a.row[i] = t | hint
 	st = State(t & tagState)
 	if k == store && st != Modified {
 		if st == Shared {
 			var up sim.Time
 			up, lvl = h.upgrade(id, pa, now)
 			done = max(done, up)
-			a.tags[i], a.ready[i] = a.tags[i]&^tagLevel|tagFlight|uint64(lvl)<<2, done
+			a.depart(i, lvl, done)
+			a.setAsked(i, now)
 		}
-		a.tags[i] |= uint64(Modified)
+		a.row[i] |= uint64(Modified)
 		st = Modified
 	}
 	return done, lvl, st
+}
+
+// touchAhead reads what a miss of L2 on pa, and the eviction of victim that it causes, will look at. The host then
+// fetches these words from its own memory at the same time; one after the other they are half of what a miss costs.
+func (h *Hierarchy) touchAhead(pa, victim uint64) {
+	miss, evict := h.llcSet(pa)*h.llc.stride, h.llcSet(victim)*h.llc.stride
+	h.ahead = h.llc.row[miss] + h.llc.row[evict] + h.llc.row[evict+h.llc.stride-1] +
+		h.dir.entries[h.dir.home(pa>>6+1)].key + h.dir.entries[h.dir.home(victim>>6+1)].key
+}
+
+// depart records that way i waits until done for the right to write its line, which lvl gives.
+func (a *array) depart(i int, lvl Level, done sim.Time) {
+	a.row[i] = a.row[i]&^tagLevel | tagFlight | uint64(lvl)<<2
+	a.setReady(i, done)
 }
 
 // used counts the first use of a prefetched line.
@@ -152,9 +170,10 @@ func (a *array) used(t uint64, ready, now sim.Time) {
 func (a *array) fill(pa, flags uint64, ready sim.Time) {
 	set := a.set(pa)
 	i := a.victim(set, a.ways)
-	a.count(a.tags[i])
-	a.place(set, i, pa, flags, ready)
-	a.pred[pa>>6%predSlots] = uint8(uint64(i) - set*a.ways)
+	a.count(a.row[i])
+	a.place(set, i, pa, flags)
+	a.setReady(i, ready)
+	a.pred[pa>>6%predSlots] = uint8(uint64(i) - a.base(set))
 }
 
 // count counts the eviction of tag t.
@@ -176,33 +195,41 @@ func (h *Hierarchy) fillL2(id int, pa, flags uint64, ready, now sim.Time) {
 	a := &h.cores[id].l2
 	set := a.set(pa)
 	i := a.victim(set, a.ways)
-	h.evictL2(id, i, now)
-	a.place(set, i, pa, flags, ready)
+	h.evictL2(id, set, i, now)
+	a.place(set, i, pa, flags)
+	a.setReady(i, ready)
+	a.setAsked(i, now)
 }
 
-// evictL2 empties way i of an L2: the L1 copies go, a dirty line is written to the LLC, and a non-inclusive LLC takes clean
+// evictL2 empties way i of a set of an L2: the L1 copies go, a dirty line is written to the LLC, and a non-inclusive LLC takes clean
 // lines as well.
-func (h *Hierarchy) evictL2(id, i int, now sim.Time) {
+func (h *Hierarchy) evictL2(id int, set uint64, i int, now sim.Time) {
 	c := &h.cores[id]
-	t := c.l2.tags[i]
+	t := c.l2.row[i]
 	if t&tagValid == 0 {
-		c.l2.drop(i)
+		c.l2.drop(set, i)
 		return
 	}
 	pa := t & tagAddr
 	if h.cfg.LLC.Inclusive {
 		h.settleLLC(h.llcSet(pa))
-		if c.l2.tags[i] != t { // the LLC gave the line up, and with it this copy
+		if c.l2.row[i] != t { // the LLC gave the line up, and with it this copy
 			return
 		}
 	}
 	c.l2.count(t)
 	c.dropL1(t)
-	c.l2.drop(i)
+	c.l2.drop(set, i)
 	h.dir.remove(pa, id)
-	dirty := State(t&tagState) == Modified
-	if dirty || !h.cfg.LLC.Inclusive {
-		h.insertLLC(pa, dirty, h.llc.ways, now)
+	st := State(t & tagState)
+	switch {
+	case h.cfg.LLC.Inclusive && st != Modified:
+	case h.cfg.LLC.Inclusive || st == Shared:
+		h.insertLLC(pa, st == Modified, h.llc.ways, now)
+	default: // an owned line is not in a non-inclusive LLC
+		lset := h.llcSet(pa)
+		h.settleLLC(lset)
+		h.allocLLC(lset, pa, st == Modified, h.llc.ways, now)
 	}
 }
 
@@ -210,14 +237,18 @@ func (h *Hierarchy) evictL2(id, i int, now sim.Time) {
 func (c *core) dropL1(t uint64) {
 	pa := t & tagAddr
 	if t&tagInD != 0 {
-		if i := c.d.find(c.d.set(pa), pa); i >= 0 {
-			c.d.drop(i)
-		}
+		c.d.remove(pa)
 	}
 	if t&tagInI != 0 {
-		if i := c.i.find(c.i.set(pa), pa); i >= 0 {
-			c.i.drop(i)
-		}
+		c.i.remove(pa)
+	}
+}
+
+// remove empties the way of a private array that holds pa, if one does.
+func (a *array) remove(pa uint64) {
+	set := a.set(pa)
+	if i := a.find(set, pa); i >= 0 {
+		a.drop(set, i)
 	}
 }
 

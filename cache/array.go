@@ -2,7 +2,6 @@ package cache
 
 import (
 	"math/bits"
-	"slices"
 
 	"dmapath/sim"
 )
@@ -23,27 +22,38 @@ const (
 	tagJunk     = 1 << 5 // with tagValid clear
 )
 
-// predSlots is the number of way predictors of an array: direct mapped by line number, one byte each.
+// predSlots is the number of way predictors of a first-level array: direct mapped by line number, one byte each. "No
+// prediction" is the number of ways: it leads to a word behind the tags, a time, which looks like no tag.
 const predSlots = 1024
 
-// array is a set-associative array of tags with its replacement state. Sets are contiguous, so that one set's
-// tags are one to four host cache lines.
+// array is a set-associative array of tags with its replacement state. What belongs to a set lies together in one row of
+// words, because for all but small arrays the host's own cache misses are what a lookup costs:
+//
+//	marks   a hash byte per way, 0 for an empty or junk way; eight are compared at once
+//	state   replacement: LRU order as a permutation of way numbers, one byte each, or tree bits, or RRPVs
+//	tags    one word per way; an index i of an array is that of a tag
+//	stamps  first level with LRU, instead of the permutation: time of last use, one store on a hit
+//	ready   private caches: when a line in flight arrives
+//	asked   L2: when the core asked for the line
 type array struct {
-	tags   []uint64
-	stamp  []uint32 // LRU: time of last use, 0 for an empty way
-	ready  []sim.Time
-	mask   uint64 // sets-1 where that is a mask
+	row    []uint64 // all rows
+	mask   uint64   // sets-1 where that is a mask
+	stride uint64   // words of a row
+	first  uint64   // words before the tags of a row
 	ways   uint64
-	clock  uint32
-	policy Policy
+	clock  uint64 // first level: time of the last use
 	fast   uint64 // hits counted by the fast paths
+	policy Policy
+	level1 bool
 	pred   [predSlots]uint8
+	blank  *[predSlots]uint8 // pred without predictions
 
-	sets  int
-	tree  []uint32 // TreePLRU: bit n is node n of the heap-ordered tree; 1 points to the right half
-	rrpv  []uint64 // SRRIP: two bits per way
-	leafs uint
-	away  [32]struct{ mask, val uint32 } // TreePLRU: bits on the path to a way, and their values pointing away from it
+	sets    int
+	marks   uint64 // words of marks
+	readyAt uint64 // distance from a tag to its ready time
+	askedAt uint64
+	leafs   uint
+	away    [32]struct{ mask, val uint64 } // tree-PLRU: bits on the path to a way, and their values pointing away from it
 
 	lat   sim.Time // load-to-use latency of a hit
 	mshr  mshrs
@@ -51,18 +61,52 @@ type array struct {
 	foot  footprint
 }
 
-func newArray(bytes, ways int, p Policy, ready bool) array {
-	sets := bytes / (LineBytes * ways)
-	n := sets * ways
-	a := array{sets: sets, ways: uint64(ways), mask: uint64(sets - 1), policy: p, tags: make([]uint64, n)}
-	if ready {
-		a.ready = make([]sim.Time, n)
+// newArray returns an empty array of the given level.
+func newArray(bytes, ways int, p Policy, l Level) array {
+	a := array{sets: bytes / (LineBytes * ways), ways: uint64(ways), policy: p, level1: l == L1}
+	a.mask = uint64(a.sets - 1)
+	a.marks = uint64(ways+7) / 8
+	a.first = a.marks + 1
+	if p == LRU {
+		a.first = 2 * a.marks
+		if a.level1 {
+			a.first = a.marks
+		}
 	}
-	switch p {
-	case LRU:
-		a.stamp = make([]uint32, n)
-	case TreePLRU:
-		a.tree = make([]uint32, sets)
+	a.stride = a.first + a.ways
+	if p == LRU && a.level1 {
+		a.stride += a.ways
+	}
+	if l != LLC {
+		a.readyAt = a.stride - a.first
+		a.stride += a.ways
+	}
+	if l == L2 {
+		a.askedAt = a.stride - a.first
+		a.stride += a.ways
+	}
+	a.row = make([]uint64, a.sets*int(a.stride))
+	a.foot.applied = make([]uint32, a.sets)
+	if a.level1 {
+		a.blank = new([predSlots]uint8)
+		for k := range a.blank {
+			a.blank[k] = uint8(ways)
+		}
+		a.pred = *a.blank
+	}
+	switch {
+	case p == LRU && !a.level1:
+		for set := range uint64(a.sets) {
+			o := a.state(set)
+			for k := range 8 * uint64(len(o)) {
+				w := uint64(0xff) // padding, matches no way
+				if k < a.ways {
+					w = a.ways - 1 - k
+				}
+				o[k/8] |= w << (k % 8 * 8)
+			}
+		}
+	case p == TreePLRU:
 		a.leafs = 1
 		for a.leafs < uint(ways) {
 			a.leafs *= 2
@@ -70,134 +114,88 @@ func newArray(bytes, ways int, p Policy, ready bool) array {
 		for w := range uint(ways) {
 			for n := a.leafs + w; n > 1; n /= 2 {
 				a.away[w].mask |= 1 << (n / 2)
-				a.away[w].val |= uint32(^n&1) << (n / 2)
+				a.away[w].val |= uint64(^n&1) << (n / 2)
 			}
 		}
-	case SRRIP:
-		a.rrpv = make([]uint64, sets)
 	}
 	return a
 }
 
-// set returns the first index of the set of pa in an array whose number of sets is a power of two.
+// set returns the set of pa in an array whose number of sets is a power of two.
 func (a *array) set(pa uint64) uint64 { return pa >> 6 & a.mask }
+
+// base returns the index of the first way of set.
+func (a *array) base(set uint64) uint64 { return set*a.stride + a.first }
+
+// tagsOf returns the tags of set.
+func (a *array) tagsOf(set uint64) []uint64 { b := a.base(set); return a.row[b : b+a.ways] }
+
+// state returns the replacement words of set.
+func (a *array) state(set uint64) []uint64 {
+	b := set * a.stride
+	return a.row[b+a.marks : b+a.first]
+}
+
+func (a *array) ready(i int) sim.Time { return sim.Time(a.row[uint64(i)+a.readyAt]) }
+func (a *array) asked(i int) sim.Time { return sim.Time(a.row[uint64(i)+a.askedAt]) }
+
+func (a *array) setReady(i int, t sim.Time) { a.row[uint64(i)+a.readyAt] = uint64(t) }
+func (a *array) setAsked(i int, t sim.Time) { a.row[uint64(i)+a.askedAt] = uint64(t) }
+
+// mark returns the hash of a line that is compared before its tag.
+func mark(pa uint64) uint64 { return pa>>6*0x9e3779b97f4a7c15>>56 | 1 }
+
+const (
+	everyByte = 0x0101010101010101
+	everyTop  = 0x8080808080808080
+)
+
+// zeroBytes returns a word with the top bit set in each byte of x that is zero. A borrow can raise a flag above a zero
+// byte: the lowest flag is always right, the others need a second look.
+func zeroBytes(x uint64) uint64 { return (x - everyByte) &^ x & everyTop }
 
 // find returns the index of pa's line in set, or -1.
 func (a *array) find(set, pa uint64) int {
 	key := pa&tagAddr | tagValid
-	base := set * a.ways
-	s := a.tags[base : base+a.ways]
-	for w := range s {
-		if (s[w]^key)&tagMatch == 0 {
-			return int(base) + w
+	pattern := mark(pa) * everyByte
+	b := set * a.stride
+	i := b + a.first
+	for _, m := range a.row[b : b+a.marks] {
+		for z := zeroBytes(m ^ pattern); z != 0; z &= z - 1 {
+			if j := i + uint64(bits.TrailingZeros64(z))/8; (a.row[j]^key)&tagMatch == 0 {
+				return int(j)
+			}
 		}
+		i += 8
 	}
 	return -1
 }
 
-// touch records a use of way i of set.
-func (a *array) touch(set uint64, i int) {
-	switch a.policy {
-	case LRU:
-		if a.clock++; a.clock == 0 {
-			a.renumber()
-		}
-		a.stamp[i] = a.clock
-	case TreePLRU:
-		w := uint64(i) - set*a.ways
-		a.tree[set] = a.tree[set]&^a.away[w].mask | a.away[w].val
-	case SRRIP:
-		w := uint64(i) - set*a.ways
-		a.rrpv[set] &^= 3 << (2 * w)
-	}
+// setMark records the hash byte of way i of set.
+func (a *array) setMark(set uint64, i int, m uint64) {
+	w := uint64(i) - a.base(set)
+	p := &a.row[set*a.stride+w/8]
+	*p = *p&^(0xff<<(w%8*8)) | m<<(w%8*8)
 }
 
-// admit records that way i of set received a new line.
-func (a *array) admit(set uint64, i int) {
-	if a.policy == SRRIP {
-		w := uint64(i) - set*a.ways
-		a.rrpv[set] = a.rrpv[set]&^(3<<(2*w)) | 2<<(2*w)
-		return
-	}
-	a.touch(set, i)
-}
-
-// drop empties way i.
-func (a *array) drop(i int) {
-	a.tags[i] = 0
+// drop empties way i of set.
+func (a *array) drop(set uint64, i int) {
+	a.row[i] = 0
+	a.setMark(set, i, 0)
 	if a.policy == LRU {
-		a.stamp[i] = 0
+		a.oldest(set, i)
 	}
 }
 
-// victim returns the index of the way of set, among the first n, that the next line takes: an empty one if there is.
-func (a *array) victim(set uint64, n uint64) int {
-	base := set * a.ways
-	if a.policy == LRU {
-		s := a.stamp[base : base+n]
-		best, at := s[0], 0
-		for w := 1; w < len(s); w++ {
-			if s[w] < best {
-				best, at = s[w], w
-			}
-		}
-		return int(base) + at
-	}
-	for w, t := range a.tags[base : base+n] {
-		if t == 0 {
-			return int(base) + w
-		}
-	}
-	if a.policy == TreePLRU {
-		return int(base) + a.treeVictim(set, uint(n))
-	}
-	within := ^uint64(0) >> (64 - 2*n)
-	for {
-		r := a.rrpv[set]
-		if far := r & (r >> 1) & 0x5555555555555555 & within; far != 0 {
-			return int(base) + bits.TrailingZeros64(far)/2
-		}
-		a.rrpv[set] += 0x5555555555555555 & within // none of them is 3: no carry
-	}
-}
-
-// treeVictim follows the tree to the way that was not used, staying within the first n ways.
-func (a *array) treeVictim(set uint64, n uint) int {
-	node, half := uint(1), a.leafs
-	first := uint(0) // first leaf under node
-	for node < a.leafs {
-		half /= 2
-		node *= 2
-		if a.tree[set]>>(node/2)&1 == 1 && first+half < n {
-			node++
-			first += half
-		}
-	}
-	return int(first)
-}
-
-// renumber makes room for the LRU clock: stamps become ranks within their set. It happens once in 2^32 uses.
-func (a *array) renumber() {
-	var order [32]int
-	for set := range a.sets {
-		s := a.stamp[set*int(a.ways):][:a.ways]
-		o := order[:0]
-		for w, v := range s {
-			if v != 0 {
-				o = append(o, w)
-			}
-		}
-		slices.SortFunc(o, func(x, y int) int { return int(int64(s[x]) - int64(s[y])) })
-		for r, w := range o {
-			s[w] = uint32(r + 1)
-		}
-	}
-	a.clock = uint32(a.ways) + 1
+// junk gives way i of set to a displaced line.
+func (a *array) junk(set uint64, i int) {
+	a.row[i] = tagJunk
+	a.setMark(set, i, 0)
 }
 
 // place puts a line with the given flags into way i of set.
-func (a *array) place(set uint64, i int, pa, flags uint64, ready sim.Time) {
-	a.tags[i] = pa&^63 | tagValid | flags
-	a.ready[i] = ready
+func (a *array) place(set uint64, i int, pa, flags uint64) {
+	a.row[i] = pa&^63 | tagValid | flags
+	a.setMark(set, i, mark(pa))
 	a.admit(set, i)
 }

@@ -35,10 +35,10 @@ func (h *Hierarchy) llcSet(pa uint64) uint64 {
 func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.Time, lvl Level, st State) {
 	h.llc.stats.Accesses++
 	e := h.dir.find(pa)
-	if e >= 0 && h.dir.entries[e].owner >= 0 {
-		o := int(h.dir.entries[e].owner)
+	if e >= 0 && h.dir.entries[e].owner() >= 0 {
+		o := h.dir.entries[e].owner()
 		h.settleL2(o, h.cores[o].l2.set(pa))
-		if e = h.dir.find(pa); e >= 0 && h.dir.entries[e].owner >= 0 {
+		if e = h.dir.find(pa); e >= 0 && h.dir.entries[e].owner() >= 0 {
 			h.llc.stats.Misses++
 			return h.fromOwner(id, o, e, pa, now, own)
 		}
@@ -58,9 +58,9 @@ func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.
 		h.llc.stats.Hits++
 		h.llc.touch(set, i)
 		done, lvl = now+h.llc.lat, LLC
-		dirty := State(h.llc.tags[i]&tagState) == Modified
+		dirty := State(h.llc.row[i]&tagState) == Modified
 		if !h.cfg.LLC.Inclusive && (own || e < 0) { // the line moves up
-			h.llc.drop(i)
+			h.llc.drop(set, i)
 			if dirty {
 				st = Modified
 			}
@@ -83,7 +83,7 @@ func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.
 		}
 		st = Modified
 	}
-	h.dir.add(pa, id, st != Shared, now)
+	h.dir.add(pa, id, st != Shared)
 	return done, lvl, st
 }
 
@@ -93,40 +93,40 @@ func (h *Hierarchy) fromOwner(id, o, e int, pa uint64, now sim.Time, own bool) (
 	h.coh.Transfers++
 	oc := &h.cores[o]
 	i := oc.l2.mustFind(oc.l2.set(pa), pa)
-	t := oc.l2.tags[i]
+	t := oc.l2.row[i]
 	start := now
-	if h.dir.entries[e].asked <= now && t&tagFlight != 0 {
-		start = max(now, oc.l2.ready[i])
+	if oc.l2.asked(i) <= now && t&tagFlight != 0 {
+		start = max(now, oc.l2.ready(i))
 	}
 	done := start + h.cfg.Peer
 	if own {
 		h.coh.Invalidations++
 		oc.dropL1(t)
-		oc.l2.drop(i)
+		oc.l2.drop(oc.l2.set(pa), i)
 		h.dir.remove(pa, o)
-		h.dir.add(pa, id, true, now)
+		h.dir.add(pa, id, true)
 		return done, Peer, Modified
 	}
 	h.coh.Downgrades++
 	oc.demote(pa, i, Shared)
-	h.dir.entries[e].owner = noOwner
-	h.dir.add(pa, id, false, now)
+	h.dir.entries[e].setOwner(noOwner)
+	h.dir.add(pa, id, false)
 	h.insertLLC(pa, State(t&tagState) == Modified, h.llc.ways, now)
 	return done, Peer, Shared
 }
 
 // demote changes the state of a line that is in way i of L2, and in L1D if there.
 func (c *core) demote(pa uint64, i int, st State) {
-	t := c.l2.tags[i]
-	c.l2.tags[i] = t&^tagState | uint64(st)
+	t := c.l2.row[i]
+	c.l2.row[i] = t&^tagState | uint64(st)
 	if t&tagInD != 0 {
 		if i := c.d.find(c.d.set(pa), pa); i >= 0 {
-			c.d.tags[i] = c.d.tags[i]&^tagState | uint64(st)
+			c.d.row[i] = c.d.row[i]&^tagState | uint64(st)
 		}
 	}
 	if t&tagInI != 0 {
 		if i := c.i.find(c.i.set(pa), pa); i >= 0 {
-			c.i.tags[i] = c.i.tags[i]&^tagState | uint64(st)
+			c.i.row[i] = c.i.row[i]&^tagState | uint64(st)
 		}
 	}
 }
@@ -145,11 +145,12 @@ func (h *Hierarchy) upgrade(id int, pa uint64, now sim.Time) (done sim.Time, lvl
 		done, lvl = now+h.llc.lat, LLC
 	}
 	if !h.cfg.LLC.Inclusive {
-		if i := h.llc.find(h.llcSet(pa), pa); i >= 0 {
-			h.llc.drop(i)
+		set := h.llcSet(pa)
+		if i := h.llc.find(set, pa); i >= 0 {
+			h.llc.drop(set, i)
 		}
 	}
-	h.dir.add(pa, id, true, now)
+	h.dir.add(pa, id, true)
 	return done, lvl
 }
 
@@ -161,10 +162,10 @@ func (h *Hierarchy) dropOthers(e int, pa uint64, id int) (dirty bool) {
 		if c != id {
 			oc := &h.cores[c]
 			i := oc.l2.mustFind(oc.l2.set(pa), pa)
-			t := oc.l2.tags[i]
+			t := oc.l2.row[i]
 			dirty = dirty || State(t&tagState) == Modified
 			oc.dropL1(t)
-			oc.l2.drop(i)
+			oc.l2.drop(oc.l2.set(pa), i)
 			h.coh.Invalidations++
 			h.dir.remove(pa, c)
 		}
@@ -178,26 +179,32 @@ func (h *Hierarchy) insertLLC(pa uint64, dirty bool, n uint64, now sim.Time) {
 	a := &h.llc
 	set := h.llcSet(pa)
 	h.settleLLC(set)
+	if i := a.find(set, pa); i >= 0 {
+		if dirty {
+			a.row[i] |= uint64(Modified)
+		}
+		a.touch(set, i)
+		return
+	}
+	h.allocLLC(set, pa, dirty, n, now)
+}
+
+// allocLLC puts a line that the LLC does not hold into one of the first n ways of its set.
+func (h *Hierarchy) allocLLC(set, pa uint64, dirty bool, n uint64, now sim.Time) {
 	flags := uint64(Shared)
 	if dirty {
 		flags = uint64(Modified)
 	}
-	if i := a.find(set, pa); i >= 0 {
-		a.tags[i] |= flags
-		a.touch(set, i)
-		return
-	}
-	i := a.victim(set, n)
-	h.evictLLC(i, now)
-	a.tags[i] = pa&^63 | tagValid | flags
-	a.admit(set, i)
+	i := h.llc.victim(set, n)
+	h.evictLLC(set, i, now)
+	h.llc.place(set, i, pa, flags)
 }
 
-// evictLLC empties way i of the LLC. An inclusive LLC takes the line from the private caches; a dirty line goes to memory.
-func (h *Hierarchy) evictLLC(i int, now sim.Time) {
+// evictLLC empties way i of a set of the LLC. An inclusive LLC takes the line from the private caches; a dirty line goes to memory.
+func (h *Hierarchy) evictLLC(set uint64, i int, now sim.Time) {
 	a := &h.llc
-	t := a.tags[i]
-	a.drop(i)
+	t := a.row[i]
+	a.drop(set, i)
 	if t&tagValid == 0 {
 		return
 	}

@@ -58,10 +58,10 @@ func (h *Hierarchy) readLine(pa uint64, now sim.Time) (sim.Time, Level) {
 // ownerReady reports whether a core may have written the line, and when its copy is there.
 func (h *Hierarchy) ownerReady(pa uint64, now sim.Time) (ready sim.Time, ok bool) {
 	e := h.dir.find(pa)
-	if e < 0 || h.dir.entries[e].owner < 0 {
+	if e < 0 || h.dir.entries[e].owner() < 0 {
 		return 0, false
 	}
-	o := int(h.dir.entries[e].owner)
+	o := h.dir.entries[e].owner()
 	a := &h.cores[o].l2
 	set := a.set(pa)
 	h.settleL2(o, set)
@@ -69,8 +69,8 @@ func (h *Hierarchy) ownerReady(pa uint64, now sim.Time) (ready sim.Time, ok bool
 	if i < 0 {
 		return 0, false
 	}
-	if a.tags[i]&tagFlight != 0 && h.dir.entries[h.dir.find(pa)].asked <= now {
-		ready = a.ready[i]
+	if a.row[i]&tagFlight != 0 && a.asked(i) <= now {
+		ready = a.ready(i)
 	}
 	return ready, true
 }
@@ -106,8 +106,8 @@ func (h *Hierarchy) writeLine(pa uint64, whole bool, now sim.Time) (done sim.Tim
 	i := h.llc.find(set, pa)
 	if h.cfg.IO.DDIOWays == 0 {
 		if i >= 0 {
-			dirty = dirty || State(h.llc.tags[i]&tagState) == Modified
-			h.llc.drop(i)
+			dirty = dirty || State(h.llc.row[i]&tagState) == Modified
+			h.llc.drop(set, i)
 		}
 		if dirty && !whole {
 			h.mem.write(pa, now) // the rest of the line
@@ -118,7 +118,7 @@ func (h *Hierarchy) writeLine(pa uint64, whole bool, now sim.Time) (done sim.Tim
 	}
 	if i >= 0 {
 		h.io.Updated++
-		h.llc.tags[i] |= uint64(Modified)
+		h.llc.row[i] |= uint64(Modified)
 		h.llc.touch(set, i)
 		return done
 	}

@@ -1,10 +1,6 @@
 package cache
 
-import (
-	"math/bits"
-
-	"dmapath/sim"
-)
+import "math/bits"
 
 // directory knows which cores' L2 hold a line and which of them alone may write it. It is exact: an
 // open-addressing table with linear probing whose entries are the lines that some L2 holds. It grows when more of them are
@@ -17,20 +13,27 @@ type directory struct {
 	n       int
 }
 
-// entry is one line of the directory.
+// entry is one line of the directory: 16 bytes, since looking it up is mostly a miss of the host's own caches.
 type entry struct {
-	line    uint64   // line number + 1; 0: empty
-	sharers uint64   // cores 0 to 63
-	asked   sim.Time // when the owner asked for the line
-	owner   int32    // core with the line in E or M; -1: sharers have it in S
+	key     uint64 // line number + 1 in the low 47 bits, 0: empty; owner + 1 above
+	sharers uint64 // cores 0 to 63
 }
 
-const noOwner = -1
+const (
+	ownerShift = 48
+	lineMask   = 1<<ownerShift - 1
+	noOwner    = -1
+)
+
+// owner returns the core that has the line in E or M, or noOwner if sharers have it in S.
+func (e *entry) owner() int { return int(e.key>>ownerShift) - 1 }
+
+func (e *entry) setOwner(core int) { e.key = e.key&lineMask | uint64(core+1)<<ownerShift }
 
 func newDirectory(cores, lines int) directory {
 	d := directory{words: (cores + 63) / 64}
 	size := 1024
-	for size < 2*lines {
+	for 2*size < 3*lines {
 		size *= 2
 	}
 	d.alloc(size)
@@ -49,7 +52,7 @@ func (d *directory) home(line uint64) uint64 { return line * 0x9e3779b97f4a7c15 
 func (d *directory) find(pa uint64) int {
 	key := pa>>6 + 1
 	for i := d.home(key); ; i = (i + 1) & d.mask {
-		switch d.entries[i].line {
+		switch d.entries[i].key & lineMask {
 		case key:
 			return int(i)
 		case 0:
@@ -58,31 +61,30 @@ func (d *directory) find(pa uint64) int {
 	}
 }
 
-// add records that core holds the line of pa, alone and writable if own. It returns the entry's index.
-func (d *directory) add(pa uint64, core int, own bool, now sim.Time) int {
+// add records that core holds the line of pa, alone and writable if own.
+func (d *directory) add(pa uint64, core int, own bool) {
 	i := d.find(pa)
 	if i < 0 {
-		if 2*(d.n+1) > len(d.entries) {
+		if 3*(d.n+1) > 2*len(d.entries) {
 			d.grow()
 		}
-		i = d.put(entry{line: pa>>6 + 1, owner: noOwner, asked: now})
+		i = d.put(entry{key: pa>>6 + 1})
 		d.n++
 	}
 	e := &d.entries[i]
 	if own {
-		e.owner, e.asked = int32(core), now
+		e.setOwner(core)
 	}
 	if core < 64 {
 		e.sharers |= 1 << core
 	} else {
 		d.more[i*(d.words-1)+core/64-1] |= 1 << (core & 63)
 	}
-	return i
 }
 
 func (d *directory) put(e entry) int {
-	i := d.home(e.line)
-	for d.entries[i].line != 0 {
+	i := d.home(e.key & lineMask)
+	for d.entries[i].key != 0 {
 		i = (i + 1) & d.mask
 	}
 	d.entries[i] = e
@@ -93,7 +95,7 @@ func (d *directory) grow() {
 	old, oldMore, w := d.entries, d.more, d.words-1
 	d.alloc(2 * len(old))
 	for i := range old {
-		if old[i].line != 0 {
+		if old[i].key != 0 {
 			j := d.put(old[i])
 			copy(d.more[j*w:(j+1)*w], oldMore[i*w:(i+1)*w])
 		}
@@ -107,8 +109,8 @@ func (d *directory) remove(pa uint64, core int) {
 		panic("cache: a core evicts a line that the directory does not know")
 	}
 	e := &d.entries[i]
-	if e.owner == int32(core) {
-		e.owner = noOwner
+	if e.owner() == core {
+		e.setOwner(noOwner)
 	}
 	if core < 64 {
 		e.sharers &^= 1 << core
@@ -139,10 +141,10 @@ func (d *directory) delete(i uint64) {
 	for j := i; ; {
 		j = (j + 1) & d.mask
 		e := &d.entries[j]
-		if e.line == 0 {
+		if e.key == 0 {
 			break
 		}
-		if (j-d.home(e.line))&d.mask >= (j-i)&d.mask {
+		if (j-d.home(e.key&lineMask))&d.mask >= (j-i)&d.mask {
 			d.entries[i] = *e
 			copy(d.more[i*w:(i+1)*w], d.more[j*w:(j+1)*w])
 			i = j

@@ -1,7 +1,7 @@
 package cache
 
 // footprint is the part of the driver and application that is not modelled: lines that pass through an array, one set
-// after the other. How many passed is a number; a large array catches up set by set, when a set is next looked at.
+// after the other. How many passed is a number; an array catches up set by set, when a set is next looked at.
 // Since nothing else happened in the set meanwhile, that is exact, and Displace costs the same for any number of lines.
 type footprint struct {
 	applied []uint32 // per set: rounds that it has seen
@@ -33,7 +33,9 @@ func (f *footprint) due(set uint64) int {
 		r++
 	}
 	n := r - f.applied[set]
-	f.applied[set] = r
+	if n != 0 {
+		f.applied[set] = r
+	}
 	return int(n)
 }
 
@@ -46,51 +48,52 @@ func (h *Hierarchy) Displace(core int, codeLines, dataLines int) {
 	if codeLines < 0 || dataLines < 0 {
 		panic("cache: negative number of lines to displace")
 	}
-	c := &h.cores[core]
-	c.i.displace(codeLines)
-	c.d.displace(dataLines)
 	n := codeLines + dataLines
 	if n == 0 {
 		return
 	}
+	c := &h.cores[core]
 	if !c.displaced {
 		c.displaced = true
 		h.users++
 		h.llc.foot.window(h.cfg.Window*h.users, h.llc.sets)
 	}
-	c.l2.stats.Displaced += uint64(n)
-	h.llc.stats.Displaced += uint64(n)
-	c.l2.foot.pass(n, c.l2.sets)
-	h.llc.foot.pass(n, h.llc.sets)
+	c.i.pass(codeLines)
+	c.d.pass(dataLines)
+	c.l2.pass(n)
+	h.llc.pass(n)
 }
 
-// displace lets n lines pass through a first-level cache now: the sets are few, and its fast paths stay free of checks. L2
-// holds what they push out.
-func (a *array) displace(n int) {
-	a.stats.Displaced += uint64(n)
-	if n >= a.sets*int(a.ways) && a.foot.perSet >= int(a.ways) {
-		clear(a.tags)
-		clear(a.stamp)
+func (a *array) pass(n int) {
+	if n == 0 {
 		return
 	}
-	n = min(n, 2*len(a.tags)) // by then every set is full of them
-	each, extra := n/a.sets, n%a.sets
-	first := uint64(a.foot.rem)
-	for j := range uint64(min(n, a.sets)) {
-		set := (first + j) & a.mask
-		per := each
-		if int(j) < extra {
-			per++
-		}
-		for range per {
-			i, fresh := a.yield(set)
-			if fresh {
-				a.tags[i] = tagJunk
-			}
-			a.admit(set, i)
-		}
+	a.stats.Displaced += uint64(n)
+	a.foot.pass(n, a.sets)
+	if a.level1 {
+		a.pred = *a.blank
 	}
-	a.foot.rem = uint32((first + uint64(n)) & a.mask)
+}
+
+// settle lets the displaced lines that are due pass through a set of a first-level cache. L2 has what they push out.
+func (a *array) settle(set uint64) {
+	n := a.foot.due(set)
+	if n == 0 {
+		return
+	}
+	if n >= int(a.ways) && a.foot.perSet >= int(a.ways) {
+		for i := int(a.base(set)); i < int(a.base(set)+a.ways); i++ {
+			a.drop(set, i)
+		}
+		return
+	}
+	for range min(n, 2*int(a.ways)) { // by then all that can be displaced is
+		i, fresh := a.yield(set)
+		if fresh {
+			a.junk(set, i)
+		}
+		a.admit(set, i)
+	}
 }
 
 // yield returns the way of set that the next displaced line takes. fresh is false if the line is there already: the
@@ -99,12 +102,12 @@ func (a *array) yield(set uint64) (i int, fresh bool) {
 	if a.foot.perSet >= int(a.ways) {
 		return a.victim(set, a.ways), true
 	}
-	base := int(set * a.ways)
+	base := int(a.base(set))
 	junk, oldest := 0, -1
-	for w, t := range a.tags[base : base+int(a.ways)] {
+	for w, t := range a.tagsOf(set) {
 		if t == tagJunk {
 			junk++
-			if oldest < 0 || a.policy == LRU && a.stamp[base+w] < a.stamp[oldest] {
+			if oldest < 0 || a.before(set, base+w, oldest) {
 				oldest = base + w
 			}
 		}
@@ -123,16 +126,16 @@ func (h *Hierarchy) settleL2(id int, set uint64) {
 		return
 	}
 	if n >= int(a.ways) && a.foot.perSet >= int(a.ways) {
-		for i := int(set * a.ways); i < int((set+1)*a.ways); i++ {
-			h.evictL2(id, i, functional)
+		for i := int(a.base(set)); i < int(a.base(set)+a.ways); i++ {
+			h.evictL2(id, set, i, functional)
 		}
 		return
 	}
 	for range min(n, 2*int(a.ways)) {
 		i, fresh := a.yield(set)
 		if fresh {
-			h.evictL2(id, i, functional)
-			a.tags[i] = tagJunk
+			h.evictL2(id, set, i, functional)
+			a.junk(set, i)
 		}
 		a.admit(set, i)
 	}
@@ -146,16 +149,16 @@ func (h *Hierarchy) settleLLC(set uint64) {
 		return
 	}
 	if n >= int(a.ways) && a.foot.perSet >= int(a.ways) {
-		for i := int(set * a.ways); i < int((set+1)*a.ways); i++ {
-			h.evictLLC(i, functional)
+		for i := int(a.base(set)); i < int(a.base(set)+a.ways); i++ {
+			h.evictLLC(set, i, functional)
 		}
 		return
 	}
 	for range min(n, 2*int(a.ways)) {
 		i, fresh := a.yield(set)
 		if fresh {
-			h.evictLLC(i, functional)
-			a.tags[i] = tagJunk
+			h.evictLLC(set, i, functional)
+			a.junk(set, i)
 		}
 		a.admit(set, i)
 	}

@@ -55,6 +55,7 @@ type Hierarchy struct {
 	io    IOStats
 	snoop sim.Time // Peer beyond the LLC lookup
 	users int      // cores that displaced lines
+	ahead uint64   // see touchAhead
 }
 
 // New returns an empty hierarchy, or an error that names every problem of cfg.
@@ -63,20 +64,18 @@ func New(cfg Config) (*Hierarchy, error) {
 		return nil, err
 	}
 	h := &Hierarchy{cfg: cfg, cores: make([]core, cfg.Cores), mem: newDRAM(cfg.DRAM), snoop: cfg.Peer - cfg.LLC.Latency}
-	private := func(p PrivateConfig) array {
-		a := newArray(p.Bytes, p.Ways, p.Policy, true)
+	private := func(p PrivateConfig, l Level) array {
+		a := newArray(p.Bytes, p.Ways, p.Policy, l)
 		a.lat = cfg.Clock.Edge(int64(p.Latency))
-		a.mshr = make(mshrs, p.MSHRs)
+		a.mshr.free = make([]sim.Time, p.MSHRs)
 		a.foot.window(cfg.Window, a.sets)
 		return a
 	}
 	for c := range h.cores {
-		h.cores[c].d, h.cores[c].i, h.cores[c].l2 = private(cfg.L1D), private(cfg.L1I), private(cfg.L2)
-		h.cores[c].l2.foot.applied = make([]uint32, h.cores[c].l2.sets)
+		h.cores[c].d, h.cores[c].i, h.cores[c].l2 = private(cfg.L1D, L1), private(cfg.L1I, L1), private(cfg.L2, L2)
 	}
-	h.llc = newArray(cfg.LLC.Bytes, cfg.LLC.Ways, cfg.LLC.Policy, false)
+	h.llc = newArray(cfg.LLC.Bytes, cfg.LLC.Ways, cfg.LLC.Policy, LLC)
 	h.llc.lat = cfg.LLC.Latency
-	h.llc.foot.applied = make([]uint32, h.llc.sets)
 	h.llc.foot.window(cfg.Window, h.llc.sets)
 	h.fold = uint(bits.Len(uint(h.llc.sets) - 1))
 	h.recip = ^uint64(0) / uint64(h.llc.sets)
@@ -93,21 +92,19 @@ func (h *Hierarchy) Config() Config { return h.cfg }
 func (h *Hierarchy) LoadHit(core int, pa uint64) (ready sim.Time, ok bool) {
 	a := &h.cores[core].d
 	line := pa >> 6
-	i := (line&a.mask)*a.ways + uint64(a.pred[line%predSlots])
-	if t := a.tags[i]; t^(pa|tagValid) >= 64 {
+	i := (line&a.mask)*a.stride + a.first + uint64(a.pred[line%predSlots])
+	if t := a.row[i]; t^(pa|tagValid) >= 64 {
 		if i, ok = a.scan(pa); !ok {
 			return 0, false
 		}
 	}
 	a.fast++
-	if a.policy != LRU {
-		a.touch(line&a.mask, int(i))
+	if a.policy == LRU {
+		a.clock++
+		a.row[i+a.ways] = a.clock
 		return 0, true
 	}
-	if a.clock++; a.clock == 0 {
-		a.renumber()
-	}
-	a.stamp[i] = a.clock
+	a.touch(line&a.mask, int(i))
 	return 0, true
 }
 
@@ -115,26 +112,24 @@ func (h *Hierarchy) LoadHit(core int, pa uint64) (ready sim.Time, ok bool) {
 func (h *Hierarchy) StoreHit(core int, pa uint64) (ready sim.Time, ok bool) {
 	a := &h.cores[core].d
 	line := pa >> 6
-	i := (line&a.mask)*a.ways + uint64(a.pred[line%predSlots])
-	t := a.tags[i]
+	i := (line&a.mask)*a.stride + a.first + uint64(a.pred[line%predSlots])
+	t := a.row[i]
 	if t^(pa|tagValid) >= 64 {
 		if i, ok = a.scan(pa); !ok {
 			return 0, false
 		}
-		t = a.tags[i]
+		t = a.row[i]
 	}
 	if t&tagState != uint64(Modified) {
 		return 0, false
 	}
 	a.fast++
-	if a.policy != LRU {
-		a.touch(line&a.mask, int(i))
+	if a.policy == LRU {
+		a.clock++
+		a.row[i+a.ways] = a.clock
 		return 0, true
 	}
-	if a.clock++; a.clock == 0 {
-		a.renumber()
-	}
-	a.stamp[i] = a.clock
+	a.touch(line&a.mask, int(i))
 	return 0, true
 }
 
@@ -142,36 +137,33 @@ func (h *Hierarchy) StoreHit(core int, pa uint64) (ready sim.Time, ok bool) {
 func (h *Hierarchy) FetchHit(core int, pa uint64) (ready sim.Time, ok bool) {
 	a := &h.cores[core].i
 	line := pa >> 6
-	i := (line&a.mask)*a.ways + uint64(a.pred[line%predSlots])
-	if t := a.tags[i]; t^(pa|tagValid) >= 64 {
+	i := (line&a.mask)*a.stride + a.first + uint64(a.pred[line%predSlots])
+	if t := a.row[i]; t^(pa|tagValid) >= 64 {
 		if i, ok = a.scan(pa); !ok {
 			return 0, false
 		}
 	}
 	a.fast++
-	if a.policy != LRU {
-		a.touch(line&a.mask, int(i))
+	if a.policy == LRU {
+		a.clock++
+		a.row[i+a.ways] = a.clock
 		return 0, true
 	}
-	if a.clock++; a.clock == 0 {
-		a.renumber()
-	}
-	a.stamp[i] = a.clock
+	a.touch(line&a.mask, int(i))
 	return 0, true
 }
 
-// scan looks for an arrived line of pa in all ways and corrects the way prediction.
-func (a *array) scan(pa uint64) (i uint64, ok bool) {
-	key := pa | tagValid
-	base := pa >> 6 & a.mask * a.ways
-	s := a.tags[base : base+a.ways]
-	for w := range s {
-		if s[w]^key < 64 {
-			a.pred[pa>>6%predSlots] = uint8(w)
-			return base + uint64(w), true
-		}
+// scan looks for an arrived line of pa in all ways and corrects the way prediction. Displace takes all predictions back, so
+// that the displaced lines that are due reach a set here before the set is used again.
+func (a *array) scan(pa uint64) (uint64, bool) {
+	set := a.set(pa)
+	a.settle(set)
+	i := a.find(set, pa)
+	if i < 0 || a.row[i]^(pa|tagValid) >= 64 {
+		return 0, false
 	}
-	return 0, false
+	a.pred[pa>>6%predSlots] = uint8(uint64(i) - a.base(set))
+	return uint64(i), true
 }
 
 // Probe tells where core would find the line of pa, and its MESI state in core's private caches, without
@@ -181,20 +173,22 @@ func (h *Hierarchy) Probe(core int, pa uint64) (Level, State) {
 	h.settleL2(core, h.cores[core].l2.set(pa))
 	c := &h.cores[core]
 	if i := c.l2.find(c.l2.set(pa), pa); i >= 0 {
-		st := State(c.l2.tags[i] & tagState)
+		st := State(c.l2.row[i] & tagState)
+		c.d.settle(c.d.set(pa))
+		c.i.settle(c.i.set(pa))
 		if c.d.find(c.d.set(pa), pa) >= 0 || c.i.find(c.i.set(pa), pa) >= 0 {
 			return L1, st
 		}
 		return L2, st
 	}
 	if e := h.dir.find(pa); e >= 0 {
-		if o := h.dir.entries[e].owner; o >= 0 {
-			h.settleL2(int(o), h.cores[o].l2.set(pa))
+		if o := h.dir.entries[e].owner(); o >= 0 {
+			h.settleL2(o, h.cores[o].l2.set(pa))
 		}
 	}
 	e := h.dir.find(pa)
 	switch {
-	case e >= 0 && h.dir.entries[e].owner >= 0:
+	case e >= 0 && h.dir.entries[e].owner() >= 0:
 		return Peer, Invalid
 	case h.llc.find(h.llcSet(pa), pa) >= 0:
 		return LLC, Invalid

@@ -28,20 +28,20 @@ func (h *Hierarchy) maintain(core int, pa uint64, now sim.Time, drop bool) (done
 		case drop:
 			dirty = h.dropOthers(e, pa, -1)
 		case owned:
-			oc := &h.cores[h.dir.entries[e].owner]
+			oc := &h.cores[h.dir.entries[e].owner()]
 			i := oc.l2.mustFind(oc.l2.set(pa), pa)
-			if State(oc.l2.tags[i]&tagState) == Modified {
+			if State(oc.l2.row[i]&tagState) == Modified {
 				dirty = true
 				oc.demote(pa, i, Exclusive)
 			}
 		}
 	}
 	if i := h.llc.find(set, pa); i >= 0 {
-		dirty = dirty || State(h.llc.tags[i]&tagState) == Modified
+		dirty = dirty || State(h.llc.row[i]&tagState) == Modified
 		if drop {
-			h.llc.drop(i)
+			h.llc.drop(set, i)
 		} else {
-			h.llc.tags[i] = h.llc.tags[i]&^tagState | uint64(Shared)
+			h.llc.row[i] = h.llc.row[i]&^tagState | uint64(Shared)
 		}
 	}
 	if dirty {

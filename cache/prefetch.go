@@ -74,6 +74,9 @@ func (h *Hierarchy) bring(id int, from, pa uint64, now sim.Time, to *array, hint
 	s2 := a.set(pa)
 	h.settleL2(id, s2)
 	i := a.find(s2, pa)
+	if to != nil {
+		to.settle(to.set(pa))
+	}
 	if to != nil && (i >= 0 && to.find(to.set(pa), pa) >= 0) {
 		return
 	}
@@ -82,10 +85,11 @@ func (h *Hierarchy) bring(id int, from, pa uint64, now sim.Time, to *array, hint
 		if h.cfg.LLC.Inclusive {
 			h.settleLLC(h.llcSet(pa))
 		}
-		if e := h.dir.find(pa); e >= 0 && h.dir.entries[e].owner >= 0 || a.mshr[0] > now || to != nil && to.mshr[0] > now {
+		if e := h.dir.find(pa); e >= 0 && h.dir.entries[e].owner() >= 0 || a.mshr.next(now) > now || to != nil && to.mshr.next(now) > now {
 			a.stats.PrefetchDropped++
 			return
 		}
+		h.touchAhead(pa, a.row[a.victim(s2, a.ways)]&tagAddr)
 		done, lvl, st := h.shared(id, pa, now, false)
 		a.mshr.hold(done)
 		flags := uint64(st) | uint64(lvl)<<2 | tagFlight | hint
@@ -104,16 +108,16 @@ func (h *Hierarchy) bring(id int, from, pa uint64, now sim.Time, to *array, hint
 	if to == nil {
 		return
 	}
-	if to.mshr[0] > now {
+	if to.mshr.next(now) > now {
 		to.stats.PrefetchDropped++
 		return
 	}
 	done, lvl := now+a.lat, L2
-	if t := a.tags[i]; t&tagFlight != 0 && a.ready[i] > now {
-		done, lvl = max(done, a.ready[i]), Level(t&tagLevel>>2)
+	if t := a.row[i]; t&tagFlight != 0 && a.ready(i) > now {
+		done, lvl = max(done, a.ready(i)), Level(t&tagLevel>>2)
 	}
-	a.tags[i] |= hint
+	a.row[i] |= hint
 	to.mshr.hold(done)
 	to.stats.PrefetchIssued++
-	to.fill(pa, a.tags[i]&tagState|uint64(lvl)<<2|tagFlight|tagPrefetch, done)
+	to.fill(pa, a.row[i]&tagState|uint64(lvl)<<2|tagFlight|tagPrefetch, done)
 }

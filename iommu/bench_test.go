@@ -2,6 +2,7 @@ package iommu
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"dmapath/cache"
@@ -67,27 +68,46 @@ func TestAllMissThroughputIsWalkersPerWalk(t *testing.T) {
 	}
 }
 
-// The shape of pcie-bench's window sweep (64 B random reads, 4 KiB pages): nothing is lost while the window's pages fit the IOTLB, and
-// the rate falls to what the walkers can do when they do not.
-func TestWindowSweepHasTheMeasuredShape(t *testing.T) {
-	rate := func(pages int) float64 {
-		cfg := DefaultConfig()
-		cfg.IOTLB = tlb.Config{Entries: 112, Ways: 0}
-		r, h := machine(t, cfg, pages)
-		pc := pcie.DefaultConfig()
-		pc.Tags = 32
-		p, err := pcie.NewPort(pc, r.v, h)
-		if err != nil {
-			t.Fatal(err)
-		}
+// pcie-bench on Haswell: mean latency of one 64 B read at a time, at random in a window of 4 KiB pages (section 2.1 of the published
+// numbers, IOMMU on). The cost of one miss is fitted to that machine (DefaultConfig) and the capacity derived from it is put in here; the
+// course between is predicted.
+func TestWindowSweepHasTheMeasuredLatencies(t *testing.T) {
+	for _, c := range []struct {
+		pages    int
+		measured float64 // ns
+	}{{64, 412.8}, {128, 429.0}, {256, 535.9}, {384, 578.4}, {512, 605.9}, {1024, 657.6}, {4096, 696.7}, {16384, 706.6}} {
+		r, p := sweep(t, c.pages)
 		rng := sim.NewRand(1, "window")
 		const n = 20_000
-		var done sim.Time
-		at := sim.Time(0)
-		var warm sim.Time
+		var now, sum sim.Time
 		for i := range n {
-			a := 1<<30 + uint64(rng.IntN(pages))<<12 + uint64(rng.IntN(64))<<6
-			if done, err = p.Read(rid, a, 64, at); err != nil {
+			done, err := p.Read(rid, somewhere(rng, c.pages), 64, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i >= n/2 {
+				sum += done - now
+			}
+			now = done
+		}
+		mean := (sum / (n / 2)).Nanoseconds()
+		t.Logf("%5d pages: %.1f ns, measured %.1f, %d walks", c.pages, mean, c.measured, r.v.Stats.Walks)
+		if math.Abs(mean-c.measured)/c.measured > 0.1 {
+			t.Errorf("%d pages: %.1f ns, measured %.1f", c.pages, mean, c.measured)
+		}
+	}
+}
+
+// Its throughput: nothing is lost while the pages fit the IOTLB, and the rate falls to what the walkers can do when they do not.
+func TestWindowSweepThroughputFallsToTheWalkers(t *testing.T) {
+	rate := func(pages int) float64 {
+		_, p := sweep(t, pages)
+		rng := sim.NewRand(1, "window")
+		const n = 20_000
+		var done, warm sim.Time
+		var err error
+		for i := range n {
+			if done, err = p.Read(rid, somewhere(rng, pages), 64, 0); err != nil {
 				t.Fatal(err)
 			}
 			if i == n/2 {
@@ -96,13 +116,31 @@ func TestWindowSweepHasTheMeasuredShape(t *testing.T) {
 		}
 		return float64(n/2*64*8) / (done - warm).Nanoseconds()
 	}
-	small, fits, large := rate(16), rate(64), rate(4096)
-	if fits < 0.97*small {
+	small, fits, large := rate(16), rate(64), rate(16384)
+	t.Logf("16 pages %.1f Gb/s, 64 pages %.1f (measured 33.6), 16384 pages %.1f (measured 10.1)", small, fits, large)
+	if fits < 0.98*small {
 		t.Errorf("64 pages: %.1f Gb/s, 16 pages %.1f: the IOTLB holds both", fits, small)
 	}
-	if large > 0.6*small {
-		t.Errorf("4096 pages: %.1f Gb/s, 16 pages %.1f: walks must be seen", large, small)
+	if large < 8 || large > 14 {
+		t.Errorf("16384 pages: %.1f Gb/s, measured 10.1", large)
 	}
+}
+
+func sweep(t *testing.T, pages int) (*rig, *pcie.Port) {
+	cfg := DefaultConfig()
+	cfg.IOTLB = tlb.Config{Entries: 112}
+	r, h := machine(t, cfg, pages)
+	pc := pcie.DefaultConfig()
+	pc.Tags = 24 // gives the 33 Gb/s that the device reaches without misses
+	p, err := pcie.NewPort(pc, r.v, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, p
+}
+
+func somewhere(rng *rand.Rand, pages int) uint64 {
+	return 1<<30 + uint64(rng.IntN(pages))<<12 + uint64(rng.IntN(64))<<6
 }
 
 func TestTranslationAndInvalidationAllocateNothing(t *testing.T) {

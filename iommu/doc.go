@@ -24,8 +24,8 @@
 //	...Desc   builders of invalidation descriptors
 //
 // A worked example, times of DefaultConfig (800 MHz, 1.25 ns per cycle), memory at 100 ns: a miss with the context and the three upper
-// levels cached takes lookup 2.5 + start 10 + read 100 + way 30 + end 5 = 147.5 ns, with nothing but the context cached 130 ns more per
-// level. A strict unmap's invalidation takes tail write 60 + fetch 130 + decode 10 + page 30 + drain 80 + status 40 = 350 ns from the
+// levels cached takes lookup 2.5 + start 75 + read 100 + way 45 + end 20 = 242.5 ns, with nothing but the context cached 145 ns more per
+// level. A strict unmap's invalidation takes tail write 60 + fetch 130 + decode 10 + page 30 + drain 160 + status 40 = 430 ns from the
 // tail write to the status word (the wait descriptor comes with the same cache line and is decoded during the drain).
 //
 // Left out, and what that costs: nested translation, ATS and page requests (device-TLB invalidations only take time), interrupt

@@ -1,6 +1,9 @@
 package iommu
 
-import "dmapath/sim"
+import (
+	"dmapath/cache"
+	"dmapath/sim"
+)
 
 // Stats counts what the unit did. Requests = Untranslated + PassThrough + Hits + Merges + Walks + LookupFaults.
 type Stats struct {
@@ -19,11 +22,11 @@ type Stats struct {
 	PASIDHits      uint64
 	EntryReads     uint64 // root, context, PASID directory and PASID entries read from memory
 
-	PagingHits  [6]uint64 // walks that started below the level of this paging-structure cache
-	FullWalks   uint64    // walks that no paging-structure cache shortened
-	PTEReads    [8]uint64 // page-table reads by the cache.Level that served them
-	PTEReadTime sim.Time  // sum over page-table reads, way to the memory system included
-	ADUpdates   uint64    // accessed and dirty bits written
+	PagingHits  [6]uint64               // walks that started below the level of this paging-structure cache
+	FullWalks   uint64                  // walks that no paging-structure cache shortened
+	PTEReads    [cache.NumLevels]uint64 // page-table reads by the level that served them
+	PTEReadTime sim.Time                // sum over page-table reads, way to the memory system included
+	ADUpdates   uint64                  // accessed and dirty bits written
 	WalkTimes   *sim.Histogram
 	WalkerWait  sim.Time // requests waited for a free walker
 

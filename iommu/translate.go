@@ -207,3 +207,25 @@ func (v *VTd) mark(f table.Format, at, pte uint64, dirty bool, t sim.Time) sim.T
 	v.mem.Write64(at, pte|bits)
 	return v.h.DeviceWrite(at, 8, t) + v.pteOverhead
 }
+
+// Probe returns the translation that the caches hold for a request of rid, whether the tables still say so or not; ok is false if the
+// unit would have to walk. It changes nothing.
+func (v *VTd) Probe(rid uint16, iova uint64) (pa uint64, ok bool) {
+	i, ok := v.contexts.legacy.Probe(0, uint64(rid), 0)
+	if ok && v.mode == modeScalable {
+		i, ok = v.contexts.pasids.Probe(0, uint64(rid)<<20|uint64(v.contexts.dirs[i].ctx.RIDPASID), 0)
+	}
+	if !ok {
+		return 0, false
+	}
+	b := &v.contexts.entries[i]
+	if b.passThrough {
+		return iova, true
+	}
+	for _, shift := range v.sizes {
+		if val, ok := v.iotlbs.Probe(b.space, iova>>shift, shift); ok {
+			return val&^0xfff | iova&(1<<shift-1), true
+		}
+	}
+	return 0, false
+}

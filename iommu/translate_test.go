@@ -105,6 +105,24 @@ func TestConcurrentMissesOnOnePageMerge(t *testing.T) {
 	}
 }
 
+func TestProbeSaysWhatIsCachedAndChangesNothing(t *testing.T) {
+	for _, r := range []*rig{newRig(t, plain(), 4), newScalableRig(t, plain(), table.FirstStage, 4)} {
+		r.mapPage(0x1000, 0x5000, 12)
+		if _, ok := r.v.Probe(rid, 0x1000); ok || r.v.Stats.Requests != 0 {
+			t.Error("cached before the first request, or counted")
+		}
+		r.translate(0x1000)
+		r.b.Unmap(0x1000)
+		if pa, ok := r.v.Probe(rid, 0x1008); !ok || pa != 0x5008 {
+			t.Errorf("stale entry: %#x %v", pa, ok)
+		}
+		r.invalidate(d(IOTLBDesc(GranGlobal, 0, 0, 0, true)))
+		if _, ok := r.v.Probe(rid, 0x1000); ok {
+			t.Error("cached after invalidation")
+		}
+	}
+}
+
 func TestRequestsAreConserved(t *testing.T) {
 	r := newRig(t, plain(), 4)
 	rng := sim.NewRand(1, "conserved")

@@ -31,17 +31,20 @@ func (p *Port) Write(rid uint16, iova uint64, n int, now sim.Time) (done sim.Tim
 }
 
 // sendPosted takes a posted packet from the device's engine to the root complex: credits, order, link. It returns when the root
-// complex has it.
-func (p *Port) sendPosted(bytes, payload int, now sim.Time) (at sim.Time) {
+// complex has it, and until when writes sent earlier keep it from becoming visible.
+func (p *Port) sendPosted(bytes, payload int, now sim.Time) (at, pushed sim.Time) {
 	ready := p.posted.take(now+p.cfg.EndpointLatency, units(payload))
+	if ready >= p.sent.ready { // else the call is for an earlier time than the last one
+		pushed = p.rootDone
+	}
 	_, end := p.Up.Send(ready, p.sent.behind(ready), bytes, payload)
 	p.sent.put(ready, end)
-	return end + p.cfg.LinkLatency + p.cfg.RootUp
+	return end + p.cfg.LinkLatency + p.cfg.RootUp, pushed
 }
 
 func (p *Port) writePacket(rid uint16, iova uint64, n int, now sim.Time) (sim.Time, error) {
 	payload := doublewords(iova, n)
-	at := p.sendPosted(p.request(iova, payload), payload, now)
+	at, pushed := p.sendPosted(p.request(iova, payload), payload, now)
 	p.st.WriteRequests++
 	pa, t, err := p.translate(rid, iova, true, at)
 	if err != nil {
@@ -49,9 +52,9 @@ func (p *Port) writePacket(rid uint16, iova uint64, n int, now sim.Time) (sim.Ti
 		return t, err
 	}
 	done := p.mem.DeviceWrite(pa, n, t)
-	if done < p.rootDone && !p.cfg.RelaxedOrdering {
-		p.st.OrderTime += p.rootDone - done
-		done = p.rootDone
+	if done < pushed && !p.cfg.RelaxedOrdering {
+		p.st.OrderTime += pushed - done
+		done = pushed
 	}
 	p.rootDone = max(p.rootDone, done)
 	p.commits.add(at, done)
@@ -150,11 +153,11 @@ func units(payload int) int { return (payload + creditUnit - 1) / creditUnit }
 // MSIX sends an interrupt at now: a posted write of 4 bytes to the interrupt address below 4 GiB, which the IOMMU does not
 // translate. It returns when the CPU's interrupt controller has it, not before all writes sent earlier are visible.
 func (p *Port) MSIX(now sim.Time) (arrive sim.Time) {
-	at := p.sendPosted(p.request(0, registerBytes), registerBytes, now)
+	at, pushed := p.sendPosted(p.request(0, registerBytes), registerBytes, now)
 	p.st.Interrupts++
-	if at < p.rootDone {
-		p.st.OrderTime += p.rootDone - at
-		at = p.rootDone
+	if at < pushed {
+		p.st.OrderTime += pushed - at
+		at = pushed
 	}
 	p.posted.give(units(registerBytes), at+p.cfg.CreditReturn)
 	return at + p.cfg.Interrupt

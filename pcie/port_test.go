@@ -401,6 +401,23 @@ func TestLinkTimeBetweenBookingsIsUsable(t *testing.T) {
 	}
 }
 
+// A device model may book a write far ahead; what it sends before that time is not pushed by it.
+func TestWritesBookedAheadHoldNothingUp(t *testing.T) {
+	p := newPort(t, DefaultConfig(), nil, &flat{})
+	idle := newPort(t, DefaultConfig(), nil, &flat{})
+	if _, err := p.Write(1, 0x1000, 64, 80*sim.Microsecond); err != nil {
+		t.Fatal(err)
+	}
+	w, _ := p.Write(1, 0x2000, 64, 0)
+	r, _ := p.Read(1, 0x2000, 64, 0)
+	irq, reg := p.MSIX(0), p.CPURead(0)
+	w0, _ := idle.Write(1, 0x2000, 64, 0)
+	r0, _ := idle.Read(1, 0x2000, 64, 0)
+	if irq0, reg0 := idle.MSIX(0), idle.CPURead(0); w != w0 || r != r0 || irq != irq0 || reg != reg0 {
+		t.Errorf("write, read, interrupt, register read at %v %v %v %v, without the booking %v %v %v %v", w, r, irq, reg, w0, r0, irq0, reg0)
+	}
+}
+
 func TestRefusedTransactions(t *testing.T) {
 	tr := &rules{refuse: map[uint64]bool{2: true}, delay: 5}
 	m := &flat{}

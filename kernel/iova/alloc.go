@@ -315,8 +315,12 @@ func (d *Domain) freeTree(e emitter, pfn uint64) {
 	e.load(d.at.nodeCache, 0)
 	e.alu(1, v)
 	e.pop(4)
-	e.jump()
-	d.nodes.TailFree(e.t, n.VA)
+	if s, ok := d.nodes.(tailSlab); ok {
+		s.TailFree(e.t, n.VA)
+	} else {
+		d.nodes.Free(e.t, n.VA)
+		e.ret()
+	}
 	d.recycle(n)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/timer"
 	"dmapath/sim"
 )
 
@@ -24,7 +25,11 @@ const (
 type Slab interface {
 	Alloc(t *cpu.Thread) (va uint64)
 	Free(t *cpu.Thread, va uint64)
-	TailFree(t *cpu.Thread, va uint64) // the same as the last thing a function does
+}
+
+// tailSlab is a Slab that can also be jumped to as the last thing a function does.
+type tailSlab interface {
+	TailFree(t *cpu.Thread, va uint64)
 }
 
 // Config is what a Domain is built from.
@@ -37,8 +42,8 @@ type Config struct {
 	Shift uint
 	// Nodes and Magazines serve struct iova and magazines; nil lets New make private ones that only count addresses.
 	Nodes, Magazines Slab
-	// Delay runs fn once after d of simulated time, the delayed work of the depot. nil: depots are not trimmed.
-	Delay func(d sim.Time, fn func(t *cpu.Thread))
+	// Timers runs the delayed work that trims the depots; nil: depots are not trimmed.
+	Timers *timer.Wheel
 }
 
 // Domain is a struct iova_domain: the allocator of one IOMMU domain's IOVA space.
@@ -62,7 +67,7 @@ type Domain struct {
 	nodes, mags Slab
 	freeNodes   *Node // recycled Go objects, chained by parent
 	freeMags    *magazine
-	delay       func(d sim.Time, fn func(t *cpu.Thread))
+	timers      *timer.Wheel
 
 	at    layout
 	Stats Stats
@@ -107,7 +112,7 @@ func New(c Config) (*Domain, error) {
 		return nil, fmt.Errorf("iova domain: %w", errors.Join(bad...))
 	}
 	d := &Domain{v: c.Version, env: c.Env, cpus: c.CPUs, shift: c.Shift, dma32PFN: 1 << (32 - c.Shift), nodes: c.Nodes,
-		mags: c.Magazines, delay: c.Delay}
+		mags: c.Magazines, timers: c.Timers}
 	d.max32 = d.dma32PFN
 	if d.nodes == nil {
 		d.nodes = &counter{size: 64}
@@ -135,7 +140,7 @@ func New(c Config) (*Domain, error) {
 	d.tree.VA = d.at.root
 	d.anchor = Node{VA: va + 64, Lo: anchorPFN, Hi: anchorPFN}
 	d.tree.root, d.cached, d.cached32 = &d.anchor, &d.anchor, &d.anchor
-	d.initRcaches()
+	boot(c.Nodes != nil || c.Magazines != nil, d.initRcaches)
 	return d, nil
 }
 
@@ -162,10 +167,28 @@ func (d *Domain) Reserve(lo, hi uint64) error {
 			return fmt.Errorf("reserve IOVA frames %#x to %#x: overlaps %#x to %#x", lo, hi, n.Lo, n.Hi)
 		}
 	}
-	n := d.newNode(nil)
-	n.Lo, n.Hi = lo, hi
-	d.insert(emitter{}, n, d.tree.root, 0)
+	_, private := d.nodes.(*counter)
+	boot(!private, func(t *cpu.Thread) {
+		n := d.newNode(t)
+		n.Lo, n.Hi = lo, hi
+		d.insert(emitter{}, n, d.tree.root, 0)
+	})
 	return nil
+}
+
+// boot runs fn at boot time: on a thread of its own without a core when a slab needs one, so that the slab's state is
+// real and nothing is timed.
+func boot(thread bool, fn func(t *cpu.Thread)) {
+	if !thread {
+		fn(nil)
+		return
+	}
+	e := sim.NewEngine()
+	e.Go("boot", func(p *sim.Proc) { fn(cpu.NewThread(p, 0, nil, cpu.NewStream(cpu.PerCPUBase+0x8000, cpu.MitNone))) })
+	if err := e.Run(sim.Never); err != nil {
+		panic("iova: boot: " + err.Error())
+	}
+	e.Close()
 }
 
 func (d *Domain) first() *Node {
@@ -225,5 +248,4 @@ func (c *counter) Alloc(*cpu.Thread) uint64 {
 	return cpu.DirectMapBase + c.next
 }
 
-func (c *counter) Free(_ *cpu.Thread, va uint64)     { c.free = append(c.free, va) }
-func (c *counter) TailFree(t *cpu.Thread, va uint64) { c.Free(t, va) }
+func (c *counter) Free(_ *cpu.Thread, va uint64) { c.free = append(c.free, va) }

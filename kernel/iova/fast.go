@@ -263,11 +263,21 @@ func (d *Domain) magazinePop(e emitter, m *magazine, limit uint64, l cpu.Val) ui
 // FreeFast is free_iova_fast(): gives back the range of size pages from frame pfn, into the magazines of CPU c or, when
 // it is too large or no magazine can be had, into the tree.
 func (d *Domain) FreeFast(t *cpu.Thread, c int, pfn, size uint64) {
+	emitter{t}.call(fnFreeFast)
+	d.freeFast(t, c, pfn, size)
+}
+
+// TailFreeFast is FreeFast as the last thing a function does: it is jumped to and returns to that function's caller.
+func (d *Domain) TailFreeFast(t *cpu.Thread, c int, pfn, size uint64) {
+	emitter{t}.tail(fnFreeFast)
+	d.freeFast(t, c, pfn, size)
+}
+
+func (d *Domain) freeFast(t *cpu.Thread, c int, pfn, size uint64) {
 	if size == 0 {
 		panic("iova: free of 0 pages")
 	}
 	e := emitter{t}
-	e.call(fnFreeFast)
 	v7 := d.v == kernel.V7_3
 	e.nop(2)
 	e.push(3)

@@ -110,7 +110,6 @@ func (d *Domain) freePFNs(e emitter, m *magazine) {
 // DepotDelay.
 func (d *Domain) trim(t *cpu.Thread, r *rcache) {
 	e := emitter{t}
-	r.armed = false
 	e.call(fnDepotWork)
 	e.nop(2)
 	e.push(4)
@@ -139,11 +138,9 @@ func (d *Domain) trim(t *cpu.Thread, r *rcache) {
 
 // scheduleTrim is schedule_delayed_work() of the depot's trim; it does nothing when the work is pending already.
 func (d *Domain) scheduleTrim(e emitter, r *rcache) {
-	if d.delay == nil || r.armed {
-		return
+	if d.timers != nil && e.t != nil {
+		d.timers.Queue(e.t, &r.work, DepotDelay, func(t *cpu.Thread) { d.trim(t, r) })
 	}
-	r.armed = true
-	d.delay(DepotDelay, func(t *cpu.Thread) { d.trim(t, r) })
 }
 
 // Trim runs the depot worker of an order now, as the expiry of its delayed work does.

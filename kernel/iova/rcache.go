@@ -3,6 +3,7 @@ package iova
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/timer"
 )
 
 // magazine is a struct iova_magazine: a stack of up to 127 free ranges of one size. In a depot its size field is the
@@ -40,7 +41,7 @@ type rcache struct {
 	depot     *magazine
 	depotSize int
 	cpus      []cpuRcache
-	armed     bool // the trim work is pending
+	work      timer.Work // trims the depot
 	order     int
 }
 
@@ -55,7 +56,7 @@ const (
 	offPrev       = 16
 )
 
-func (d *Domain) initRcaches() {
+func (d *Domain) initRcaches(t *cpu.Thread) {
 	var arr, per uint64
 	if d.env != nil {
 		arr = d.env.Slab(1024, 64)
@@ -65,6 +66,7 @@ func (d *Domain) initRcaches() {
 		r.order = i
 		r.VA = arr + uint64(i)*rcacheBytes
 		r.lock.VA, r.lock.Name = r.VA, "iova depot lock"
+		r.work = timer.WorkAt(r.VA + offWork)
 		r.cpus = make([]cpuRcache, d.cpus)
 		if d.env != nil {
 			per = d.env.PerCPU(64, 64)
@@ -76,7 +78,7 @@ func (d *Domain) initRcaches() {
 			}
 			cr.lock.VA, cr.lock.Name = cr.VA, "iova cpu rcache lock"
 			if d.v == kernel.V6_12 { // 7.3 allocates magazines when the first range is freed
-				cr.loaded, cr.prev = d.newMagazine(nil), d.newMagazine(nil)
+				cr.loaded, cr.prev = d.newMagazine(t), d.newMagazine(t)
 			}
 		}
 	}

@@ -1,0 +1,70 @@
+package dma
+
+import (
+	"errors"
+	"fmt"
+
+	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/kernel/direct"
+	"dmapath/kernel/mm"
+)
+
+// Buffer is physically contiguous memory to be mapped.
+type Buffer struct {
+	Phys uint64
+	Page uint64 // virtual address of the struct page of its first byte; 0 when it has none
+	Size uint64 // bytes, at least 1
+}
+
+// Translated is the DMA backend of a device behind an IOMMU (iommu-dma). On 6.12, where the call passes a struct page,
+// the backend emits the conversion itself, as iommu_dma_map_page does; AttrMMIO selects iommu_dma_map_resource there.
+type Translated interface {
+	Map(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error)
+	Unmap(t *cpu.Thread, d *kernel.Device, iova, size uint64, dir kernel.Direction, attrs kernel.Attrs)
+}
+
+// Ctx is one device with the backend that its mappings use.
+type Ctx struct {
+	Env    *kernel.Env
+	MM     *mm.MM
+	Dev    *kernel.Device
+	Direct *direct.Direct
+	IOMMU  Translated // used when Dev.IOMMU is set
+}
+
+// Validate reports everything that keeps the context from working.
+func (c *Ctx) Validate() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New("dma: "+what))
+		}
+	}
+	need(c.Env != nil, "no kernel")
+	need(c.MM != nil, "no memory management")
+	need(c.Dev != nil, "no device")
+	if c.Dev != nil {
+		need(c.Dev.Mask != 0, c.Dev.Name+": no DMA mask")
+		need(!c.Dev.IOMMU || c.IOMMU != nil, c.Dev.Name+" is behind an IOMMU, but there is no iommu-dma")
+		need(c.Dev.IOMMU || c.Direct != nil, c.Dev.Name+" uses dma-direct, which is missing")
+	}
+	return errors.Join(errs...)
+}
+
+// ErrNoPage: a call that takes a struct page got memory without one.
+var ErrNoPage = errors.New("memory has no struct page")
+
+// ErrMMIOAttr: AttrMMIO was given to a call that takes a struct page.
+var ErrMMIOAttr = errors.New("MMIO cannot be mapped by page")
+
+func (c *Ctx) fail(b Buffer, err error) (uint64, error) {
+	return kernel.MappingError, fmt.Errorf("%s: mapping %#x bytes at %#x: %w", c.Dev.Name, b.Size, b.Phys, err)
+}
+
+// checkDirection is the BUG_ON of every map call.
+func checkDirection(dir kernel.Direction) {
+	if dir >= kernel.NoDirection {
+		panic("dma: direction " + dir.String() + " (kernel BUG)")
+	}
+}

@@ -33,7 +33,7 @@ const (
 	fewEvents = 8
 	// leafEvents is how many events a leaf should hold when its turn comes, and from leafFewest to leafMost are left alone:
 	// fewer, and finding the bucket costs more than sorting; more, and sorting does.
-	leafEvents, leafFewest, leafMost = 5, 2.5, 10
+	leafEvents, leafFewest, leafMost = 5, 2, 10
 	// leafBitsFewest is the narrowest digit that the leaves may shrink to.
 	leafBitsFewest = 6
 )
@@ -86,10 +86,10 @@ type queue struct {
 	gathers, gathered, sample uint64
 	// earliest is the number of operations before which leaves are not laid out anew; patience lengthens that while
 	// the layout goes back and forth, and widened is its last direction.
-	earliest, patience uint64
-	widened            bool
-	touched            Time
-	detached           []bucket
+	earliest, earliestAll, patience uint64
+	widened                         bool
+	touched                         Time
+	detached                        []bucket
 }
 
 // digit says where a time lies that differs from base in a given bit.
@@ -443,27 +443,34 @@ func (q *queue) advanceRun() {
 	}
 }
 
-// review lays the leaves out anew if they have held too few or too many events. As many operations as events were moved pass
-// before the next time, so that the cost per operation is bounded.
+// review changes the width of leaves that have held too few or too many events. If the levels above can stay, that moves
+// what is in the leaves, else everything, which pays only in the long run: the levels below catch what is too dense, and at a million
+// events they are nearly as fast. So the operations until the next time are counted by the events moved, and moving all takes
+// as long an observation.
 func (q *queue) review() {
 	n := float64(q.gathered) / float64(q.gathers)
 	ops := q.pushes + q.pops
 	w := q.width
-	switch {
-	case ops < q.earliest:
-		q.sample += q.gathered
-		return
-	case n < leafFewest:
-		for ; n < leafFewest && w < 63; n *= 2 {
-			w++
-		}
-	case n > leafMost:
-		for ; n > leafMost && w > 0; n /= 2 {
-			w--
-		}
+	for m := n; m < leafFewest && w < 63; m *= 2 {
+		w++
 	}
-	q.gathers, q.gathered = 0, 0
-	q.sample = uint64(min(max(256, q.len()/4), 4096))
+	for m := n; m > leafMost && w > 0; m /= 2 {
+		w--
+	}
+	more := uint64(min(max(256, q.len()/4), 4096))
+	if ops < q.earliest && w != q.width {
+		q.sample += more
+		return
+	}
+	top, span := leafLevel, q.span
+	if w < q.span-leafBits || w > q.span-leafBitsFewest {
+		if ops < q.earliestAll || q.gathered < uint64(q.len()) && n < 100*leafMost {
+			q.sample += more
+			return
+		}
+		top, span = maxLevels, w+leafBits-2
+	}
+	q.gathers, q.gathered, q.sample = 0, 0, more
 	if w == q.width {
 		return
 	}
@@ -474,26 +481,20 @@ func (q *queue) review() {
 	}
 	q.widened = w > q.width
 
-	// Unless the leaves would get too many or their span too short, the levels above them can stay.
-	top := leafLevel
-	if w < q.span-leafBits || w > q.span-leafBitsFewest {
-		top = maxLevels
-	}
 	q.detached = q.detached[:0]
 	for q.mask&(1<<(top+1)-1) != 0 {
 		i, d := q.first()
 		q.detached = append(q.detached, q.take(i, d))
 	}
-	if top == leafLevel {
-		q.layOut(w, q.span)
-	} else {
-		q.layOut(w, w+leafBits-2)
-	}
+	q.layOut(w, span)
 	moved := uint64(0)
 	for i := range q.detached {
 		moved += q.spread(&q.detached[i])
 	}
 	q.earliest = ops + moved*q.patience
+	if top == maxLevels {
+		q.earliestAll = ops + 4*moved*q.patience
+	}
 }
 
 // layOut makes leaves span 2^width picoseconds each and 2^span together. The wheels must be empty or, if span stays, the leaves and

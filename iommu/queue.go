@@ -48,8 +48,11 @@ const (
 	errGran       = 5
 	errAddrMask   = 6
 	errStatusAddr = 7
-	lineBytes     = 64
-	queueTypeMask = 15
+)
+
+const (
+	lineBytes     = 64 // descriptors are fetched so many at once
+	queueTypeMask = 15 // bits 3:0 of a descriptor
 )
 
 func (v *VTd) initQueue() {

@@ -1,6 +1,6 @@
 package table
 
-// Translation types of a legacy context entry (TT) and, shifted by no means to be mixed, of a PASID entry (PGTT).
+// Translation types: TT of a legacy context entry, PGTT of a PASID entry. The numbers differ.
 const (
 	TTMultiLevel  = 0 // untranslated requests through the second stage
 	TTDeviceTLB   = 1 // the same, and the device may ask for translations

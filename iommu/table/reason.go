@@ -6,7 +6,7 @@ import "fmt"
 // mode from 0x30). NoFault is not a code of the specification.
 type Reason uint8
 
-// Fault reasons. The names of the first group are the LGN and LCT conditions, those of the second the SRT to SGN ones.
+// Fault reasons: of legacy mode, then of scalable mode.
 const (
 	NoFault Reason = 0
 

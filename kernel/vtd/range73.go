@@ -1,0 +1,609 @@
+package vtd
+
+import (
+	"math/bits"
+
+	"dmapath/cpu"
+	"dmapath/kernel/iommucore"
+)
+
+const file73 = "drivers/iommu/generic_pt/iommu_pt.h"
+
+var (
+	fnMapRange  = cpu.NewFunc("vtdss_map_range", file73, 1168)
+	fnMakeRange = cpu.NewFunc("make_range_ul", file73, 160)
+	fnBestSize  = cpu.NewFunc("pt_compute_best_pgsize", "drivers/iommu/generic_pt/pt_common.h", 124)
+	// Indexed by the generic page table's level, whose lowest is 0.
+	fnSingle = [...]*cpu.Func{1: cpu.NewFunc("__map_single_page1.isra.0", file73, 200), 2: cpu.NewFunc("__map_single_page2.isra.0", file73, 110),
+		3: cpu.NewFunc("__map_single_page3.isra.0", file73, 160), 4: cpu.NewFunc("__map_single_page4.isra.0", file73, 160)}
+)
+
+// ptRange is struct pt_range on the stack of the function that maps, unmaps or looks up: what is left to do.
+type ptRange struct {
+	at       uint64 // its address
+	va, last uint64
+}
+
+// Offsets in struct pt_range.
+const (
+	rCommon = 0
+	rTable  = 8
+	rVA     = 16
+	rLast   = 24
+	rTop    = 32 // top_level, one byte
+	rMaxVA  = 33 // max_vasz_lg2, one byte
+)
+
+// mapArgs is struct pt_iommu_map_args.
+type mapArgs struct {
+	at     uint64
+	oa     uint64
+	bits   uint64 // leaf entry without its address
+	lg2    uint   // leaf_pgsize_lg2
+	level  int    // leaf_level, 0 is the lowest
+	leaves uint64 // num_leaves: entries of this size before a larger size becomes possible
+	gather *iommucore.Gather
+}
+
+// Offsets in struct pt_iommu_map_args.
+const (
+	mAttrs  = 16
+	mGfp    = 24
+	mOA     = 32
+	mSize   = 40
+	mLevel  = 44
+	mLeaves = 48
+)
+
+// again is -EAGAIN: the caller repeats with the page size that was computed anew.
+const again iommucore.Errno = 11
+
+// makeRange is make_range_ul: it sets up a range and reports whether it fits the table.
+func (d *Domain) makeRange(t *cpu.Thread, r *ptRange, iova, size uint64) bool {
+	r.va, r.last = iova, iova+size-1
+	t.Call(fnMakeRange)
+	t.Nop(1)
+	t.ALU(1, 0)
+	t.Branch(size == 0, t.Last())
+	t.Push(1)
+	t.ALU(1, 0)
+	t.Push(3)
+	t.ALU(1, 0)
+	t.Push(1)
+	t.ALU(2, 0)
+	t.Branch(r.last < r.va, t.Last())
+	top := t.Load(d.at.top, 0)
+	sz := t.Mem(cpu.Load, d.at.vasz, 1, 0, 0)
+	t.ALU(2, 0)
+	t.Push(1)
+	t.ALU(4, sz)
+	t.Branch(false, t.Last())
+	t.Mem(cpu.Store, t.SP(), 1, 0, top) // two bytes that the pop reads back as eight
+	t.Mem(cpu.Store, t.SP()+1, 1, 0, sz)
+	t.Pop(1)
+	t.Store(r.at+rCommon, 0, 0)
+	t.Store(r.at+rTable, 0, top)
+	t.Store(r.at+rVA, 0, 0)
+	t.Store(r.at+rLast, 0, 0)
+	t.Store(r.at+rTop, 0, sz)
+	t.ALU(2, 0)
+	t.Pop(5)
+	t.Ret()
+	return size > 0 && r.last >= r.va && r.last < d.limit()
+}
+
+// checkRange is pt_check_range, inlined: the range must not wrap and must lie in the part the table covers.
+func (d *Domain) checkRange(t *cpu.Thread, r *ptRange) {
+	w := t.Mem(cpu.Load, r.at+rMaxVA, 1, 0, 0)
+	t.ALU(2, w)
+	t.Branch(false, t.Last())
+	t.ALU(1, w)
+	last := t.Load(r.at+rLast, 0)
+	t.ALU(1, w)
+	t.Branch(false, t.Last())
+	t.ALU(3, last)
+	t.Branch(false, t.Last())
+}
+
+// MapRange is vtdss_map_range of 7.3: the generic page-table code for the second-stage format. A single 4 KiB page takes
+// a fast path of one function per level; everything else, and everything where walks do not snoop, goes
+// through __map_range with the largest page size that fits.
+func (d *Domain) MapRange(t *cpu.Thread, target cpu.Val, iova, phys, size uint64, prot iommucore.Prot) (uint64, error) {
+	t.CallInd(fnMapRange, target)
+	t.Nop(2)
+	t.Push(6)
+	t.Frame(200)
+	r := ptRange{at: t.SP() + 56}
+	m := mapArgs{at: t.SP() + 136, oa: phys, gather: &d.mapGather}
+	m.gather.Init(t.SP() + 96)
+	out := t.StackLoad(256)
+	t.ALU(2, 0)
+	t.StackStore(0, out)
+	t.StackStore(192, t.Load(d.guard(t), 0))
+	t.Load(d.Core.At.PgsizeBitmap, 0)
+	for _, off := range [...]int{144, 152, 160, 176, 184, 168, 56, 64, 72, 80, 88, 104, 112, 136, 96, 120, 128} {
+		t.StackStore(off, 0)
+	}
+	err := d.mapRange(t, &r, &m, iova, phys, size, prot)
+	e := t.StackLoad(192)
+	t.Branch(false, t.LoadOp(d.guard(t), 0, e))
+	t.ALU(1, 0)
+	t.Frame(-200)
+	t.Pop(6)
+	t.Ret()
+	return m.oa - phys, err
+}
+
+// mapRange is what vtdss_map_range does between its prologue and its epilogue.
+func (d *Domain) mapRange(t *cpu.Thread, r *ptRange, m *mapArgs, iova, phys, size uint64, prot iommucore.Prot) error {
+	t.ALU(1, 0)
+	t.Branch(size == 0, t.Last())
+	t.ALU(1, 0)
+	w := t.Mem(cpu.Load, d.at.oasz, 1, 0, 0)
+	t.ALU(5, w)
+	t.Branch(false, t.Last())
+	t.ALU(1, w)
+	t.Branch(false, t.Last())
+	t.ALU(2, w)
+	over := (phys+size-1)>>52 != 0 || phys+size < phys
+	t.Branch(over, t.Last())
+	if over {
+		return iommucore.ERANGE
+	}
+	f := t.Mem(cpu.Load, d.at.features, 4, 0, 0)
+	if prot&iommucore.Read != 0 {
+		m.bits |= pteRead
+	}
+	if prot&iommucore.Write != 0 {
+		m.bits |= pteWrite
+	}
+	t.ALU(5, f)
+	t.Branch(present(m.bits), t.Last())
+	if !present(m.bits) {
+		return iommucore.EOPNOTSUPP
+	}
+	t.ALU(5, f)
+	t.Jump()
+	t.ALU(3, 0)
+	t.StackStore(8, 0)
+	t.Store(m.at+mAttrs, 0, f)
+	t.ALU(2, 0)
+	t.Store(m.at+mGfp, 0, 0)
+	t.StackStore(16, 0)
+	ok := d.makeRange(t, r, iova, size)
+	t.ALU(2, 0)
+	t.Branch(!ok, t.Last())
+	if !ok {
+		return iommucore.ERANGE
+	}
+	l := t.StackLoad(8)
+	t.ALU(1, l)
+	single := size == 4096
+	t.Branch(!single, t.Last())
+	if single {
+		t.ALU(1, 0)
+		t.Branch(false, t.Last())
+		p := t.StackLoad(16)
+		t.ALU(2, p)
+		t.Branch(false, t.Last())
+		t.Load(r.at+rVA, 0)
+		t.ALU(1, 0)
+		t.Store(m.at+mSize, 0, 0)
+		t.Store(m.at+mLeaves, 0, 0)
+		m.lg2, m.level, m.leaves = 12, 0, 1
+	} else {
+		d.firstSize(t, r, m)
+	}
+	d.checkRange(t, r)
+	t.ALU(2, 0)
+	t.Branch(!single, t.Last())
+	err := again
+	if single {
+		inc := t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0)
+		t.Branch(!d.env.Coherent, inc)
+		if d.env.Coherent {
+			top := t.Mem(cpu.Load, r.at+rTop, 1, 0, 0)
+			tbl := t.Load(r.at+rTable, 0)
+			for i := 0; i < 4; i++ { // which level is the top one?
+				t.ALU(1, top)
+				t.Branch(i == 3, t.Last())
+			}
+			t.ALU(3, tbl)
+			err = d.single(t, r, m, d.levels-1, d.pgd, t.Last(), true)
+			t.ALU(1, 0)
+			t.Jump()
+			t.ALU(1, 0)
+			t.Branch(err == again, t.Last())
+			if err != again {
+				t.Jump()
+			}
+		}
+	}
+	if err == again {
+		top := t.Here()
+		for {
+			t.Mem(cpu.Load, r.at+rTop, 1, 0, 0)
+			tbl := t.Load(r.at+rTable, 0)
+			t.ALU(2, tbl)
+			lv := t.Mem(cpu.LoadOp, m.at+mLevel, 4, 0, 0)
+			t.Branch(m.level != d.levels-1, lv)
+			if m.level == d.levels-1 {
+				err = d.mapLeaf(t, r, m, d.levels-1, d.pgd, tbl)
+			} else {
+				err = d.mapTable(t, r, m, d.levels-1, d.pgd, tbl)
+			}
+			t.ALU(1, 0)
+			t.Branch(err != again, t.Last())
+			if err != again {
+				break
+			}
+			t.Back(top)
+		}
+		t.ALU(1, 0)
+	}
+	e := t.Load(m.gather.VA+iommucore.GatherFreelist, 0)
+	t.ALU(1, e)
+	t.Branch(m.gather.Freelist.Empty(), t.Last())
+	if !m.gather.Freelist.Empty() {
+		// Tables were replaced by large entries: the hardware must forget them before they are freed.
+		ops := t.Load(d.Core.At.Ops, 0)
+		op := t.Load(d.Core.At.OpSyncTLB, ops)
+		t.ALU(2, op)
+		t.Branch(false, op)
+		d.SyncTLB(t, op, m.gather)
+	}
+	out := t.StackLoad(0)
+	oa := t.Load(m.at+mOA, 0)
+	mapped := t.LoadOp(t.SP()+288, out, oa)
+	t.ALU(1, mapped)
+	t.Store(t.SP()+288, out, t.Last())
+	if err != 0 {
+		return err
+	}
+	return nil
+}
+
+// firstSize chooses the size and the level of the first entries of a range of more than one page.
+func (d *Domain) firstSize(t *cpu.Thread, r *ptRange, m *mapArgs) {
+	t.Load(r.at+rLast, 0)
+	t.Load(r.at+rVA, 0)
+	t.ALU(2, 0)
+	t.StackStore(8, 0)
+	best := d.bestSize(t, r, m)
+	t.Mem(cpu.Store, m.at+mSize, 4, 0, best)
+	t.ALU(2, best)
+	t.Branch(false, t.Last())
+	d.sizeToArgs(t, r, m)
+	t.Jump()
+}
+
+// bestSize is pt_compute_best_pgsize: the largest page size to which both addresses are aligned and which fits the
+// length.
+func (d *Domain) bestSize(t *cpu.Thread, r *ptRange, m *mapArgs) cpu.Val {
+	t.Call(fnBestSize)
+	t.Push(1)
+	t.ALU(3, 0)
+	t.Push(1)
+	t.ALU(3, 0)
+	t.Push(1)
+	t.ALU(1, 0)
+	t.Push(1)
+	t.ALU(1, 0)
+	t.Op(cpu.BitScan, t.Last())
+	t.ALU(2, t.Last())
+	t.Branch(r.va|m.oa == 0, t.Last())
+	lg := bits.Len64(r.last-r.va+1) - 1
+	if merged := r.va | m.oa; merged != 0 {
+		t.ALU(1, 0)
+		t.Op(cpu.BitScan, t.Last())
+		lg = min(lg, bits.TrailingZeros64(merged))
+	}
+	t.ALU(1, t.Last())
+	t.Branch(false, t.Last())
+	t.ALU(7, 0)
+	t.Op(cpu.BitScan, t.Last())
+	t.ALU(1, t.Last())
+	t.Branch(false, t.Last())
+	t.ALU(2, 0)
+	t.Branch(false, t.Last())
+	v := t.ALU(1, 0)
+	t.Pop(4)
+	t.Ret()
+	m.lg2 = uint(bits.Len64(d.Core.PgsizeBitmap&(1<<(lg+1)-1)) - 1)
+	m.level = int(m.lg2-12) / 9
+	return v
+}
+
+// sizeToArgs is pt_pgsz_lg2_to_level and pt_pgsz_count, inlined: how many entries of the size come before a larger
+// size becomes possible.
+func (d *Domain) sizeToArgs(t *cpu.Thread, r *ptRange, m *mapArgs) {
+	t.ALU(1, 0)
+	last := t.Load(r.at+rLast, 0)
+	t.ALU(2, 0)
+	lv := t.Op(cpu.Mul, t.Last()) // division by 9
+	t.ALU(1, last)
+	t.StackLoad(8)
+	t.ALU(3, 0)
+	t.Mem(cpu.Store, m.at+mLevel, 4, 0, lv)
+	t.Load(r.at+rVA, 0)
+	t.ALU(2, 0)
+	n := r.last - r.va + 1
+	larger := d.Core.PgsizeBitmap &^ (2<<m.lg2 - 1)
+	t.Branch(larger == 0, t.Last())
+	if larger != 0 {
+		t.ALU(1, 0)
+		t.Branch(false, t.Last())
+		t.Op(cpu.BitScan, 0)
+		t.ALU(8, t.Last())
+		next := larger & -larger
+		alike := (r.va^m.oa)&(next-1) == 0
+		t.Branch(alike, t.Last())
+		t.ALU(1, 0)
+		t.Branch(false, t.Last())
+		t.ALU(1, 0)
+		to := next - r.va&(next-1)
+		early := alike && to+next <= n
+		t.Branch(early, t.Last())
+		if early {
+			n = to
+			t.ALU(1, 0)
+		}
+	}
+	t.Load(r.at+rVA, 0)
+	t.ALU(3, 0)
+	t.Store(m.at+mLeaves, 0, t.Last())
+	m.leaves = n >> m.lg2
+}
+
+// topIndex emits what the generic code does at its start where the level is the top one: the width of the address
+// space is not that of a full table.
+func topIndex(t *cpu.Thread, r *ptRange, alu int) {
+	w := t.Mem(cpu.Load, r.at+rMaxVA, 1, 0, 0)
+	t.ALU(1, w)
+	t.Branch(false, t.Last())
+	t.ALU(alu, t.Last())
+}
+
+// single is __map_single_page of one level: it descends by tail calls and stores the entry at level 0. It returns
+// again when a table is missing or a superpage is in the way.
+func (d *Domain) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val, top bool) iommucore.Errno {
+	if top {
+		t.Call(fnSingle[level])
+	} else {
+		t.TailCall(fnSingle[level])
+	}
+	t.Push(2)
+	t.ALU(1, 0)
+	t.Push(1)
+	t.ALU(1, 0)
+	t.Push(1)
+	t.ALU(2, 0)
+	va := t.Load(r.at+rVA, 0)
+	t.ALU(3, va)
+	t.Branch(top, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
+	if top {
+		topIndex(t, r, 5)
+		t.Jump()
+	}
+	n := 2
+	if level == 1 {
+		n = 3
+	}
+	idx := t.ALU(n, max(va, tblv))
+	pte := entry(tbl, r.va, level+1)
+	p := t.Load(pte, idx)
+	val := d.read(pte)
+	t.ALU(1, p)
+	t.Branch(!present(val), p)
+	if present(val) && level <= 2 {
+		t.ALU(1, p)
+		t.Branch(val&ptePS != 0, p)
+	}
+	if !present(val) || val&ptePS != 0 {
+		t.ALU(1, 0)
+		t.Pop(4)
+		t.Ret()
+		return again
+	}
+	if level > 1 {
+		t.ALU(4, p)
+		off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
+		next := t.ALU(1, off)
+		t.Pop(4)
+		return d.single(t, r, m, level-1, virt(val), next, false)
+	}
+	t.ALU(1, p)
+	t.Load(r.at+rVA, 0)
+	t.ALU(1, p)
+	off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
+	t.ALU(3, va)
+	t.Branch(false, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
+	idx = t.ALU(3, off)
+	leaf := entry(virt(val), r.va, 1)
+	p = t.Load(leaf, idx)
+	t.ALU(1, p)
+	used := d.read(leaf) != 0
+	t.Branch(!used, p)
+	err := iommucore.Errno(0)
+	if used {
+		err = iommucore.EADDRINUSE
+	} else {
+		t.ALU(1, 0)
+		oa := t.Load(m.at+mOA, 0)
+		t.Ops[len(t.Ops)-1].Class = cpu.LoadOp
+		t.ALU(1, oa)
+		e := t.LoadOp(m.at+mAttrs, 0, oa)
+		t.Store(leaf, idx, e)
+		d.write(leaf, m.oa|m.bits)
+		t.ALU(1, 0)
+		t.RMW(m.at+mOA, 0, 0)
+		m.oa += 4096
+	}
+	t.ALU(1, 0)
+	t.Pop(4)
+	t.Ret()
+	return err
+}
+
+// iovaToPhys73 is pt_iommu_vtdss_iova_to_phys of 7.3.
+func (d *Domain) iovaToPhys73(t *cpu.Thread, target cpu.Val, iova uint64) uint64 {
+	t.TailCallInd(fnLookup, target)
+	t.Nop(2)
+	t.Push(1)
+	t.ALU(2, 0)
+	t.Push(4)
+	t.Frame(64)
+	r := ptRange{at: t.SP() + 16}
+	t.StackStore(56, t.Load(d.guard(t), 0))
+	t.ALU(2, 0)
+	t.StackStore(16, 0)
+	t.StackStore(24, 0)
+	t.ALU(1, 0)
+	for _, off := range [...]int{32, 40, 48, 8} {
+		t.StackStore(off, 0)
+	}
+	ok := d.makeRange(t, &r, iova, 1)
+	t.ALU(1, 0)
+	t.Branch(ok, t.Last())
+	phys := uint64(0)
+	if ok {
+		d.checkRangeLookup(t, &r)
+		top := t.Mem(cpu.Load, r.at+rTop, 1, 0, 0)
+		tbl := t.Load(r.at+rTable, 0)
+		t.ALU(1, top)
+		for i := 0; i < 4; i++ {
+			t.ALU(1, top)
+			t.Branch(i == 3, t.Last())
+		}
+		t.ALU(3, tbl)
+		phys, ok = d.lookup(t, &r, d.levels-1, d.pgd, t.Last(), true)
+		t.Jump()
+		t.ALU(1, 0)
+		t.Branch(!ok, t.Last())
+		if ok {
+			t.StackLoad(8)
+			t.Jump()
+		}
+	}
+	g := t.StackLoad(56)
+	t.Branch(false, t.LoadOp(d.guard(t), 0, g))
+	t.Frame(-64)
+	t.Pop(5)
+	t.Ret()
+	return phys
+}
+
+var (
+	fnLookup       = cpu.NewFunc("pt_iommu_vtdss_iova_to_phys", file73, 352)
+	fnLookupLevels = [...]*cpu.Func{1: cpu.NewFunc("__iova_to_phys1.isra.0", file73, 200), 2: cpu.NewFunc("__iova_to_phys2.isra.0", file73, 120),
+		3: cpu.NewFunc("__iova_to_phys3.isra.0", file73, 160), 4: cpu.NewFunc("__iova_to_phys4.isra.0", file73, 160)}
+)
+
+func (d *Domain) checkRangeLookup(t *cpu.Thread, r *ptRange) {
+	w := t.Mem(cpu.Load, r.at+rMaxVA, 1, 0, 0)
+	t.Load(r.at+rLast, 0)
+	va := t.Load(r.at+rVA, 0)
+	t.ALU(2, w)
+	t.Branch(false, t.Last())
+	t.ALU(3, va)
+	t.Branch(false, t.Last())
+}
+
+// lookup is __iova_to_phys of one level.
+func (d *Domain) lookup(t *cpu.Thread, r *ptRange, level int, tbl uint64, tblv cpu.Val, top bool) (phys uint64, ok bool) {
+	if top {
+		t.Call(fnLookupLevels[level])
+	} else {
+		t.TailCall(fnLookupLevels[level])
+	}
+	t.Push(2)
+	t.ALU(1, 0)
+	t.Push(1)
+	t.ALU(1, 0)
+	t.Push(1)
+	t.ALU(2, 0)
+	va := t.Load(r.at+rVA, 0)
+	t.ALU(3, va)
+	t.Branch(top, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
+	if top {
+		topIndex(t, r, 5)
+		t.Jump()
+	}
+	idx := t.ALU(2, max(va, tblv))
+	pte := entry(tbl, r.va, level+1)
+	p := t.Load(pte, idx)
+	val := d.read(pte)
+	t.ALU(1, p)
+	t.Branch(!present(val), p)
+	if !present(val) {
+		t.ALU(1, 0)
+		t.Pop(4)
+		t.Ret()
+		return 0, false
+	}
+	if level > 1 {
+		leaf := false
+		if level == 2 {
+			t.ALU(3, p)
+			leaf = val&ptePS != 0
+			t.Branch(leaf, t.Last())
+		} else {
+			t.ALU(4, p)
+		}
+		if leaf {
+			d.lookupEnd(t, r, p)
+			return val&pteAddr&^(1<<30-1) | r.va&(1<<30-1), true
+		}
+		off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
+		n := 1
+		if level == 2 {
+			n = 3
+		}
+		next := t.ALU(n, off)
+		t.Pop(4)
+		return d.lookup(t, r, level-1, virt(val), next, false)
+	}
+	t.ALU(1, p)
+	t.Load(r.at+rVA, 0)
+	t.ALU(2, p)
+	super := val&ptePS != 0
+	t.Branch(super, t.Last())
+	if super {
+		t.ALU(2, 0)
+		t.Store(r.at-8, 0, t.Last())
+		t.Jump()
+		t.ALU(2, 0)
+		t.Pop(4)
+		t.Ret()
+		return val&pteAddr&^(1<<21-1) | r.va&(1<<21-1), true
+	}
+	t.ALU(1, va)
+	off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
+	idx = t.ALU(2, off)
+	t.Branch(false, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
+	idx = t.ALU(2, off)
+	leaf := entry(virt(val), r.va, 1)
+	p = t.Load(leaf, idx)
+	val = d.read(leaf)
+	t.ALU(1, p)
+	t.Branch(!present(val), p)
+	if !present(val) {
+		t.ALU(1, 0)
+		t.Pop(4)
+		t.Ret()
+		return 0, false
+	}
+	t.ALU(2, p)
+	d.lookupEnd(t, r, p)
+	return val&pteAddr | r.va&4095, true
+}
+
+// lookupEnd combines entry and offset and leaves __iova_to_phys.
+func (d *Domain) lookupEnd(t *cpu.Thread, r *ptRange, p cpu.Val) {
+	va := t.Load(r.at+rVA, 0)
+	t.ALU(2, va)
+	t.Store(r.at-8, 0, t.Last())
+	t.ALU(2, 0)
+	t.Pop(4)
+	t.Ret()
+}

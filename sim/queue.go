@@ -26,6 +26,9 @@ const (
 	// chunkLen is how many events a chunk holds. A bucket of one chunk is small enough to be sorted at once.
 	chunkBits = 4
 	chunkLen  = 1 << chunkBits
+	// blockLen is how many chunks in a row the buckets above the leaves get at once: they are long, and are read from memory in
+	// a row. Odd, so that blocks spread over the sets of a cache.
+	blockLen = 7
 	// nearLen is how many events the sorted array holds at most: two chunks, so that between two overflows there are
 	// at least as many pushes as it takes moves to resolve the second.
 	nearLen = 2 * chunkLen
@@ -78,9 +81,10 @@ type queue struct {
 	run bucket
 
 	// Chunk i is slab[i*chunkLen:][:chunkLen]; link[i] is the one after it. Chunk 0 is not used.
-	slab  []event
-	link  []uint32
-	spare uint32 // first unused chunk, 0 if none
+	slab       []event
+	link       []uint32
+	spare      uint32 // first unused chunk, 0 if none
+	spareBlock uint32 // first chunk of the first unused block, 0 if none
 
 	// What the leaves held since they were last reviewed, and when they are reviewed again.
 	gathers, gathered, sample uint64
@@ -165,7 +169,7 @@ func (q *queue) place(at Time, h Handler, arg uint64) {
 			}
 			b.min = at
 		}
-		s = q.extend(b)
+		s = q.extend(b, d.level > leafLevel)
 	}
 	b.tail = s + 1
 	b.min = min(b.min, at)
@@ -177,36 +181,49 @@ func (q *queue) place(at Time, h Handler, arg uint64) {
 func (q *queue) append(b *bucket, v *event) {
 	s := b.tail
 	if s%chunkLen == 0 {
-		s = q.extend(b)
+		s = q.extend(b, false)
 	}
 	b.tail = s + 1
 	q.slab[s] = *v
 }
 
-// extend adds a chunk to b and returns its first slot.
-func (q *queue) extend(b *bucket) uint32 {
-	c := q.spare
-	if c == 0 {
-		q.grow()
-		c = q.spare
+// extend adds a chunk to b and returns its first slot. The chunks of far buckets, those above the leaves, come in blocks.
+func (q *queue) extend(b *bucket, far bool) uint32 {
+	if b.head != 0 && far && b.tail/chunkLen%blockLen != 0 {
+		c := b.tail / chunkLen
+		q.link[c-1], q.link[c] = c, 0
+		return b.tail
 	}
-	q.spare = q.link[c]
+	c := q.spareBlock
+	if far || q.spare == 0 {
+		if c == 0 {
+			q.grow()
+			c = q.spareBlock
+		}
+		q.spareBlock = q.link[c]
+		if !far {
+			for i := range uint32(blockLen) {
+				q.release(c + blockLen - 1 - i)
+			}
+		}
+	}
+	if !far {
+		c = q.spare
+		q.spare = q.link[c]
+	}
 	q.link[c] = 0
 	if b.head == 0 {
 		b.head = c
 	} else {
-		q.link[b.last()] = c
+		q.link[(b.tail-1)/chunkLen] = c
 	}
 	return c * chunkLen
 }
 
-// last returns the last chunk of b, which is not empty.
-func (b *bucket) last() uint32 { return (b.tail - 1) / chunkLen }
-
-// grow doubles the memory for chunks, all of which are in use.
+// grow doubles the memory for events, all of whose blocks are in use.
 func (q *queue) grow() {
-	old := max(len(q.link), 1)
-	n := max(2*old, 64)
+	old := max(len(q.link), blockLen)
+	n := 2 * old
 	if n > 1<<(32-chunkBits) {
 		panic("sim: more than 2^31 pending events")
 	}
@@ -214,14 +231,19 @@ func (q *queue) grow() {
 	copy(slab, q.slab)
 	copy(link, q.link)
 	q.slab, q.link = slab, link
-	for c := n - 1; c >= old; c-- {
-		q.release(uint32(c))
+	for c := n - blockLen; c >= old; c -= blockLen {
+		q.releaseBlock(uint32(c))
 	}
 }
 
 func (q *queue) release(c uint32) {
 	q.link[c] = q.spare
 	q.spare = c
+}
+
+func (q *queue) releaseBlock(c uint32) {
+	q.link[c] = q.spareBlock
+	q.spareBlock = c
 }
 
 // pushFull adds an event for near, which is full or has a run behind it.
@@ -281,7 +303,11 @@ func (q *queue) advance() {
 	if q.link[b.head] == 0 {
 		q.limit = b.min | (1<<d.shift - 1)
 		q.gather(&b)
-		q.release(b.head)
+		if d.level > leafLevel {
+			q.releaseBlock(b.head)
+		} else {
+			q.release(b.head)
+		}
 		if d.shift == uint8(q.width) {
 			q.gathers++
 			q.gathered += uint64(q.n)
@@ -291,7 +317,7 @@ func (q *queue) advance() {
 		}
 	} else {
 		q.limit = b.min
-		n := q.spread(&b)
+		n := q.spread(&b, d.level > leafLevel)
 		q.advanceRun()
 		if d.shift == uint8(q.width) {
 			q.gathers++
@@ -395,12 +421,16 @@ func (q *queue) gatherAll() {
 			q.near[j] = v
 			q.n++
 		}
-		q.release(b.head)
+		if d.level > leafLevel {
+			q.releaseBlock(b.head)
+		} else {
+			q.release(b.head)
+		}
 	}
 }
 
 // spread moves the events of b, of which base is the earliest, to the run and the levels below.
-func (q *queue) spread(b *bucket) (moved uint64) {
+func (q *queue) spread(b *bucket, far bool) (moved uint64) {
 	for c := b.head; c != 0; {
 		next := q.link[c]
 		n := uint32(chunkLen)
@@ -408,7 +438,7 @@ func (q *queue) spread(b *bucket) (moved uint64) {
 			n = b.tail - c*chunkLen
 		}
 		ahead := q.slab[next*chunkLen:][:chunkLen]
-		q.touched += ahead[0].at + ahead[4].at + ahead[7].at + ahead[10].at + ahead[12].at + ahead[15].at
+		q.touched += ahead[2].at + ahead[5].at + ahead[7].at + ahead[10].at + ahead[12].at + ahead[15].at
 		for i := range n {
 			v := q.slab[c*chunkLen+i]
 			if v.at == q.base {
@@ -418,7 +448,11 @@ func (q *queue) spread(b *bucket) (moved uint64) {
 				moved++
 			}
 		}
-		q.release(c)
+		if !far {
+			q.release(c)
+		} else if next == 0 || c%blockLen == blockLen-1 {
+			q.releaseBlock(c - c%blockLen)
+		}
 		c = next
 	}
 	return moved
@@ -482,14 +516,18 @@ func (q *queue) review() {
 	q.widened = w > q.width
 
 	q.detached = q.detached[:0]
+	near := 0
 	for q.mask&(1<<(top+1)-1) != 0 {
 		i, d := q.first()
 		q.detached = append(q.detached, q.take(i, d))
+		if d.level <= leafLevel {
+			near++
+		}
 	}
 	q.layOut(w, span)
 	moved := uint64(0)
 	for i := range q.detached {
-		moved += q.spread(&q.detached[i])
+		moved += q.spread(&q.detached[i], i >= near)
 	}
 	q.earliest = ops + moved*q.patience
 	if top == maxLevels {

@@ -21,17 +21,21 @@ func (s *Spec) Show(w io.Writer) error {
 	fmt.Fprintf(&b, "hash %s\n", s.Hash()[:16])
 	for _, sec := range theSchema().root.children {
 		fmt.Fprintf(&b, "\n%s\n", sec.name)
+		wk, wv := 0, 0
+		sec.leaves(func(f *field) {
+			wk, wv = max(wk, len(f.key)-len(sec.name)-1), max(wv, len(f.text(s)))
+		})
 		sec.leaves(func(f *field) {
 			pv := s.prov[f.key]
-			key := strings.TrimPrefix(f.key, sec.name+".")
 			src := pv.Source
 			switch {
 			case pv.File == "--set" && src != "--set":
 				src += " (--set)"
-			case pv.File != "" && pv.File != "--set" && src == noSource:
+			case pv.File != "--set" && src == noSource:
 				src = fmt.Sprintf("%s (%s:%d)", noSource, pv.File, pv.Line)
 			}
-			fill(&b, fmt.Sprintf("  %-24s %-16s %-10s ", key, f.text(s), pv.Confidence), src, showWidth)
+			key := strings.TrimPrefix(f.key, sec.name+".")
+			fill(&b, fmt.Sprintf("  %-*s  %-*s  %-9s  ", wk, key, wv, f.text(s), pv.Confidence), src, showWidth)
 		})
 	}
 	if len(s.sources) > 0 {

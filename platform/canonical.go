@@ -68,6 +68,9 @@ func lookup(key string) (*field, error) {
 	parts := strings.Split(key, ".")
 	for i, part := range parts {
 		c := n.child(part)
+		if c == nil && n.field != nil {
+			return nil, fmt.Errorf("%q is a value, not a section", n.key)
+		}
 		if c == nil {
 			where := "a platform"
 			if n.key != "" {
@@ -76,9 +79,9 @@ func lookup(key string) (*field, error) {
 			hint := didYouMean(part, childNames(n))
 			if hint == "" {
 				hint = ": it has " + strings.Join(childNames(n), ", ")
-				if alt := nearestKey(parts[len(parts)-1]); i == 0 && alt != "" {
-					hint = fmt.Sprintf(", did you mean %q?", alt)
-				}
+			}
+			if alt := nearestKey(part); i == 0 && len(parts) == 1 && alt != "" {
+				hint = fmt.Sprintf(", did you mean %q?", alt)
 			}
 			return nil, fmt.Errorf("unknown key %q in %s%s", part, where, hint)
 		}

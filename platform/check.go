@@ -2,6 +2,7 @@ package platform
 
 import (
 	"fmt"
+	"strings"
 
 	"dmapath/sim"
 )
@@ -15,14 +16,24 @@ func (s *Spec) Check() error { return s.impossible().err() }
 
 func (s *Spec) impossible() Problems {
 	var ps Problems
-	bad := func(key, format string, args ...any) {
+	// bad reports a contradiction between the values of keys, separated by spaces. It is about the first, but stands where the
+	// user wrote one of them: nobody can change a preset.
+	bad := func(keys, format string, args ...any) {
+		all := strings.Fields(keys)
+		key := all[0]
 		pv := s.prov[key]
+		for _, k := range all {
+			if s.prov[k].File != s.Extends+".yaml" {
+				pv = s.prov[k]
+				break
+			}
+		}
 		ps = append(ps, Problem{File: pv.File, Line: pv.Line, Col: pv.Col, Key: key, Text: fmt.Sprintf(format, args...)})
 	}
 	size := func(b Bytes) string { return bytesKind.formatNumber(int64(b)) }
 	sets := func(key string, bytes Bytes, ways Count) Bytes {
 		if bytes%(Bytes(ways)*lineBytes) != 0 {
-			bad(key+".size", "%s is not a multiple of %d ways x 64B", size(bytes), ways)
+			bad(key+".size "+key+".ways", "%s is not a multiple of %d ways x 64B", size(bytes), ways)
 			return 0
 		}
 		return bytes / (Bytes(ways) * lineBytes)
@@ -32,45 +43,45 @@ func (s *Spec) impossible() Problems {
 		Private
 	}{{"cache.l1i", s.Cache.L1I}, {"cache.l1d", s.Cache.L1D}, {"cache.l2", s.Cache.L2}} {
 		if n := sets(p.key, p.Size, p.Ways); n&(n-1) != 0 {
-			bad(p.key+".size", "%s and %d ways make %d sets; a private cache needs a power of two", size(p.Size), p.Ways, n)
+			bad(p.key+".size "+p.key+".ways", "%s and %d ways make %d sets; a private cache needs a power of two", size(p.Size), p.Ways, n)
 		}
 	}
 	sets("cache.llc", s.Cache.LLC.Size, s.Cache.LLC.Ways)
 	if s.Cache.L2.Size < max(s.Cache.L1D.Size, s.Cache.L1I.Size) {
-		bad("cache.l2.size", "%s cannot hold L1I (%s) and L1D (%s)", size(s.Cache.L2.Size), size(s.Cache.L1I.Size), size(s.Cache.L1D.Size))
+		bad("cache.l2.size cache.l1i.size cache.l1d.size", "%s cannot hold L1I (%s) and L1D (%s)", size(s.Cache.L2.Size), size(s.Cache.L1I.Size), size(s.Cache.L1D.Size))
 	}
 	if s.Cache.LLC.Inclusive && s.Cache.LLC.Size < s.Cache.L2.Size {
-		bad("cache.llc.size", "an inclusive LLC of %s cannot hold one L2 of %s", size(s.Cache.LLC.Size), size(s.Cache.L2.Size))
+		bad("cache.llc.size cache.llc.inclusive cache.l2.size", "an inclusive LLC of %s cannot hold one L2 of %s", size(s.Cache.LLC.Size), size(s.Cache.L2.Size))
 	}
 	if s.Cache.IO.DDIOWays > s.Cache.LLC.Ways {
-		bad("cache.io.ddio_ways", "%d of %d LLC ways", s.Cache.IO.DDIOWays, s.Cache.LLC.Ways)
+		bad("cache.io.ddio_ways cache.llc.ways", "%d of %d LLC ways", s.Cache.IO.DDIOWays, s.Cache.LLC.Ways)
 	}
 	if l1 := max(s.Cache.L1D.Latency, s.Cache.L1I.Latency); s.Cache.L2.Latency <= l1 {
-		bad("cache.l2.latency", "an L2 hit takes longer than an L1 hit (%s)", cyclesKind.formatNumber(int64(l1)))
+		bad("cache.l2.latency cache.l1d.latency cache.l1i.latency", "an L2 hit takes longer than an L1 hit (%s)", cyclesKind.formatNumber(int64(l1)))
 	}
 	if s.Cache.Peer < s.Cache.LLC.Latency {
-		bad("cache.peer", "%s is below cache.llc.latency, which it contains", timeKind.formatNumber(int64(s.Cache.Peer)))
+		bad("cache.peer cache.llc.latency", "%s is below cache.llc.latency, which it contains", timeKind.formatNumber(int64(s.Cache.Peer)))
 	}
 	if d := s.DRAM; d.TREFI > 0 && d.TRFC >= d.TREFI {
-		bad("dram.trfc", "leaves nothing of dram.trefi (%s)", timeKind.formatNumber(int64(d.TREFI)))
+		bad("dram.trfc dram.trefi", "leaves nothing of dram.trefi (%s)", timeKind.formatNumber(int64(d.TREFI)))
 	}
 	if l2 := cycleTime(s.Cache.L2.Latency, s.CPU.Frequency); s.Cache.LLC.Latency <= l2 {
-		bad("cache.llc.latency", "an LLC hit takes longer than an L2 hit (%s)", timeKind.formatNumber(int64(l2)))
+		bad("cache.llc.latency cache.l2.latency cpu.frequency", "an LLC hit takes longer than an L2 hit (%s)", timeKind.formatNumber(int64(l2)))
 	}
 	table := func(key string, t Table) {
 		if t.Entries == 0 {
 			return
 		}
 		if t.Ways == 0 || t.Entries%t.Ways != 0 {
-			bad(key+".ways", "%d ways do not divide %d entries", t.Ways, t.Entries)
+			bad(key+".ways "+key+".entries", "%d ways do not divide %d entries", t.Ways, t.Entries)
 		} else if n := t.Entries / t.Ways; n&(n-1) != 0 {
-			bad(key+".ways", "%d entries in %d ways are %d sets; the number of sets must be a power of two", t.Entries, t.Ways, n)
+			bad(key+".ways "+key+".entries", "%d entries in %d ways are %d sets; the number of sets must be a power of two", t.Entries, t.Ways, n)
 		}
 	}
 	array := func(key string, a TLBArray) {
 		table(key, Table{a.Entries, a.Ways})
 		if a.Entries != 0 && a.Pages == 0 {
-			bad(key+".pages", "a TLB with entries needs a page size")
+			bad(key+".pages "+key+".entries", "a TLB with entries needs a page size")
 		}
 	}
 	array("tlb.itlb_4k", s.TLB.ITLB4K)
@@ -96,11 +107,11 @@ func (s *Spec) impossible() Problems {
 		bad("iommu.pages", "4KiB pages are always there")
 	}
 	if n := Bytes(s.PCIe.Root.PostedData) * 16; n < s.PCIe.MPS {
-		bad("pcie.root.posted_data", "%d credits of 16 bytes do not hold one payload of %s", s.PCIe.Root.PostedData,
+		bad("pcie.root.posted_data pcie.mps", "%d credits of 16 bytes do not hold one payload of %s", s.PCIe.Root.PostedData,
 			size(s.PCIe.MPS))
 	}
 	if cs := s.PCIe.CompletionSize; cs != 0 && (cs < s.PCIe.RCB || cs > s.PCIe.MPS || cs&(cs-1) != 0) {
-		bad("pcie.completion_size", "is neither 0B nor a power of two from pcie.rcb to pcie.mps")
+		bad("pcie.completion_size pcie.rcb pcie.mps", "is neither 0B nor a power of two from pcie.rcb to pcie.mps")
 	}
 	s.checkMemory(bad)
 	h := s.Surroundings
@@ -110,31 +121,32 @@ func (s *Spec) impossible() Problems {
 	}{{"surroundings.warm.code_lines", h.Hot.CodeLines, h.Warm.CodeLines}, {"surroundings.warm.data_lines", h.Hot.DataLines, h.Warm.DataLines},
 		{"surroundings.cold.code_lines", h.Warm.CodeLines, h.Cold.CodeLines}, {"surroundings.cold.data_lines", h.Warm.DataLines, h.Cold.DataLines}} {
 		if c.now < c.less {
-			bad(c.key, "%d lines are fewer than the %d of the hotter case", c.now, c.less)
+			hotter := strings.NewReplacer("warm", "hot", "cold", "warm").Replace(c.key)
+			bad(c.key+" "+hotter, "%d lines are fewer than the %d of the hotter case", c.now, c.less)
 		}
 	}
 	return ps
 }
 
-func (s *Spec) checkMemory(bad func(key, format string, args ...any)) {
+func (s *Spec) checkMemory(bad func(keys, format string, args ...any)) {
 	m := s.Memory
 	size := func(b Bytes) string { return bytesKind.formatNumber(int64(b)) }
 	top := Bytes(1) << m.PhysBits
 	if m.HoleTop < m.LowTop {
-		bad("memory.hole_top", "%s is below memory.low_top (%s)", size(m.HoleTop), size(m.LowTop))
+		bad("memory.hole_top memory.low_top", "%s is below memory.low_top (%s)", size(m.HoleTop), size(m.LowTop))
 	}
 	end := m.RAM
 	if m.RAM > m.LowTop {
 		end = m.HoleTop + m.RAM - m.LowTop
 	}
 	if end > top {
-		bad("memory.ram", "RAM ends at %s, above the %d address bits (%s)", size(end), m.PhysBits, size(top))
+		bad("memory.ram memory.phys_bits memory.hole_top memory.low_top", "RAM ends at %s, above the %d address bits (%s)", size(end), m.PhysBits, size(top))
 	}
 	if m.MMIOBase < end {
-		bad("memory.mmio_base", "%s lies inside RAM, which ends at %s", size(m.MMIOBase), size(end))
+		bad("memory.mmio_base memory.ram memory.hole_top memory.low_top", "%s lies inside RAM, which ends at %s", size(m.MMIOBase), size(end))
 	}
 	if m.MMIOSize > top || m.MMIOBase > top-m.MMIOSize {
-		bad("memory.mmio_size", "the device window ends above the %d address bits", m.PhysBits)
+		bad("memory.mmio_size memory.mmio_base memory.phys_bits", "the device window ends above the %d address bits", m.PhysBits)
 	}
 	for _, c := range []struct {
 		key string

@@ -428,10 +428,18 @@ func (p *fileParser) checkCitations() {
 
 // checkMissing reports every value that neither the file nor the preset it extends gives.
 func (p *fileParser) checkMissing() {
+	if p.given["extends"] != nil {
+		return // complete, or the preset's name was wrong, which has been said
+	}
 	var walk func(n *node, at *token.Position)
 	walk = func(n *node, at *token.Position) {
 		if g := p.given[n.key]; g != nil {
 			at = g
+		} else if n.field == nil && n.key != "" {
+			count := 0
+			n.leaves(func(*field) { count++ })
+			p.bad(at, n.key, "the section is missing, with %d values; a file that begins with a preset says extends", count)
+			return
 		}
 		if n.field != nil {
 			if _, ok := p.spec.prov[n.key]; !ok && p.given[n.key] == nil {

@@ -408,6 +408,5 @@ func (d *Domain) remove(e emitter, n *Node, v cpu.Val) {
 	}
 	e.alu(2, v)
 	e.pop(2)
-	e.tail(fnErase)
 	d.tree.erase(e, n, v)
 }

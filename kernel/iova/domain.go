@@ -137,7 +137,7 @@ func New(c Config) (*Domain, error) {
 	d.at.lock, d.at.root, d.at.cached, d.at.cached32 = va, va+8, va+16, va+24
 	d.at.granule, d.at.start, d.at.dma32, d.at.max32, d.at.rcaches = va+32, va+40, va+48, va+56, va+104
 	d.lock.VA, d.lock.Name = d.at.lock, "iova_rbtree_lock"
-	d.tree.VA = d.at.root
+	d.tree.VA, d.tree.v7 = d.at.root, c.Version == kernel.V7_3
 	d.anchor = Node{VA: va + 64, Lo: anchorPFN, Hi: anchorPFN}
 	d.tree.root, d.cached, d.cached32 = &d.anchor, &d.anchor, &d.anchor
 	boot(c.Nodes != nil || c.Magazines != nil, d.initRcaches)

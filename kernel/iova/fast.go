@@ -29,7 +29,8 @@ func (d *Domain) AllocFast(t *cpu.Thread, c int, size, limit uint64, flush bool)
 	d.allocEntry(e, asked, o)
 	if o < Orders {
 		if pfn = d.rcacheGet(e, c, &d.rcaches[o], limit+1-size); pfn != 0 {
-			e.alu(2, 0)
+			e.alu(1, 0)
+			e.frame(-16)
 			e.pop(6)
 			e.ret()
 			return pfn, true

@@ -38,6 +38,7 @@ var (
 type tree struct {
 	VA   uint64
 	root *Node
+	v7   bool // 7.3's compiler laid rb_erase out differently
 }
 
 // at returns the address of the link to n's child on side s.
@@ -232,9 +233,9 @@ func (r *tree) insertColor(e emitter, n *Node, a cpu.Val) {
 	e.ret()
 }
 
-// erase is rb_erase(): takes n out of the tree and rebalances it.
+// erase is rb_erase(): takes n out of the tree and rebalances it. remove_iova, its only user here, jumps to it.
 func (r *tree) erase(e emitter, n *Node, a cpu.Val) {
-	e.call(fnErase)
+	e.tail(fnErase)
 	e.nop(1)
 	l := e.load(n.at(left), a)
 	e.alu(1, a)
@@ -288,7 +289,9 @@ func (r *tree) eraseLink(e emitter, old, n, parent *Node, p, v cpu.Val) {
 		e.branch(isLeft, e.loadOp(parent.at(left), p, 0))
 		if isLeft {
 			e.store(parent.at(left), p, v)
-			e.jump()
+			if !r.v7 {
+				e.jump()
+			}
 		} else {
 			e.store(parent.at(right), p, v)
 		}

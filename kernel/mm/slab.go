@@ -144,6 +144,24 @@ func (c *Cache) Alloc(t *cpu.Thread) uint64 {
 
 // Free emits kmem_cache_free of an object that Alloc returned.
 func (c *Cache) Free(t *cpu.Thread, obj uint64) {
+	t.Call(c.freeFunc())
+	c.put(t, obj)
+}
+
+// TailFree is Free as the last thing a function does: kmem_cache_free is jumped to and returns to that function's caller.
+func (c *Cache) TailFree(t *cpu.Thread, obj uint64) {
+	t.TailCall(c.freeFunc())
+	c.put(t, obj)
+}
+
+func (c *Cache) freeFunc() *cpu.Func {
+	if c.m.Env.Version == kernel.V7_3 {
+		return kmemCacheFree73
+	}
+	return kmemCacheFree
+}
+
+func (c *Cache) put(t *cpu.Thread, obj uint64) {
 	c.Stats.Free++
 	if c.m.Env.Version == kernel.V7_3 {
 		c.free73(t, obj)

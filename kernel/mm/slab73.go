@@ -191,7 +191,6 @@ func (c *Cache) free73(t *cpu.Thread, obj uint64) {
 	off := kernel.ThisCPUOff(v, t.CPU)
 	page := c.slabOf(obj).page
 
-	t.Call(kmemCacheFree73)
 	t.Nop(2)
 	t.Push(1)
 	big := t.ALU(1, 0)

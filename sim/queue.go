@@ -31,7 +31,8 @@ const (
 	blockLen = 7
 	// nearLen is how many events the sorted array holds at most: two chunks, so that between two overflows there are
 	// at least as many pushes as it takes moves to resolve the second.
-	nearLen = 2 * chunkLen
+	nearLen  = 2 * chunkLen
+	nearRing = nearLen
 	// fewEvents is how many events are gathered from all buckets at once, to leave the wheels when there is no need of them.
 	fewEvents = 8
 	// leafEvents is how many events a leaf should hold when its turn comes, and from leafFewest to leafMost are left alone:
@@ -58,11 +59,11 @@ const (
 // alone (one width for all, so that a heavy tail or a burst makes it linear); a ladder queue (it copies every event at least
 // three times).
 type queue struct {
-	// near holds the n earliest events, latest first: all those at or before limit.
-	n     int
-	room  int // how many near may hold: nearLen, or 0 while a run waits behind it
+	// near is a ring that holds the n earliest events in order, from index lo on: all those at or before limit.
+	lo, n uint
+	room  uint // how many near may hold: nearLen, or 0 while a run waits behind it
 	limit Time
-	near  [nearLen]event
+	near  [nearRing]event
 
 	base         Time // at or before every event in the wheels and the present, so that levels never have to go back
 	pushes, pops uint64
@@ -92,7 +93,6 @@ type queue struct {
 	// the layout goes back and forth, and widened is its last direction.
 	earliest, earliestAll, patience uint64
 	widened                         bool
-	touched                         Time
 	detached                        []bucket
 }
 
@@ -114,7 +114,7 @@ type bucket struct {
 // next returns the time of the earliest event, or Never.
 func (q *queue) next() Time {
 	if q.n > 0 {
-		return q.near[(q.n-1)%nearLen].at
+		return q.near[q.lo%nearRing].at
 	}
 	return q.nextFar()
 }
@@ -145,12 +145,24 @@ func (q *queue) push(now, at Time, h Handler, arg uint64) {
 		return
 	}
 	q.n = n + 1
-	i := uint(n)
-	for i > 0 && i < nearLen && q.near[i-1].at <= at {
-		q.near[i] = q.near[i-1]
-		i--
+	if n == 0 {
+		v := &q.near[q.lo%nearRing]
+		v.at, v.arg, v.h = at, arg, h
+		return
 	}
-	v := &q.near[i%nearLen]
+	// Make way towards the end that is nearer.
+	var i uint
+	if q.near[(q.lo+n/2)%nearRing].at <= at {
+		for i = q.lo + n; q.near[(i-1)%nearRing].at > at; i-- {
+			q.near[i%nearRing] = q.near[(i-1)%nearRing]
+		}
+	} else {
+		q.lo--
+		for i = q.lo; q.near[(i+1)%nearRing].at <= at; i++ {
+			q.near[i%nearRing] = q.near[(i+1)%nearRing]
+		}
+	}
+	v := &q.near[i%nearRing]
 	v.at, v.arg, v.h = at, arg, h
 }
 
@@ -252,7 +264,10 @@ func (q *queue) pushFull(now, at Time, h Handler, arg uint64) {
 		q.append(&q.run, &event{at, arg, h})
 		return
 	}
-	old := q.near
+	var old [nearLen]event
+	for i := range old {
+		old[i] = q.near[(q.lo+uint(i))%nearRing]
+	}
 	if q.mask == 0 {
 		// The wheels are empty: lay the leaves out for the density of the nearer half.
 		span := uint64(old[nearLen/2].at-now) / (nearLen / 2) * leafEvents
@@ -262,15 +277,15 @@ func (q *queue) pushFull(now, at Time, h Handler, arg uint64) {
 	// What is kept in near is emptied out of the bucket that near came from, and the present lies in that bucket, so base can
 	// move to the present.
 	q.n, q.base, q.limit = 0, now, now
-	if old[0].at == now {
-		for i := nearLen - 1; i >= 0; i-- {
+	if old[nearLen-1].at == now {
+		for i := range old {
 			q.append(&q.run, &old[i])
 		}
 		q.append(&q.run, &event{at, arg, h})
 		q.room = 0
 		return
 	}
-	for i := nearLen - 1; i >= 0; i-- {
+	for i := range old {
 		q.push(now, old[i].at, old[i].h, old[i].arg)
 	}
 	q.push(now, at, h, arg)
@@ -282,9 +297,11 @@ func (q *queue) pop() event {
 	if q.n == 0 {
 		q.advance()
 	}
+	v := &q.near[q.lo%nearRing]
+	q.lo++
 	q.n--
 	q.pops++
-	return q.near[q.n%nearLen]
+	return *v
 }
 
 // advance fills near, which is empty.
@@ -376,35 +393,35 @@ func (q *queue) take(i uint, d *digit) bucket {
 	return b
 }
 
-// gather sorts the only chunk of b into near, which is empty. It counts for each event how many come after it, without a
+// gather sorts the only chunk of b into near, which is empty. It counts for each event how many come before it, without a
 // branch on the outcome of a comparison.
 func (q *queue) gather(b *bucket) {
 	c := q.slab[b.head*chunkLen:][:chunkLen]
-	n := int(b.tail - b.head*chunkLen)
-	q.n = n
+	n := uint(b.tail - b.head*chunkLen)
+	q.lo, q.n = 0, n
 	if n == 1 {
 		q.near[0] = c[0]
 		return
 	}
-	var after [chunkLen]int
-	for i := 1; i < n && i < chunkLen; i++ {
+	var rank [chunkLen]uint
+	for i := uint(1); i < n && i < chunkLen; i++ {
 		at := c[i].at
-		a := 0
-		for j := 0; j < i; j++ {
-			before := int((at - c[j].at) >> 63) // -1 if event i is earlier than j, else 0
-			a -= before
-			after[j] += 1 + before
+		r := uint(0)
+		for j := uint(0); j < i; j++ {
+			earlier := uint((at-c[j].at)>>63) & 1 // 1 if event i is earlier than j, else 0
+			r += 1 - earlier
+			rank[j] += earlier
 		}
-		after[i] = a
+		rank[i] = r
 	}
-	for i := 0; i < n && i < chunkLen; i++ {
-		q.near[after[i]%nearLen] = c[i]
+	for i := uint(0); i < n && i < chunkLen; i++ {
+		q.near[rank[i]%nearRing] = c[i]
 	}
 }
 
 // gatherAll sorts the few events of all buckets into near, which is empty.
 func (q *queue) gatherAll() {
-	q.limit = Never
+	q.limit, q.lo = Never, 0
 	for first := true; q.mask != 0; first = false {
 		i, d := q.first()
 		b := q.take(i, d)
@@ -414,7 +431,7 @@ func (q *queue) gatherAll() {
 		for s := b.head * chunkLen; s < b.tail; s++ {
 			v := q.slab[s]
 			j := q.n
-			for j > 0 && q.near[j-1].at <= v.at {
+			for j > 0 && q.near[j-1].at > v.at {
 				q.near[j] = q.near[j-1]
 				j--
 			}
@@ -437,8 +454,6 @@ func (q *queue) spread(b *bucket, far bool) (moved uint64) {
 		if next == 0 {
 			n = b.tail - c*chunkLen
 		}
-		ahead := q.slab[next*chunkLen:][:chunkLen]
-		q.touched += ahead[2].at + ahead[5].at + ahead[7].at + ahead[10].at + ahead[12].at + ahead[15].at
 		for i := range n {
 			v := q.slab[c*chunkLen+i]
 			if v.at == q.base {
@@ -466,10 +481,8 @@ func (q *queue) advanceRun() {
 	if next == 0 {
 		n = q.run.tail - c*chunkLen
 	}
-	q.n = int(n)
-	for i, v := range q.slab[c*chunkLen:][:n] {
-		q.near[int(n)-1-i] = v
-	}
+	q.lo, q.n = 0, uint(n)
+	copy(q.near[:], q.slab[c*chunkLen:][:n])
 	q.release(c)
 	q.run.head, q.room = next, 0
 	if next == 0 {

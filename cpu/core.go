@@ -62,6 +62,7 @@ type Core struct {
 	lineAt   [8]int64 // cycles in which the last lines were entered
 	lines    int64
 	redirect int64 // cycle in which the front end last learned where to go
+	codeHit  int64 // latency of an L1I hit
 	feCause  Stall // why fetch was last held
 	codePage uint64
 	fn       uint16 // of the op being timed
@@ -120,6 +121,13 @@ func NewCore(id int, cfg Config, h *cache.Hierarchy, sp *Space) (*Core, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if h == nil {
+		return nil, errors.New("cpu: core without a cache hierarchy")
+	}
+	if hc := h.Config(); id < 0 || id >= hc.Cores || hc.Clock.Hz() != cfg.Hz || hc.L1D.Latency != cfg.Latency[Load] {
+		return nil, fmt.Errorf("cpu: core %d at %d Hz with L1D hits of %d cycles does not fit caches of %d cores at %d Hz with hits of %d cycles",
+			id, cfg.Hz, cfg.Latency[Load], hc.Cores, hc.Clock.Hz(), hc.L1D.Latency)
+	}
 	clock, err := sim.NewClock(cfg.Hz)
 	if err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
@@ -137,6 +145,7 @@ func NewCore(id int, cfg Config, h *cache.Hierarchy, sp *Space) (*Core, error) {
 	}
 	c.seq, c.loads, c.stores = ringLen, ringLen, ringLen
 	c.feCause = StallFetch
+	c.codeHit = int64(h.Config().L1I.Latency)
 	c.line = ^uint32(0)
 	c.codePage = ^uint64(0)
 	c.lsq.init()
@@ -170,8 +179,9 @@ func (c *Core) Drained() sim.Time {
 	return max(c.end, c.clock.Edge(c.drained()))
 }
 
-// cyc converts a time to the first cycle at or after it.
-func (c *Core) cyc(t sim.Time) int64 { return c.clock.CeilCycle(t) }
+// cyc converts a time that the memory system returned to the first cycle at or after it. The time is a sum of up to four
+// spans each of which was rounded up to a whole picosecond, which must not cost a cycle.
+func (c *Core) cyc(t sim.Time) int64 { return c.clock.CeilCycle(max(t-4, 0)) }
 
 // issue finds the first cycle at or after t in which one of ports is free and takes it.
 func (c *Core) issue(ports uint32, t int64) int64 {
@@ -191,7 +201,7 @@ func (c *Core) issue(ports uint32, t int64) int64 {
 
 // restart begins timing at start after the core was idle: everything in flight has finished.
 func (c *Core) restart(start sim.Time) {
-	t := c.cyc(start)
+	t := c.clock.CeilCycle(start)
 	c.fetch = max(c.fetch, t<<posShift)
 	c.dispatch = max(c.dispatch, t<<posShift)
 	c.retire = max(c.retire, t<<posShift)
@@ -211,7 +221,7 @@ func (c *Core) Forget() {
 func (c *Core) Disturb(fraction float64) {
 	switch {
 	case fraction < 0 || fraction > 1 || fraction != fraction:
-		panic(errors.New("cpu: Disturb of a fraction outside 0 to 1"))
+		panic("cpu: Disturb of a fraction outside 0 to 1")
 	case fraction == 1:
 		c.Forget()
 	case fraction > 0:

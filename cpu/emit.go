@@ -268,3 +268,9 @@ func (s *Stream) Fn() *Func { return s.fn }
 
 // Back moves the program counter to pc, the start of code that is executed again.
 func (s *Stream) Back(pc uint32) { s.pc = pc }
+
+// Append adds ops that were made elsewhere (a recording) to the stream.
+func (s *Stream) Append(ops []Op) {
+	s.Ops = append(s.Ops, ops...)
+	s.seq += Val(len(ops))
+}

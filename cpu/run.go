@@ -1,6 +1,9 @@
 package cpu
 
-import "dmapath/sim"
+import (
+	"dmapath/cache"
+	"dmapath/sim"
+)
 
 // Run times ops, which start at start, charges them to a (nil: to nobody) and returns when the last has retired. A
 // start at or before the end of the previous Run continues it with the pipeline full: a sequence of ops takes the
@@ -246,9 +249,14 @@ func (c *Core) fetchLine(pc uint32, fetch int64, fa *FnCount) int64 {
 	pa := c.mmu.textPhys + uint64(pc)
 	ready, ok := c.h.FetchHit(c.id, pa)
 	if !ok {
-		fa.FetchMisses++
-		done, _ := c.h.Fetch(c.id, pa, c.clock.Edge(at))
-		arrive, cause = max(arrive, c.cyc(done)), StallFetch
+		done, lvl := c.h.Fetch(c.id, pa, c.clock.Edge(at))
+		if lvl != cache.L1 {
+			fa.FetchMisses++
+		}
+		// An L1I hit is part of the pipeline depth.
+		if t := c.cyc(done) - c.codeHit; t > max(at, arrive) {
+			arrive, cause = t, StallFetch
+		}
 	} else if ready != 0 {
 		arrive = max(arrive, c.cyc(ready))
 	}

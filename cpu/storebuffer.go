@@ -24,7 +24,7 @@ type storeNode struct {
 
 const nodeMask = 1023
 
-func (b *storeBuffer) init() { b.n = 1 }
+func (b *storeBuffer) init() { b.n = nodeMask + 1 }
 
 func bucketOf(word uint64) uint64 { return (word ^ word>>8) & 255 }
 

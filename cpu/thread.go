@@ -38,6 +38,10 @@ func (t *Thread) Sync() {
 	if t.Tap != nil {
 		t.Tap(t.Ops)
 	}
+	if t.Core == nil { // a functional thread: what it does takes no time
+		t.Ops = t.Ops[:0]
+		return
+	}
 	if t.Core == nil { // only emission is of interest
 		t.Ops = t.Ops[:0]
 		return

@@ -13,8 +13,8 @@
 // anything else by a recursion that fills a table per call; its unmap is one recursion that stops at a hole.
 //
 //	4 KiB, tables present         6.12   7.3   (instructions, iommu_map and below; iommu_unmap_fast and below)
-//	map                            561   399
-//	unmap and invalidate          1375  1225
+//	map                            453   401
+//	unmap and invalidate          1239  1092
 //
 // An unmapped range is invalidated by cache_tag_flush_range: one descriptor per unit into a batch, qi_submit_sync copies
 // the batch and a wait descriptor into the ring, writes the tail register and spins on a status word with interrupts
@@ -33,7 +33,7 @@
 // # What is not recorded
 //
 // The recordings contain one 4 KiB page and one 2 MiB page; unmaps of 8 and 32 pages on 7.3. The rest is read from the
-// source: loops over pages within a table on 6.12 (16 instructions per page), the replacement of a table by a
+// source: loops over pages within a table on 6.12 (17 instructions per page), the replacement of a table by a
 // superpage, detaching covered tables, the checks of a failed poll. Those instruction counts are estimates; what they
 // touch is not.
 //

@@ -104,3 +104,10 @@ func entry(tbl, iova uint64, level int) uint64 { return tbl + iova>>shift(level)
 
 // virt returns the direct-map address of the table that pte points to.
 func virt(pte uint64) uint64 { return kernel.Virt(pte & pteAddr) }
+
+// split ends the segment when a loop has made it long.
+func split(t *cpu.Thread) {
+	if len(t.Ops) > cpu.SegmentOps {
+		t.Sync()
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/vtd"
 	"dmapath/sim"
@@ -86,6 +85,7 @@ func (h *hardware) run() {
 type allocator struct {
 	env  *kernel.Env
 	free []uint64
+	all  map[uint64]bool
 	used int
 	left int // pages until the allocator is empty, if not negative
 }
@@ -101,7 +101,9 @@ func (a *allocator) AllocPages(t *cpu.Thread, order int) uint64 {
 		a.free = a.free[:n-1]
 		return va
 	}
-	return a.env.Page()
+	va := a.env.Page()
+	a.all[va] = true
+	return va
 }
 
 func (a *allocator) FreePages(t *cpu.Thread, va uint64, order int) {
@@ -109,12 +111,17 @@ func (a *allocator) FreePages(t *cpu.Thread, va uint64, order int) {
 	a.free = append(a.free, va)
 }
 
+// owns reports whether va lies in a page that was handed out, now or before.
+func (a *allocator) owns(va uint64) bool { return a.all[va&^4095] }
+
 type rig struct {
 	env   *kernel.Env
 	hw    *hardware
 	pages *allocator
 	unit  *vtd.Unit
 	dom   *vtd.Domain
+
+	levels int
 }
 
 func newRig(tb testing.TB, v kernel.Version, coherent bool, levels int) *rig {
@@ -122,19 +129,29 @@ func newRig(tb testing.TB, v kernel.Version, coherent bool, levels int) *rig {
 	mem := cache.NewMemory()
 	r := &rig{env: kernel.NewEnv(kernel.Config{Version: v, CPUs: 4, Coherent: coherent}, mem, 0)}
 	r.hw = newHardware(mem, coherent)
-	r.pages = &allocator{env: r.env, left: -1}
-	var err error
-	if r.unit, err = vtd.NewUnit(r.env, r.hw, regVA, r.pages); err != nil {
+	r.pages = &allocator{env: r.env, all: map[uint64]bool{}, left: -1}
+	r.levels = levels
+	r.attach(tb, r.hw)
+	return r
+}
+
+// attach builds the driver's unit on hw, with one domain for device 01:00.0.
+func (r *rig) attach(tb testing.TB, hw cpu.MMIO) {
+	tb.Helper()
+	if err := r.tryAttach(hw); err != nil {
 		tb.Fatal(err)
 	}
-	if r.dom, err = r.unit.NewDomain(levels); err != nil {
-		tb.Fatal(err)
+}
+
+func (r *rig) tryAttach(hw cpu.MMIO) (err error) {
+	if r.unit, err = vtd.NewUnit(r.env, hw, regVA, r.pages); err != nil {
+		return err
 	}
-	if err := r.unit.Attach(0x0100, r.dom); err != nil {
-		tb.Fatal(err)
+	if r.dom, err = r.unit.NewDomain(r.levels); err != nil {
+		return err
 	}
 	r.unit.Enable()
-	return r
+	return r.unit.Attach(0x0100, r.dom)
 }
 
 // unmap is what iommu-dma does in strict mode: unmap, then invalidate and free.
@@ -153,56 +170,3 @@ const (
 	iova = 0xfffff000
 	phys = 0x123456000
 )
-
-func own(tb testing.TB, ops []cpu.Op, key string, skip ...string) {
-	want, err := recorded.Load(key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Log(key + "\n" + recorded.Table(recorded.Measure(ops), want))
-}
-
-func TestShow(t *testing.T) {
-	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
-		for _, co := range []bool{true, false} {
-			be := "iommu-strict"
-			if !co {
-				be += "-nc"
-			}
-			m, u := "/map_page/", "/unmap_page/"
-			if v == kernel.V7_3 {
-				m, u = "/map_phys/", "/unmap_phys/"
-			}
-			for _, size := range []uint64{4096, 2 << 20} {
-				r := newRig(t, v, co, 4)
-				at, pa := uint64(iova), uint64(phys)
-				sz := "4096"
-				if size > 4096 {
-					at, pa = 0xffc00000, 0x123400000
-					sz = "2097152"
-				}
-				ops := recorded.RunWarm(func(th *cpu.Thread) {
-					if size > 4096 {
-						r.dom.Core.Map(th, at+size, pa, size, rw)
-					}
-					if err := r.dom.Core.Map(th, at, pa, size, rw); err != nil {
-						t.Fatal(err)
-					}
-					r.unmap(th, at, size)
-				}, func(th *cpu.Thread) {
-					r.dom.Core.Map(th, at, pa, size, rw)
-				})
-				if co || size == 4096 {
-					own(t, ops, v.String()+"/"+be+m+sz)
-				}
-				ops = recorded.Run(func(th *cpu.Thread) {
-					r.dom.Core.IovaToPhys(th, at)
-					r.unmap(th, at, size)
-				})
-				if co || size == 4096 {
-					own(t, ops, v.String()+"/"+be+u+sz)
-				}
-			}
-		}
-	}
-}

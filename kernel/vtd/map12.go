@@ -56,6 +56,7 @@ func (d *Domain) pfnToPte(t *cpu.Thread, iova uint64, target int, levelOff int) 
 	t.Jump()
 	v := d.pgd
 	level = d.levels
+	fresh := false // the entry was given a table just now
 	top := t.Here()
 	for {
 		t.ALU(4, want)
@@ -89,14 +90,18 @@ func (d *Domain) pfnToPte(t *cpu.Thread, iova uint64, target int, levelOff int) 
 				break
 			}
 			p := t.Mem(cpu.LoadOp, pte, 1, idx, 0)
-			t.Branch(present(d.read(pte)), p)
-			if !present(d.read(pte)) && !d.addTable12(t, pte, idx) {
+			absent := !present(d.read(pte))
+			t.Branch(!absent, p)
+			if absent && !d.addTable12(t, pte, idx) {
 				pte = 0
 				break
 			}
+			fresh = absent
 		}
-		t.ALU(1, agaw)
-		t.Branch(level == 1, t.Last())
+		if !fresh {
+			t.ALU(1, agaw)
+			t.Branch(level == 1, t.Last())
+		}
 		if level == 1 { // only with target 0
 			t.ALU(1, 0)
 			t.Branch(true, want)
@@ -259,6 +264,7 @@ func (d *Domain) fill12(t *cpu.Thread, iova, pteval, n uint64) error {
 	level := 1
 	top := t.Here()
 	for n > 0 {
+		split(t)
 		if pte == 0 {
 			level = d.largepage12(t, iova, pteval&pteAddr, n)
 			t.StackLoad(160)
@@ -461,6 +467,7 @@ func (d *Domain) freeTables12(t *cpu.Thread, pte uint64, level int) {
 	tbl := virt(d.read(pte))
 	if level > 2 {
 		for i := uint64(0); i < 512; i++ {
+			split(t)
 			e := t.Load(tbl+8*i, p)
 			t.ALU(2, e)
 			sub := d.read(tbl + 8*i)

@@ -240,7 +240,7 @@ func (u *Unit) modLruvec12(t *cpu.Thread, page uint64) {
 	t.Push(1)
 	t.ALU(1, 0)
 	t.Push(3)
-	t.ALU(3, 0)
+	t.ALU(2, 0)
 	t.Frame(16)
 	fl := t.Load(page, 0)
 	t.ALU(1, fl)

@@ -400,7 +400,7 @@ func (d *Domain) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl ui
 		t.Branch(val&ptePS != 0, p)
 	}
 	if !present(val) || val&ptePS != 0 {
-		t.ALU(1, 0)
+		t.ALU(2, 0)
 		t.Pop(4)
 		t.Ret()
 		return again

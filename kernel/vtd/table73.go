@@ -220,7 +220,7 @@ func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, i
 		t.ALU(1, 0)
 		t.Branch(false, t.Last())
 	}
-	t.ALU(2, 0)
+	t.ALU(1, 0)
 	t.Branch(false, t.Last())
 	t.ALU(2, 0)
 	t.Branch(false, t.Last())
@@ -341,6 +341,7 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 	err := iommucore.Errno(0)
 	start := t.Here()
 	for k := uint64(0); ; {
+		split(t)
 		tp := t.StackLoad(40)
 		addr := t.ALU(2, tp)
 		p := t.Load(pte, addr)
@@ -518,6 +519,7 @@ func (d *Domain) collect(t *cpu.Thread, tbl uint64, level int, tblv cpu.Val, l *
 	ok := true
 	top := t.Here()
 	for i := uint64(0); i < 512 && ok; i++ {
+		split(t)
 		p := t.Load(tbl+8*i, tblv)
 		val := d.read(tbl + 8*i)
 		t.ALU(2, p)

@@ -2,6 +2,7 @@ package vtd
 
 import (
 	"dmapath/cpu"
+	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 )
 
@@ -188,6 +189,7 @@ func (d *Domain) clearLevel(t *cpu.Thread, tbl uint64, level int, base, first, l
 	firstPte := uint64(0)
 	top := t.Here()
 	for {
+		split(t)
 		p := t.Load(pte, idx)
 		val := d.read(pte)
 		t.ALU(2, p)
@@ -304,6 +306,7 @@ func (d *Domain) detach12(t *cpu.Thread, tbl uint64, level int, g *iommucore.Gat
 	if level > 1 {
 		top := t.Here()
 		for i := uint64(0); i < 512; i++ {
+			split(t)
 			e := t.Load(tbl+8*i, 0)
 			val := d.read(tbl + 8*i)
 			table := present(val) && val&ptePS == 0
@@ -333,7 +336,10 @@ func (d *Domain) SyncTLB(t *cpu.Thread, target cpu.Val, g *iommucore.Gather) {
 	t.ALU(2, 0)
 	t.Load(g.VA+iommucore.GatherEnd, 0)
 	t.Load(g.VA+iommucore.GatherStart, 0)
-	t.ALU(3, l)
+	t.ALU(2, l)
+	if d.env.Version == kernel.V6_12 {
+		t.ALU(1, 0)
+	}
 	d.flushRange(t, g.Start, g.End, g.Freelist.Empty())
 	t.ALU(1, 0)
 	t.Pop(1)

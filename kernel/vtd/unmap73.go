@@ -264,6 +264,7 @@ func (d *Domain) unmapLeaves(t *cpu.Thread, r *ptRange, w *run, level int, idx, 
 	t.StackStore(80, 0)
 	ok = true
 	for top := t.Here(); ; {
+		split(t)
 		addr = t.ALU(2, addr)
 		p := t.Load(w.pte, addr)
 		val := d.read(w.pte)

@@ -88,11 +88,11 @@ func (x *Direct) emitCapable(t *cpu.Thread, d *kernel.Device, maskPtr, dev cpu.V
 	mask := t.Load(d.At.MaskValue, maskPtr)
 	bus := t.Load(d.At.BusDmaLimit, dev)
 	t.Branch(cold, t.ALU(1, mask))
-	least := t.ALU2(t.ALU(1, mask), t.ALU2(bus, mask))
+	least := t.ALU2(bus, mask)
+	least = t.ALU2(t.ALU(1, mask), least)
 	noBus := t.ALU(1, bus)
-	m := t.ALU(1, mask)
-	_ = least
-	reach := t.ALU2(m, noBus)
+	t.ALU(1, mask)
+	reach := t.ALU2(least, noBus)
 	if cold {
 		t.Jump()
 	}
@@ -189,14 +189,14 @@ func (x *Direct) MapResource12(t *cpu.Thread, d *kernel.Device, phys, size uint6
 	v := kernel.V6_12
 	t.Call(mapResource)
 	t.Nop(2)
-	dma := t.ALU(1, 0)
+	t.ALU(1, 0)
 	end := t.ALU(1, 0)
 	t.Frame(16)
 	guard := t.Load(kernel.StackGuard(v, t.CPU), 0)
 	t.StackStore(8, guard)
 	t.ALU(1, 0)
 	t.StackStore(0, 0)
-	t.Branch(false, t.Last()-3)
+	t.Branch(false, t.Last()-1)
 	maskPtr := t.Load(d.At.DmaMask, 0)
 	t.ALU(1, 0)
 	reach := x.emitCapable(t, d, maskPtr, 0, true)
@@ -209,7 +209,6 @@ func (x *Direct) MapResource12(t *cpu.Thread, d *kernel.Device, phys, size uint6
 	}
 	t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(8)))
 	t.Frame(-16)
-	_ = dma
 	t.Ret()
 	return addr, err
 }

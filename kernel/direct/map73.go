@@ -14,7 +14,7 @@ var (
 // MapPhys emits dma_direct_map_phys of 7.3: 69 instructions of its own on the RAM path, and with memory encryption
 // compiled in 46 more in force_dma_unencrypted and cc_platform_has.
 func (x *Direct) MapPhys(t *cpu.Thread, d *kernel.Device, phys, size uint64, attrs kernel.Attrs) (uint64, error) {
-	v, g := kernel.V7_3, x.Env.Sym
+	v := kernel.V7_3
 	mmio := attrs&kernel.AttrMMIO != 0
 	t.Call(mapPhys)
 	t.Nop(2)
@@ -51,7 +51,6 @@ func (x *Direct) MapPhys(t *cpu.Thread, d *kernel.Device, phys, size uint64, att
 	t.Frame(-24)
 	t.Pop(6)
 	t.Ret()
-	_ = g
 	return addr, err
 }
 

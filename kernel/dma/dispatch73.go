@@ -18,8 +18,12 @@ var (
 // mapPage73 is dma_map_page_attrs of 7.3: page to physical address, a test for AttrMMIO, and a jump to dma_map_phys. 13
 // instructions.
 func (c *Ctx) mapPage73(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
-	mmio := attrs&kernel.AttrMMIO != 0
 	t.Call(mapPageAttrs73)
+	return c.mapPageBody73(t, b, dir, attrs)
+}
+
+func (c *Ctx) mapPageBody73(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
+	mmio := attrs&kernel.AttrMMIO != 0
 	t.Nop(2)
 	pfn := t.LoadOp(c.Env.Sym.VmemmapBase, 0, 0)
 	t.ALU(2, 0)
@@ -126,8 +130,6 @@ func (c *Ctx) unmapPhysBody73(t *cpu.Thread, addr, size uint64, dir kernel.Direc
 	t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
 	var err error
 	if d.IOMMU {
-		quick := attrs&(kernel.AttrMMIO|kernel.AttrRequireCoherent) != 0
-		_ = quick
 		t.Branch(true, t.ALU(1, at))
 		t.Branch(true, t.ALU(1, t.Load(d.At.Flags, dev)))
 		t.ALU(5, at)

@@ -11,6 +11,7 @@ type MM struct {
 	Env *kernel.Env
 	pcp []pcpList // per CPU
 	z   zone
+	tab tables
 	// zoneLock is zone->lock, taken when a per-CPU list is refilled.
 	zoneLock cpu.LockWord
 }
@@ -18,10 +19,24 @@ type MM struct {
 // pageOfVirt returns the address of the struct page of a direct-map address (virt_to_page, functional only).
 func (m *MM) pageOfVirt(va uint64) uint64 { return cpu.VmemmapBase + kernel.Phys(va)>>12*64 }
 
-// New returns the memory management of e.
+// New returns the memory management of e on a 16 GiB machine with SPARSEMEM_VMEMMAP.
 func New(e *kernel.Env) *MM {
+	m, err := NewConfigured(e, Config{Map: PCMap(16 << 30)})
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+// NewConfigured returns the memory management of e: it lays out the tables of the memory model as the kernel does at boot
+// and when memory is added later.
+func NewConfigured(e *kernel.Env, cfg Config) (*MM, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
 	m := &MM{Env: e, pcp: make([]pcpList, max(e.CPUs, 1)), z: newZone(e)}
 	m.zoneLock = cpu.LockWord{VA: e.Data(64)}
 	m.zoneLock.Name = "zone lock"
-	return m
+	m.buildTables(cfg)
+	return m, nil
 }

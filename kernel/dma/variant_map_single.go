@@ -1,0 +1,71 @@
+package dma
+
+import (
+	"dmapath/cpu"
+	"dmapath/kernel"
+)
+
+// mapSingle is dma_map_single: the caller has a kernel virtual address. It tests for vmalloc memory, converts to a struct
+// page and calls dma_map_page_attrs; on 7.3 that converts on to a physical address.
+type mapSingle struct{ v kernel.Version }
+
+var (
+	_ = register(40, mapSingle{kernel.V6_12})
+	_ = register(41, mapSingle{kernel.V7_3})
+)
+
+var (
+	isVmalloc      = cpu.NewFunc("is_vmalloc_addr", "mm/vmalloc.c", 64)
+	mapSingleAttrs = cpu.NewFunc("dma_map_single_attrs", "include/linux/dma-mapping.h", 160)
+)
+
+func (m mapSingle) Name() string            { return "map_single@" + m.v.String() }
+func (m mapSingle) Version() kernel.Version { return m.v }
+
+func (m mapSingle) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
+	if b.Page == 0 {
+		return c.fail(b, ErrNoPage)
+	}
+	if m.v == kernel.V6_12 { // inlined into the driver
+		c.isVmalloc(t)
+		t.Branch(true, t.ALU(1, 0))
+		page, v := c.MM.VirtToPage(t, kernel.Virt(b.Phys), 0)
+		b.Page = page
+		t.ALU(8, v)
+		return c.mapPage12(t, b, dir, attrs)
+	}
+	t.Call(mapSingleAttrs)
+	t.Push(1)
+	t.ALU(1, 0)
+	t.Push(1)
+	t.ALU(2, 0)
+	t.Push(1)
+	t.ALU(1, 0)
+	c.isVmalloc(t)
+	t.Branch(false, t.ALU(1, 0))
+	t.ALU(1, 0)
+	page, v := c.MM.VirtToPage(t, kernel.Virt(b.Phys), 0)
+	b.Page = page
+	t.Jump()
+	t.ALU(7, v)
+	t.Pop(3)
+	t.TailCall(mapPageAttrs73)
+	return c.mapPageBody73(t, b, dir, attrs)
+}
+
+func (m mapSingle) Unmap(t *cpu.Thread, c *Ctx, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
+	if m.v == kernel.V6_12 {
+		return c.unmapPage12(t, addr, size, dir, attrs)
+	}
+	return c.unmapPage73(t, addr, size, dir, attrs)
+}
+
+// isVmalloc emits is_vmalloc_addr of a direct-map address: 7 instructions.
+func (c *Ctx) isVmalloc(t *cpu.Thread) {
+	t.Call(isVmalloc)
+	t.Nop(2)
+	base := t.Load(c.Env.Sym.VmallocBase, 0)
+	t.ALU(1, 0)
+	t.Branch(true, t.ALU2(base, 0))
+	t.Ret()
+}

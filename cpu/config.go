@@ -18,9 +18,9 @@ type Config struct {
 	FetchAhead    int  // code lines the front end requests before it needs them, 0 to 7 (decoupled branch prediction)
 	FuseBranch    bool // an ALU op and the conditional branch that tests it share one slot and one cycle
 
-	ROB         int  // instructions in flight, 1 to 1000
-	LoadQueue   int  // loads in flight, 1 to 1000
-	StoreQueue  int  // stores dispatched and not yet in L1, 1 to 500
+	ROB         int  // instructions in flight, 1 to 512
+	LoadQueue   int  // loads in flight, 1 to 256
+	StoreQueue  int  // stores dispatched and not yet in L1, 1 to 128
 	CommitWidth int  // stores written to L1 per cycle, 1 to 4
 	WeakStores  bool // stores reach L1 out of order (Arm); false: in order (x86 TSO)
 
@@ -78,9 +78,9 @@ func (c *Config) Validate() error {
 	in("RetireWidth", c.RetireWidth, 1, 16)
 	in("FetchQueue", c.FetchQueue, 1, 512)
 	in("FetchAhead", c.FetchAhead, 0, 7)
-	in("ROB", c.ROB, 1, 1000)
-	in("LoadQueue", c.LoadQueue, 1, 1000)
-	in("StoreQueue", c.StoreQueue, 1, 500)
+	in("ROB", c.ROB, 1, ringLen)
+	in("LoadQueue", c.LoadQueue, 1, queueLen)
+	in("StoreQueue", c.StoreQueue, 1, nodeMask/2+1)
 	in("CommitWidth", c.CommitWidth, 1, 4)
 	for k := Class(0); k < NumClasses; k++ {
 		if c.Ports[k] == 0 && k != Nop {

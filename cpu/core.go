@@ -14,8 +14,11 @@ import (
 const posShift = 8
 
 const (
-	ringLen  = 1024 // ops whose completion is remembered; more than any ROB
+	ringLen  = 512 // ops whose completion is remembered: the largest ROB
 	ringMask = ringLen - 1
+
+	queueLen  = 256 // loads and stores whose queue entries are remembered: the largest load queue
+	queueMask = queueLen - 1
 
 	portRing = 1024 // cycles for which port use is remembered
 	portMask = portRing - 1
@@ -44,11 +47,11 @@ type Core struct {
 	stores   int64 // number of ops that used the store queue
 	end      sim.Time
 
-	done [ringLen]int64 // by op: result available
-	ret  [ringLen]int64 // by op: cycle of retirement
-	disp [ringLen]int64 // by op: cycle of dispatch
-	lq   [ringLen]int64 // by load: when its entry is free again
-	sq   [ringLen]int64 // by store: when its entry is free again
+	done [ringLen]int64  // by op: result available
+	ret  [ringLen]int64  // by op: cycle of retirement
+	disp [ringLen]int64  // by op: cycle of dispatch
+	lq   [queueLen]int64 // by load: when its entry is free again
+	sq   [queueLen]int64 // by store: when its entry is free again
 	busy [portRing]uint32
 
 	divFree   int64 // next start of a Div

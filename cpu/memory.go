@@ -91,7 +91,7 @@ func (c *Core) commitStore(op *Op, pa uint64, data, r int64, fa *FnCount) {
 		at = max(at+1, p>>posShift)
 		c.weakLast = max(c.weakLast, at)
 		c.lsq.add(op.Addr, op.Size, data, at)
-		c.sq[c.stores&ringMask] = c.weakLast
+		c.sq[c.stores&queueMask] = c.weakLast
 		c.stores++
 		return
 	}
@@ -102,7 +102,7 @@ func (c *Core) commitStore(op *Op, pa uint64, data, r int64, fa *FnCount) {
 	c.commit = p
 	at = p >> posShift
 	c.lsq.add(op.Addr, op.Size, data, at)
-	c.sq[c.stores&ringMask] = at
+	c.sq[c.stores&queueMask] = at
 	c.stores++
 }
 
@@ -111,8 +111,8 @@ func (c *Core) drained() int64 { return max(c.commit>>posShift, c.weakLast, c.fl
 
 // freeSQ releases the store queue entry of an op that is not an ordinary store, at cycle t.
 func (c *Core) freeSQ(t int64) {
-	last := c.sq[(c.stores-1)&ringMask]
-	c.sq[c.stores&ringMask] = max(last, t)
+	last := c.sq[(c.stores-1)&queueMask]
+	c.sq[c.stores&queueMask] = max(last, t)
 	c.stores++
 }
 

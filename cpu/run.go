@@ -32,6 +32,8 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 		lqN                     = int64(c.cfg.LoadQueue)
 		sqN                     = int64(c.cfg.StoreQueue)
 		fuse                    = c.cfg.FuseBranch
+		lqFree                  = c.lq[(c.loads-lqN)&queueMask] // when the next load finds an entry
+		sqFree                  = c.sq[(c.stores-sqN)&queueMask]
 		begin                   = retire >> posShift
 		fn                      = ops[0].Fn
 		fa                      = &a.Fn[fn]
@@ -59,7 +61,7 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 		seq++
 		slot := seq & ringMask
 		f := fetch >> posShift
-		queueFree := max(c.lq[(c.loads-lqN)&ringMask]&ci.loadM, c.sq[(c.stores-sqN)&ringMask]&ci.strM)
+		queueFree := max(lqFree&ci.loadM, sqFree&ci.strM)
 		dispatch = max(dispatch, fetch&^255, (max(c.ret[(seq-rob)&ringMask], queueFree)+1)<<posShift)
 		fused := fuse && ci.kind == kBranch && op.Dep1 == 1 && c.lastALU
 		if !fused {
@@ -171,11 +173,13 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 
 		// Leave the queues.
 		if ci.loadM != 0 {
-			c.lq[c.loads&ringMask] = r
+			c.lq[c.loads&queueMask] = r
 			c.loads++
+			lqFree = c.lq[(c.loads-lqN)&queueMask]
 		}
 		if ci.strM != 0 {
 			c.leave(op, done, r, fa)
+			sqFree = c.sq[(c.stores-sqN)&queueMask]
 		}
 	}
 	c.fetch, c.dispatch, c.retire, c.seq = fetch, dispatch, retire, seq
@@ -399,7 +403,7 @@ func (c *Core) charge(fa *FnCount, ci *classInfo, stall, front, d, f, queueFree 
 	if front = min(front, stall); front > 0 {
 		why := StallSerial
 		switch {
-		case queueFree+1 == d && ci.strM != 0 && c.sq[(c.stores-int64(c.cfg.StoreQueue))&ringMask] == queueFree:
+		case queueFree+1 == d && ci.strM != 0 && c.sq[(c.stores-int64(c.cfg.StoreQueue))&queueMask] == queueFree:
 			why = StallStore
 		case queueFree+1 == d && queueFree != 0:
 			why = StallLoadQ

@@ -5,8 +5,8 @@ package cpu
 // remember every store that is not in L1 yet.
 type storeBuffer struct {
 	bucket [256]storeBucket
-	nodes  [1024]storeNode // ring
-	n      int64           // nodes made
+	nodes  [nodeMask + 1]storeNode // ring
+	n      int64                   // nodes made
 }
 
 type storeBucket struct {
@@ -22,7 +22,8 @@ type storeNode struct {
 	commit int64  // in L1
 }
 
-const nodeMask = 1023
+// nodeMask bounds the ring of nodes: twice the largest store queue, so that stores that touch two words fit.
+const nodeMask = 255
 
 func (b *storeBuffer) init() { b.n = nodeMask + 1 }
 

@@ -3,6 +3,7 @@ package direct
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/mm"
 )
 
 // Regs are the live registers of the caller at the point where an inlined function begins.
@@ -12,14 +13,21 @@ type Regs struct {
 
 // MapPage12 emits dma_direct_map_page of 6.12 (kernel/dma/direct.h), inlined into dma_map_page_attrs: from page_to_phys to
 // the result, 33 instructions when the device is capable. The stack frame is the caller's; its slot 0 holds the result.
-func (x *Direct) MapPage12(t *cpu.Thread, d *kernel.Device, phys, size uint64, r Regs) (uint64, cpu.Val, error) {
+func (x *Direct) MapPage12(t *cpu.Thread, m *mm.MM, d *kernel.Device, page, phys, size uint64, r Regs) (uint64, cpu.Val, error) {
 	g := x.Env.Sym
-	page := t.ALU(1, r.Arg)
-	pfn := t.LoadOp(g.VmemmapBase, 0, page)
-	ranges := t.Load(d.At.DmaRangeMap, r.Dev)
-	pfn = t.ALU(1, pfn)
-	tlb := t.Load(d.At.IoTlbMem, r.Dev)
-	p := t.Chain(3, pfn)
+	var p, ranges, tlb cpu.Val
+	if m.Memory().Model == mm.SparseVmemmap { // page_to_phys, interleaved with the loads that follow it
+		pfn := t.LoadOp(g.VmemmapBase, 0, t.ALU(1, r.Arg))
+		ranges = t.Load(d.At.DmaRangeMap, r.Dev)
+		pfn = t.ALU(1, pfn)
+		tlb = t.Load(d.At.IoTlbMem, r.Dev)
+		p = t.Chain(3, pfn)
+	} else {
+		_, pa := m.PageToPhys(t, page, r.Arg)
+		ranges = t.Load(d.At.DmaRangeMap, r.Dev)
+		tlb = t.Load(d.At.IoTlbMem, r.Dev)
+		p = t.Chain(2, pa)
+	}
 	t.Branch(d.Ranges != nil, t.ALU(1, ranges))
 	addr, ok := x.rangeWalk(t, d, phys, ranges)
 	dma := t.LoadOp(g.SmeMeMask, 0, p)

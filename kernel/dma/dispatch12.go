@@ -4,6 +4,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
+	"dmapath/kernel/mm"
 )
 
 var (
@@ -43,10 +44,17 @@ func (c *Ctx) mapPage12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs ker
 		t.StackStore(0, 0)
 		addr, err = c.IOMMU.Map(t, d, b.Phys, b.Size, dir, attrs)
 		t.Jump()
-		page := t.LoadOp(g.VmemmapBase, 0, t.ALU(1, 0)) // the trace point's argument
+		// the trace point's argument: page_to_phys again, then the offset
+		t.ALU(1, 0)
+		var pfn cpu.Val
+		if c.MM.Memory().Model == mm.SparseVmemmap {
+			pfn = t.LoadOp(g.VmemmapBase, 0, t.Last())
+		} else {
+			_, pfn = c.MM.PageToPhys(t, b.Page, t.Last())
+		}
 		t.StackLoad(0)
 		ret := t.ALU(1, 0)
-		t.Chain(3, page)
+		t.Chain(3, pfn)
 		t.Jump()
 		t.Nop(1)
 		t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(frame-8)))
@@ -55,7 +63,7 @@ func (c *Ctx) mapPage12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs ker
 	} else {
 		t.Branch(false, t.ALU(1, ops))
 		var dma cpu.Val
-		addr, dma, err = c.Direct.MapPage12(t, d, b.Phys, b.Size, direct.Regs{Dev: dev, Mask: mask, Size: size})
+		addr, dma, err = c.Direct.MapPage12(t, c.MM, d, b.Page, b.Phys, b.Size, direct.Regs{Dev: dev, Mask: mask, Size: size})
 		t.Nop(1)
 		t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(frame-8)))
 		t.Frame(-frame)

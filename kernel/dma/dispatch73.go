@@ -4,6 +4,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
+	"dmapath/kernel/mm"
 )
 
 var (
@@ -25,12 +26,18 @@ func (c *Ctx) mapPage73(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs ker
 func (c *Ctx) mapPageBody73(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	mmio := attrs&kernel.AttrMMIO != 0
 	t.Nop(2)
-	pfn := t.LoadOp(c.Env.Sym.VmemmapBase, 0, 0)
-	t.ALU(2, 0)
-	off := t.ALU(1, 0)
-	p := t.ALU(1, pfn)
-	t.ALU(1, 0)
-	p = t.ALU2(t.ALU(1, p), off)
+	var p cpu.Val
+	if c.MM.Memory().Model == mm.SparseVmemmap { // page_to_phys, interleaved with moving the arguments
+		pfn := t.LoadOp(c.Env.Sym.VmemmapBase, 0, 0)
+		t.ALU(2, 0)
+		off := t.ALU(1, 0)
+		p = t.ALU(1, pfn)
+		t.ALU(1, 0)
+		p = t.ALU2(t.ALU(1, p), off)
+	} else {
+		_, pa := c.MM.PageToPhys(t, b.Page, 0)
+		p = t.ALU2(t.ALU(4, 0), pa)
+	}
 	t.Branch(mmio, t.ALU(1, 0))
 	if mmio {
 		t.ALU(1, p)

@@ -13,8 +13,9 @@ func (m *MM) Valid(pfn uint64) bool { return m.PfnValid(nil, pfn, 0) }
 // inlined into the present function (Generic) or as a call; the frame number is produced by a. A nil t emits nothing.
 //
 // With SPARSEMEM_EXTREME boot memory costs three dependent loads (table, root, section), hot-plugged memory and
-// ZONE_DEVICE two more (usage, subsection bitmap); 32 instructions on 6.12 and 46 on 7.3, whose compiler adds bounds
-// and shift checks (UBSAN). A missing root ends after two loads, a missing section after three.
+// ZONE_DEVICE two more (usage and the subsection bitmap, whose addresses do not depend on the section's word); 7.3 executes
+// more instructions than 6.12 because its compiler checks bounds and shifts (UBSAN). A missing root ends after two loads, a
+// missing section after three.
 func (m *MM) PfnValid(t *cpu.Thread, pfn uint64, a cpu.Val) bool {
 	if m.tab.Lookup == MemblockLinear {
 		return m.validLinear(t, pfn, a)

@@ -64,9 +64,10 @@ func (m *Manifest) Section(name string) (string, bool) {
 // Write writes m as YAML.
 func (m *Manifest) Write(w io.Writer) error {
 	var b bytes.Buffer
+	// Digests are quoted: YAML reads one that is all digits, or digits and an e, as a number.
 	b.WriteString("# Written by " + Tool + ". The run is repeated with --config and this file.\n")
 	fmt.Fprintf(&b, "manifest_version: %d\ntool: %s\ntool_version: %s\n", ManifestVersion, Tool, strconv.Quote(m.Version))
-	fmt.Fprintf(&b, "seed: \"%d\"\nconfig_hash: %s\n", m.Seed, m.Hash())
+	fmt.Fprintf(&b, "seed: \"%d\"\nconfig_hash: \"%s\"\n", m.Seed, m.Hash())
 	if len(m.Command) > 0 {
 		b.WriteString("command:\n")
 		for _, a := range m.Command {
@@ -86,14 +87,17 @@ func (m *Manifest) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "  %s: |\n", s.Name)
 		for _, l := range strings.SplitAfter(strings.TrimSuffix(s.Text, "\n"), "\n") {
-			b.WriteString("    " + l)
+			if l != "\n" {
+				l = "    " + l
+			}
+			b.WriteString(l)
 		}
 		b.WriteByte('\n')
 	}
 	if len(m.Outputs) > 0 {
 		b.WriteString("outputs:\n")
 		for _, o := range m.Outputs {
-			fmt.Fprintf(&b, "  - {name: %s, bytes: %d, sha256: %s}\n", quoteYAML(o.Name), o.Bytes, o.SHA256)
+			fmt.Fprintf(&b, "  - {name: %s, bytes: %d, sha256: \"%s\"}\n", quoteYAML(o.Name), o.Bytes, o.SHA256)
 		}
 	}
 	_, err := w.Write(b.Bytes())

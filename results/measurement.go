@@ -148,6 +148,9 @@ func withUnit(name, unit string) string {
 	case "%":
 		unit = "percent"
 	}
+	if rest, ok := strings.CutPrefix(unit, "1/"); ok {
+		unit = "per " + rest
+	}
 	u := toSnake(strings.ReplaceAll(unit, "/", " per "))
 	if n == u || strings.HasSuffix(n, "_"+u) {
 		return n

@@ -61,7 +61,7 @@ func (p *Profile) Add(stack []Frame, values []int64, labels ...Dim) {
 	for i, f := range stack {
 		l := p.location(f)
 		locs[len(stack)-1-i] = l // pprof wants the innermost first
-		fmt.Fprintf(&key, "%d,", l.ID)
+		fmt.Fprintf(&key, "%q %q %d,", f.Function, f.File, f.Line)
 	}
 	for _, d := range labels {
 		fmt.Fprintf(&key, "%q=%q,", d.Key, d.Value)
@@ -112,26 +112,39 @@ func (p *Profile) Total() []int64 {
 }
 
 // Write writes the profile, compressed, with comments (the command line, the configuration's hash). It contains no wall-clock
-// time, so equal profiles give equal bytes.
+// time and does not depend on the order of Add, so equal costs give equal bytes.
 func (p *Profile) Write(w io.Writer, comments ...string) error {
 	p.p.Comments = comments
-	sort.SliceStable(p.p.Sample, func(i, j int) bool { return sampleLess(p.p.Sample[i], p.p.Sample[j]) })
+	sort.Slice(p.p.Function, func(i, j int) bool {
+		a, b := p.p.Function[i], p.p.Function[j]
+		return a.Name < b.Name || a.Name == b.Name && a.Filename < b.Filename
+	})
+	for i, f := range p.p.Function {
+		f.ID = uint64(i + 1)
+	}
+	sort.Slice(p.p.Location, func(i, j int) bool {
+		a, b := p.p.Location[i].Line[0], p.p.Location[j].Line[0]
+		return a.Function.ID < b.Function.ID || a.Function.ID == b.Function.ID && a.Line < b.Line
+	})
+	for i, l := range p.p.Location {
+		l.ID = uint64(i + 1)
+	}
+	sort.Slice(p.p.Sample, func(i, j int) bool { return sampleLess(p.p.Sample[i], p.p.Sample[j]) })
 	if err := p.p.CheckValid(); err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
 	return p.p.Write(w)
 }
 
-// sampleLess orders samples by stack from the outermost function, so that the order of Add does not show.
+// sampleLess orders samples by stack from the outermost function, then by labels. No two samples are equal.
 func sampleLess(a, b *profile.Sample) bool {
 	for i := 1; i <= len(a.Location) && i <= len(b.Location); i++ {
-		x, y := a.Location[len(a.Location)-i].Line[0], b.Location[len(b.Location)-i].Line[0]
-		if x.Function.Name != y.Function.Name {
-			return x.Function.Name < y.Function.Name
-		}
-		if x.Line != y.Line {
-			return x.Line < y.Line
+		if x, y := a.Location[len(a.Location)-i].ID, b.Location[len(b.Location)-i].ID; x != y {
+			return x < y
 		}
 	}
-	return len(a.Location) < len(b.Location)
+	if len(a.Location) != len(b.Location) {
+		return len(a.Location) < len(b.Location)
+	}
+	return fmt.Sprint(a.Label) < fmt.Sprint(b.Label) // fmt prints maps in the order of their keys
 }

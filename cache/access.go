@@ -195,15 +195,15 @@ func (h *Hierarchy) fillL2(id int, pa, flags uint64, ready, now sim.Time) {
 	a := &h.cores[id].l2
 	set := a.set(pa)
 	i := a.victim(set, a.ways)
-	h.evictL2(id, set, i, now)
+	h.evictL2(id, set, i, now, 0)
 	a.place(set, i, pa, flags)
 	a.setReady(i, ready)
 	a.setAsked(i, now)
 }
 
 // evictL2 empties way i of a set of an L2: the L1 copies go, a dirty line is written to the LLC, and a non-inclusive LLC takes clean
-// lines as well.
-func (h *Hierarchy) evictL2(id int, set uint64, i int, now sim.Time) {
+// lines as well. after is how many displaced lines passed each set of the LLC since the eviction (see settleL2).
+func (h *Hierarchy) evictL2(id int, set uint64, i int, now sim.Time, after int) {
 	c := &h.cores[id]
 	t := c.l2.row[i]
 	if t&tagValid == 0 {
@@ -229,7 +229,13 @@ func (h *Hierarchy) evictL2(id int, set uint64, i int, now sim.Time) {
 	default: // an owned line is not in a non-inclusive LLC
 		lset := h.llcSet(pa)
 		h.settleLLC(lset)
-		h.allocLLC(lset, pa, st == Modified, h.llc.ways, now)
+		if after < int(h.llc.ways) {
+			h.llc.sink(lset, h.allocLLC(lset, pa, st == Modified, h.llc.ways, now), after)
+		} else if st == Modified { // it has left the LLC again
+			h.llc.stats.Evictions++
+			h.llc.stats.Writebacks++
+			h.mem.write(pa, now)
+		}
 	}
 }
 

@@ -2,15 +2,15 @@ package cache
 
 import "dmapath/sim"
 
-// bandwidth is a resource that serves one transfer at a time, such as a channel's data bus. Transfers that are
-// asked for in order of time are served first come, first served, exactly. Cores run ahead of each other by a segment,
-// so a request may also come with an earlier time than one served before; it takes what its time bucket has
-// left, and is never delayed by traffic of its future. Capacity is never exceeded over a bucket.
+// bandwidth is a resource that serves one transfer at a time, such as a channel's data bus: first come, first served,
+// as long as requests come no earlier than the busy time that the last of them ended began. Cores run ahead of each
+// other by a segment, so a request may also be earlier than that; it takes what its time bucket has left, and is
+// not delayed by traffic of its future. Capacity is not exceeded over a bucket.
 type bandwidth struct {
 	number [slots]int64 // bucket that the slot stands for
 	used   [slots]sim.Time
-	last   sim.Time // latest request time
-	end    sim.Time // end of the transfer of that request
+	begin  sim.Time // the last busy time began here
+	end    sim.Time // and ends here
 	lo, hi int64    // buckets lo to hi-1 are full
 }
 
@@ -23,7 +23,7 @@ const (
 // reserve returns the start of a transfer of length d asked for at t.
 func (b *bandwidth) reserve(t, d sim.Time) sim.Time {
 	start := t
-	inOrder := t >= b.last
+	inOrder := t >= b.begin
 	if inOrder {
 		start = max(t, b.end)
 	}
@@ -59,7 +59,10 @@ func (b *bandwidth) reserve(t, d sim.Time) sim.Time {
 		}
 	}
 	if inOrder {
-		b.last, b.end = t, start+d
+		if start > b.end {
+			b.begin = start
+		}
+		b.end = start + d
 	}
 	return start
 }

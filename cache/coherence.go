@@ -189,8 +189,8 @@ func (h *Hierarchy) insertLLC(pa uint64, dirty bool, n uint64, now sim.Time) {
 	h.allocLLC(set, pa, dirty, n, now)
 }
 
-// allocLLC puts a line that the LLC does not hold into one of the first n ways of its set.
-func (h *Hierarchy) allocLLC(set, pa uint64, dirty bool, n uint64, now sim.Time) {
+// allocLLC puts a line that the LLC does not hold into one of the first n ways of its set, and returns which.
+func (h *Hierarchy) allocLLC(set, pa uint64, dirty bool, n uint64, now sim.Time) int {
 	flags := uint64(Shared)
 	if dirty {
 		flags = uint64(Modified)
@@ -198,6 +198,7 @@ func (h *Hierarchy) allocLLC(set, pa uint64, dirty bool, n uint64, now sim.Time)
 	i := h.llc.victim(set, n)
 	h.evictLLC(set, i, now)
 	h.llc.place(set, i, pa, flags)
+	return i
 }
 
 // evictLLC empties way i of a set of the LLC. An inclusive LLC takes the line from the private caches; a dirty line goes to memory.

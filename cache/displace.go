@@ -118,23 +118,22 @@ func (a *array) yield(set uint64) (i int, fresh bool) {
 	return a.victim(set, a.ways), true
 }
 
-// settleL2 lets the displaced lines that are due pass through set of core id's L2.
+// settleL2 lets the displaced lines that are due pass through set of core id's L2. A line that they push out enters the
+// LLC below the displaced lines that came after it, as if it had been pushed out in time.
 func (h *Hierarchy) settleL2(id int, set uint64) {
 	a := &h.cores[id].l2
 	n := a.foot.due(set)
 	if n == 0 {
 		return
 	}
-	if n >= int(a.ways) && a.foot.perSet >= int(a.ways) {
-		for i := int(a.base(set)); i < int(a.base(set)+a.ways); i++ {
-			h.evictL2(id, set, i, functional)
-		}
-		return
-	}
-	for range min(n, 2*int(a.ways)) {
+	for r := range min(n, 2*int(a.ways)) {
 		i, fresh := a.yield(set)
 		if fresh {
-			h.evictL2(id, set, i, functional)
+			after := 0 // displaced lines that each set of the LLC saw since
+			if h.llc.foot.perSet >= int(h.llc.ways) {
+				after = min((n-1-r)*a.sets/h.llc.sets, int(h.llc.ways))
+			}
+			h.evictL2(id, set, i, functional, after)
 			a.junk(set, i)
 		}
 		a.admit(set, i)
@@ -151,6 +150,7 @@ func (h *Hierarchy) settleLLC(set uint64) {
 	if n >= int(a.ways) && a.foot.perSet >= int(a.ways) {
 		for i := int(a.base(set)); i < int(a.base(set)+a.ways); i++ {
 			h.evictLLC(set, i, functional)
+			a.junk(set, i)
 		}
 		return
 	}

@@ -93,7 +93,7 @@ func fetchAt(pa uint64) func(*Hierarchy, sim.Time) (sim.Time, Level) {
 func evict(h *Hierarchy, core int, pa uint64, now sim.Time) {
 	a := &h.cores[core].l2
 	set := a.set(pa)
-	h.evictL2(core, set, a.mustFind(set, pa), now)
+	h.evictL2(core, set, a.mustFind(set, pa), now, 0)
 }
 
 // otherRow returns an address of the bank of pa in another row.

@@ -49,6 +49,24 @@ func (a *array) toFront(set, way uint64) {
 	panic("cache: way missing in its LRU order")
 }
 
+// sink moves way i, just admitted to set, behind the n used most recently before it. Policies without an order leave it.
+func (a *array) sink(set uint64, i, n int) {
+	if a.policy != LRU || a.level1 {
+		return
+	}
+	full := -1
+	for _, t := range a.tagsOf(set) {
+		if t != 0 {
+			full++
+		}
+	}
+	n = min(n, full) // empty ways stay the oldest
+	o := a.state(set)
+	for range n { // rotate the first n+1
+		a.toFront(set, o[n/8]>>(n%8*8)&0xff)
+	}
+}
+
 // oldest makes way i of set the least recently used.
 func (a *array) oldest(set uint64, i int) {
 	if a.level1 {

@@ -37,7 +37,7 @@ const (
 	fewEvents = 8
 	// leafEvents is how many events a leaf should hold when its turn comes, and from leafFewest to leafMost are left alone:
 	// fewer, and finding the bucket costs more than sorting; more, and sorting does.
-	leafEvents, leafFewest, leafMost = 5, 2, 10
+	leafEvents, leafFewest, leafMost = 8, 4, 10
 	// leafBitsFewest is the narrowest digit that the leaves may shrink to.
 	leafBitsFewest = 6
 )

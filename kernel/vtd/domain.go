@@ -13,6 +13,8 @@ type Domain struct {
 	// AlreadySet counts maps over a present entry: 6.12 prints "PTE for vPFN already set", keeps the old entry and
 	// goes on; 7.3 refuses the map with EADDRINUSE and does not count here.
 	AlreadySet int
+	// EarlyFrees counts table pages that 6.12 freed before the hardware was told to forget them, see gatherAddPage.
+	EarlyFrees int
 	// Tables is the number of table pages in use, the top one included.
 	Tables int
 

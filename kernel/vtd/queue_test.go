@@ -281,3 +281,11 @@ func TestUnitErrors(t *testing.T) {
 		t.Error("pass-through without ECAP.PT: no error")
 	}
 }
+
+// queuedGather returns a gather as the flush queue's users have it, in a frame that the caller is about to make.
+func queuedGather(th *cpu.Thread) *iommucore.Gather {
+	var g iommucore.Gather
+	g.Init(th.SP() - 56)
+	g.Queued = true
+	return &g
+}

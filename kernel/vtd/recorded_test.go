@@ -101,6 +101,61 @@ func TestFunctionsEqualTheirRecordings(t *testing.T) {
 	}
 }
 
+// The same for protections other than read-write and for the rarer calls: read-only, write-only and MMIO maps, and unmaps in which
+// something else happened (a magazine was allocated, a timer armed).
+func TestFunctionsEqualOtherRecordings(t *testing.T) {
+	for _, tt := range []struct {
+		key  string
+		v    kernel.Version
+		prot iommucore.Prot
+		fns  []string
+	}{
+		{"6.12/iommu-strict/map_single/4096", kernel.V6_12, iommucore.Read, map12},
+		{"6.12/iommu-strict/map_page/4096", kernel.V6_12, iommucore.Write, map12},
+		{"6.12/iommu-strict/map_resource/4096", kernel.V6_12, rw | iommucore.MMIO, map12},
+		{"7.3/iommu-strict/map_single/4096", kernel.V7_3, iommucore.Read, cat(map73, fast73)},
+		{"7.3/iommu-strict/map_phys/4096", kernel.V7_3, iommucore.Write, cat(map73, fast73)},
+		{"7.3/iommu-strict/map_phys_mmio/4096", kernel.V7_3, rw | iommucore.MMIO, cat(map73, fast73)},
+	} {
+		r := newRig(t, tt.v, true, 4)
+		at := uint64(iova)
+		if tt.prot&iommucore.MMIO != 0 {
+			at -= 4096
+		}
+		ops := recorded.RunWarm(func(th *cpu.Thread) {
+			r.dom.Core.Map(th, at, phys, 4096, tt.prot)
+			r.unmap(th, at, 4096)
+		}, func(th *cpu.Thread) { r.dom.Core.Map(th, at, phys, 4096, tt.prot) })
+		for _, fn := range tt.fns {
+			recorded.CheckFunction(t, ops, tt.key, fn, recorded.Exact)
+		}
+	}
+	for _, tt := range []struct {
+		key string
+		v   kernel.Version
+		at  uint64
+		fns []string
+	}{
+		{"6.12/iommu-strict/unmap_resource/4096", kernel.V6_12, iova, unmap12[3:]},
+		{"7.3/iommu-strict/unmap_phys_mmio/4096", kernel.V7_3, iova, unmap73},
+		{"7.3/iommu-strict/cold_unmap_page/4096/variant1", kernel.V7_3, iova - 3*4096, unmap73},
+		{"6.12/iommu-strict/burst_unmap_page/4096/variant1", kernel.V6_12, iova - 3*4096, unmap12[3:]},
+		{"7.3/iommu-strict/burst_unmap_page/4096/variant1", kernel.V7_3, iova - 3*4096, unmap73},
+	} {
+		r := newRig(t, tt.v, true, 4)
+		at := uint64(tt.at)
+		ops := recorded.RunWarm(func(th *cpu.Thread) {
+			r.dom.Core.Map(th, at, phys, 4096, rw)
+			if at != iova {
+				r.dom.Core.Map(th, iova, phys, 4096, rw)
+			}
+		}, func(th *cpu.Thread) { r.unmap(th, at, 4096) })
+		for _, fn := range tt.fns {
+			recorded.CheckFunction(t, ops, tt.key, fn, recorded.Exact)
+		}
+	}
+}
+
 // entriesWritten counts stores to page-table pages: those of the test allocator and the top table.
 func entriesWritten(r *rig, ops []cpu.Op) int {
 	n := 0

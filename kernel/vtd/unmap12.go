@@ -52,6 +52,7 @@ func (d *Domain) UnmapPages(t *cpu.Thread, target cpu.Val, iova, pgsize, pgcount
 		size = d.limit() - iova
 	}
 	first := iova &^ (1<<shift(level) - 1)
+	waiting := len(g.Freelist.Pages)
 	d.unmap12(t, first, first+size-1, g)
 	e := t.StackLoad(16)
 	max := t.LoadOp(d.at.maxAddr, 0, e)
@@ -66,7 +67,7 @@ func (d *Domain) UnmapPages(t *cpu.Thread, target cpu.Val, iova, pgsize, pgcount
 	q := t.Mem(cpu.LoadOp, g.VA+iommucore.GatherQueued, 1, 0, 0)
 	t.Branch(!g.Queued, q)
 	if !g.Queued {
-		d.gatherAddPage(t, g, iova, size)
+		d.gatherAddPage(t, g, iova, size, len(g.Freelist.Pages)-waiting)
 		t.Jump()
 	}
 	c := t.StackLoad(40)
@@ -79,8 +80,12 @@ func (d *Domain) UnmapPages(t *cpu.Thread, target cpu.Val, iova, pgsize, pgcount
 }
 
 // gatherAddPage is iommu_iotlb_gather_add_page: it widens the gathered range, or invalidates what was gathered
-// before when the new range is disjoint or of another page size.
-func (d *Domain) gatherAddPage(t *cpu.Thread, g *iommucore.Gather, iova, size uint64) {
+// before when the new range is disjoint or of another size. VT-d passes the size of the whole run as the page size, so a range of
+// 4 KiB and 2 MiB runs is invalidated run by run. The invalidation frees all tables on the list, those that this very run
+// detached (tables of them) included, although the hardware may still hold pointers to them: this run's range is invalidated
+// only later, and then with the hint that only leaves changed, because the list is empty. Until other activity evicts
+// the pointers, a device reaches freed pages. 7.3 gathers the whole range first.
+func (d *Domain) gatherAddPage(t *cpu.Thread, g *iommucore.Gather, iova, size uint64, tables int) {
 	p := t.Load(g.VA+iommucore.GatherPgSize, 0)
 	t.ALU(1, p)
 	t.Branch(g.PgSize == size, t.Last())
@@ -104,6 +109,7 @@ func (d *Domain) gatherAddPage(t *cpu.Thread, g *iommucore.Gather, iova, size ui
 		}
 	}
 	if sync {
+		d.EarlyFrees += tables
 		d.SyncTLB(t, 0, g)
 		g.Init(g.VA)
 		t.Store(g.VA+iommucore.GatherStart, 0, 0)

@@ -25,7 +25,9 @@ type Config struct {
 	WeakStores  bool // stores reach L1 out of order (Arm); false: in order (x86 TSO)
 
 	// Ports holds for each class the set of execution ports that can start it; the lowest-numbered free port
-	// is taken, so number the ports that serve most classes last. Nop needs none.
+	// is taken, so number the ports that serve most classes last. Nop needs none. LoadOp and RMW start on the ports
+	// given for them and again on those of ALU, RMW, Call and CallInd also on those of Store, Ret loads
+	// on those of Load and then jumps on its own.
 	Ports [NumClasses]uint16
 	// Latency holds for each class the cycles from start to result: for Load an L1 hit (load to use), for LoadOp,
 	// RMW and Ret what comes on top of the load, for Atomic and Fence what comes on top of

@@ -16,7 +16,6 @@ type mmu struct {
 	lists            [3][]*tlb.Cache // dtlb, itlb, stlb without repetition
 	dir              [3]*tlb.Cache   // entries of tables that map 2 MiB, 1 GiB, 512 GiB regions
 	walkers          []int64         // cycle from which each walker is free
-	rng              uint64
 
 	text      *tlb.Cache // first-level instruction TLB of kernel text
 	textShift uint8      // page size it holds text in
@@ -35,8 +34,6 @@ type microEntry struct {
 	gen   uint64
 	delta uint64 // pa - va
 }
-
-const foreignDomain = 1 // of entries that belong to other code
 
 // dirShift is log2 of the bytes mapped by an entry of the i-th directory cache.
 var dirShift = [3]uint8{21, 30, 39}
@@ -81,7 +78,7 @@ func (m *mmu) init(cfg *Config, sp *Space) error {
 		}
 	}
 	m.walkers = make([]int64, cfg.Walkers)
-	m.gen, m.rng = 1, mixB
+	m.gen = 1
 	if sp == nil {
 		return fmt.Errorf("cpu: core without an address space")
 	}
@@ -119,49 +116,34 @@ func (m *mmu) forget() {
 	m.gen++
 }
 
-func (m *mmu) rand() uint64 {
-	m.rng ^= m.rng << 13
-	m.rng ^= m.rng >> 7
-	m.rng ^= m.rng << 17
-	return m.rng
-}
-
-func (m *mmu) fill(t *tlb.Cache, n int) {
-	cfg := t.Config()
-	s := cfg.PageShifts[0]
-	for range min(n, 2*cfg.Entries) {
-		t.Insert(foreignDomain, m.rand()>>28, s, 0)
-	}
-}
-
 // displace replaces a fraction of every TLB by foreign entries.
 func (m *mmu) displace(fraction float64) {
 	for _, l := range m.lists {
 		for _, t := range l {
-			m.fill(t, int(fraction*float64(t.Config().Entries)+0.5))
+			t.Displace(int(fraction*float64(t.Config().Entries) + 0.5))
 		}
 	}
 	for _, t := range m.dir {
 		if t != nil {
-			m.fill(t, int(fraction*float64(t.Config().Entries)+0.5))
+			t.Displace(int(fraction*float64(t.Config().Entries) + 0.5))
 		}
 	}
 	m.gen++
 }
 
-// foreign enters pages of other code and data into the TLBs that hold 4 KiB pages.
+// foreign enters 4 KiB pages of other code and data into the TLBs that hold such pages.
 func (m *mmu) foreign(code, data int) {
 	if t := m.itlb[12]; t != nil {
-		m.fill(t, code)
+		t.Displace(code)
 	}
 	if t := m.dtlb[12]; t != nil {
-		m.fill(t, data)
+		t.Displace(data)
 	}
 	if t := m.stlb[12]; t != nil {
-		m.fill(t, code+data)
+		t.Displace(code + data)
 	}
 	if t := m.dir[0]; t != nil {
-		m.fill(t, (code+data)/8)
+		t.Displace((code + data) / 8)
 	}
 	m.gen++
 }

@@ -250,17 +250,52 @@ func (p *predictor) pop() {
 	}
 }
 
-// disturb overwrites about n of each table's entries as other code would.
+// disturb overwrites what n different branches of other code would: of a table of s entries s*(1-exp(-n/s)), in runs
+// at random places, since the entries of other code lie where its addresses and histories hash to.
 func (p *predictor) disturb(n int) {
-	for range min(n, 4*len(p.bimodal)) {
-		r := p.rand()
-		p.bimodal[uint32(r)&p.bimMask] = uint8(r >> 62)
-		for i := 0; i < p.tables; i++ {
-			e := &p.tagged[i][r*mixA>>p.tagShift]
-			*e = tagEntry{tag: uint16(r>>30) &^ 1, ctr: int8(r>>48&7) - 4}
-			r = r*mixB + 1
-		}
-		p.btb[uint32(r>>20)&p.btbMask][r>>60&1] = ^uint32(0)
-		p.ind[r*mixA>>p.indShift] = indEntry{}
+	if n <= 0 {
+		return
 	}
+	for _, run := range p.runs(n, len(p.bimodal)) {
+		for i := range run.n {
+			p.bimodal[(run.at+i)&int(p.bimMask)] = uint8(i>>1+i) & 3
+		}
+	}
+	for t := range p.tables {
+		e := p.tagged[t]
+		for _, run := range p.runs(n/2, len(e)) { // about half of all branches need history at all
+			for i := range run.n {
+				e[(run.at+i)&(len(e)-1)] = tagEntry{ctr: int8(i&7) - 4}
+			}
+		}
+	}
+	for _, run := range p.runs(n/4, len(p.btb)) { // taken branches, two to a set
+		for i := range run.n {
+			e := &p.btb[uint32(run.at+i)&p.btbMask]
+			e[0], e[1] = ^uint32(0), e[0]
+		}
+	}
+	for _, run := range p.runs(n/16, len(p.ind)) {
+		for i := range run.n {
+			p.ind[(run.at+i)&(len(p.ind)-1)] = indEntry{}
+		}
+	}
+}
+
+type entryRun struct{ at, n int }
+
+// runs yields the places in a table of size entries, a power of two, that n foreign entries overwrite: eight runs.
+func (p *predictor) runs(n, size int) (out [8]entryRun) {
+	// exp(-x) = (exp(-x/16))^16, the inner one to second order; multiplication only, so that every host agrees.
+	x := min(float64(n)/float64(size), 16) / 16
+	keep := float64(1-x) + float64(x*x)/2
+	for range 4 {
+		keep = float64(keep * keep)
+	}
+	total := int(float64(float64(size)*(1-keep)) + 0.5)
+	for k := range out {
+		slice, length := size/8, (total+k)/8 // a run in every eighth of the table
+		out[k] = entryRun{k*slice + int(p.rand()>>40)%(slice-length+1), length}
+	}
+	return out
 }

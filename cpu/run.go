@@ -129,14 +129,14 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 			done = c.issue(ci.ports, ready) + ci.lat
 			fetch = c.takenDirect(op.PC, fetch, fa)
 		case kCall:
-			done = c.issue(ci.ports, ready) + ci.lat
-			c.translate(op.Addr, done, fa)
+			c.translate(op.Addr, c.issue(c.class[Store].ports, ready), fa)
 			c.storePA = c.pa
+			done = c.issue(ci.ports, ready) + ci.lat
 			fetch = c.takenDirect(op.PC, fetch, fa)
 			c.pred.call(op.PC)
 		case kRet:
-			t := c.issue(ci.ports, max(ready, c.barrier))
-			done = c.load(op.Addr, op.Size, op.PC, t, fa) + ci.lat
+			t := c.issue(c.class[Load].ports, max(ready, c.barrier))
+			done = c.issue(ci.ports, c.load(op.Addr, op.Size, op.PC, t, fa)) + ci.lat
 			cause = c.cause
 			if to, known := target(ops, i); !known {
 				c.pred.pop()
@@ -296,6 +296,7 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 		c.translate(op.Addr, done, fa)
 		c.storePA = c.pa
 		done = c.issue(c.class[ALU].ports, max(done, dep2)) + ci.lat
+		c.issue(c.class[Store].ports, done)
 	case Atomic:
 		done = c.atomic(op, ci, max(ready, dep2, c.barrier), before, fa)
 		cause = c.cause
@@ -333,7 +334,7 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 	case JmpInd, CallInd:
 		done = c.issue(ci.ports, max(ready, dep2)) + ci.lat
 		if op.Class == CallInd {
-			c.translate(op.Addr, done, fa)
+			c.translate(op.Addr, c.issue(c.class[Store].ports, d+1), fa)
 			c.storePA = c.pa
 		}
 		to, known := target(ops, i)

@@ -41,6 +41,9 @@ type Cache struct {
 	tree   []uint64 // PLRU bits by set
 	rng    uint64
 
+	foreign  uint64 // foreign entries of Displace so far
+	setShift uint8  // log2 of the number of sets
+
 	wide   *wide // hash and recency list, for sets of more than smallWays
 	shifts []uint8
 	cfg    Config
@@ -50,6 +53,7 @@ type slot struct {
 	val  uint64
 	born uint64
 	used uint64 // tick of the last use (LRU)
+	seen uint64 // Cache.foreign at the last use (LRU)
 	dom  uint32
 }
 
@@ -63,7 +67,7 @@ func New(cfg Config) (*Cache, error) {
 	c := &Cache{
 		keys: make([]uint64, cfg.Entries), meta: make([]slot, cfg.Entries),
 		ways: uint64(w), setMask: uint64(cfg.Entries/w) - 1,
-		policy: cfg.Policy, rng: (cfg.Seed+1)*hashFactor | 1, shifts: cfg.PageShifts, cfg: cfg,
+		policy: cfg.Policy, setShift: uint8(bits.TrailingZeros(uint(cfg.Entries / w))), rng: (cfg.Seed+1)*hashFactor | 1, shifts: cfg.PageShifts, cfg: cfg,
 	}
 	for i := range c.keys {
 		c.keys[i] = noKey
@@ -116,13 +120,18 @@ func (c *Cache) Lookup(dom uint32, page uint64, shift uint8) (val uint64, ok boo
 		if i = c.find(key, page, dom); i < 0 {
 			return 0, false
 		}
-		if !c.alive(i) {
+		if !c.alive(i) || c.meta[i].seen != c.foreign && c.displaced(i) {
 			return 0, false
 		}
 		c.mru = i
 		c.touch(i)
-	} else if !c.alive(i) { // else it is the most recent of its set already
+	} else if !c.alive(i) {
 		return 0, false
+	} else if c.meta[i].seen != c.foreign { // otherwise it is the most recent of its set already
+		if c.displaced(i) {
+			return 0, false
+		}
+		c.touch(i)
 	}
 	c.Stats.Hits++
 	return c.meta[i].val, true
@@ -131,7 +140,7 @@ func (c *Cache) Lookup(dom uint32, page uint64, shift uint8) (val uint64, ok boo
 // Probe is Lookup without any trace: neither counters nor recency change.
 func (c *Cache) Probe(dom uint32, page uint64, shift uint8) (val uint64, ok bool) {
 	i := c.find(page<<6|uint64(shift), page, dom)
-	if i < 0 || !c.alive(i) {
+	if i < 0 || !c.alive(i) || c.meta[i].seen != c.foreign && c.displaced(i) {
 		return 0, false
 	}
 	return c.meta[i].val, true
@@ -146,7 +155,7 @@ func (c *Cache) touch(i int) {
 			return
 		}
 		c.tick++
-		c.meta[i].used = c.tick
+		c.meta[i].used, c.meta[i].seen = c.tick, c.foreign
 	case PLRU:
 		set, way := uint64(i)/c.ways, uint64(i)%c.ways
 		t, node := c.tree[set], uint64(1)
@@ -175,7 +184,7 @@ func (c *Cache) Insert(dom uint32, page uint64, shift uint8, val uint64) (evicte
 	if i < 0 {
 		i = c.victim(c.set(page, dom))
 		if c.keys[i] != noKey {
-			evicted = c.alive(i)
+			evicted = c.alive(i) && !c.displaced(i)
 			if evicted {
 				c.Stats.Evictions++
 			}

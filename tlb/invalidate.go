@@ -6,7 +6,7 @@ func (c *Cache) InvalidatePage(dom uint32, page uint64, shift uint8) bool {
 	if i < 0 {
 		return false
 	}
-	was := c.alive(i)
+	was := c.alive(i) && !c.displaced(i)
 	c.drop(i)
 	if was {
 		c.Stats.Dropped++
@@ -51,7 +51,7 @@ func (c *Cache) sweep(dom uint32, first, last uint64) (n int) {
 		if p < first>>s || p > last>>s {
 			continue
 		}
-		if c.alive(i) {
+		if c.alive(i) && !c.displaced(i) {
 			n++
 		}
 		c.drop(i)
@@ -95,7 +95,7 @@ func (c *Cache) InvalidateAll() {
 // Len counts the live entries by looking at all of them; it is for tests and reports.
 func (c *Cache) Len() (n int) {
 	for i, k := range c.keys {
-		if k != noKey && c.alive(i) {
+		if k != noKey && c.alive(i) && !c.displaced(i) {
 			n++
 		}
 	}

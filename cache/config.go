@@ -166,8 +166,8 @@ func (c Config) Validate() error {
 		if p > SRRIP {
 			bad("%s %v: unknown replacement policy", name, p)
 		}
-		if bytes <= 0 || bytes > 4<<30 {
-			bad("%s is %d bytes: allowed are 64 bytes to 4 GiB", name, bytes)
+		if bytes <= 0 || bytes > 1<<30 {
+			bad("%s is %d bytes: allowed are 64 bytes to 1 GiB", name, bytes)
 			return 0
 		}
 		if ways < 1 || ways > 32 {

@@ -67,7 +67,7 @@ func TestEachLimit(t *testing.T) {
 		"peer below LLC":           func(c *Config) { c.Peer = 1 },
 		"negative row idle time":   func(c *Config) { c.DRAM.RowIdle = -1 },
 		"I/O latency of a second":  func(c *Config) { c.IO.Latency = sim.Second },
-		"window of 2^31 lines":     func(c *Config) { c.Window = 1 << 31 },
+		"window above 2^30 lines":  func(c *Config) { c.Window = 1<<30 + 1 },
 		"257 miss registers in L2": func(c *Config) { c.L2.MSHRs = 257 },
 	} {
 		c := Default(2)

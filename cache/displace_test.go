@@ -168,7 +168,11 @@ func TestHierarchyAgreesWithLists(t *testing.T) {
 				line := uint64(r.ExpFloat64()*40) + 1
 				store := r.IntN(3) == 0
 				var got Level
-				if store {
+				if displaced == 0 && store { // by the fast paths, which leave L2 alone, as an L1 hit does here
+					_, got = write(h, 0, line<<6, now)
+				} else if displaced == 0 {
+					_, got = read(h, 0, line<<6, now)
+				} else if store {
 					_, got = h.Store(0, line<<6, 1, now)
 				} else {
 					_, got = h.Load(0, line<<6, 1, now)

@@ -113,6 +113,17 @@ func (s *Spec) impossible() Problems {
 	if cs := s.PCIe.CompletionSize; cs != 0 && (cs < s.PCIe.RCB || cs > s.PCIe.MPS || cs&(cs-1) != 0) {
 		bad("pcie.completion_size pcie.rcb pcie.mps", "is neither 0B nor a power of two from pcie.rcb to pcie.mps")
 	}
+	if b := s.PCIe.CompletionBuffer; b != 0 && b < s.PCIe.MRRS {
+		bad("pcie.completion_buffer pcie.mrrs", "is neither 0B nor room for one request of %s", size(s.PCIe.MRRS))
+	}
+	for _, c := range []struct {
+		key string
+		v   Bytes
+	}{{"pcie.ack_interval", s.PCIe.AckInterval}, {"pcie.fc_interval", s.PCIe.FCInterval}} {
+		if c.v != 0 && c.v < 16 {
+			bad(c.key, "is neither 0B nor 16B or more, two of the packets it spaces")
+		}
+	}
 	s.checkMemory(bad)
 	h := s.Surroundings
 	for _, c := range []struct {

@@ -357,7 +357,9 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(string(data))
+		if len(data) < 4096 { // minimizing a long one takes the fuzzer a minute
+			f.Add(string(data))
+		}
 	}
 	f.Add("extends: genoa\ncpu: {rob: {value: 300, confidence: guess, source: |\n  x\n  y}}\n")
 	f.Add("? - 1\n: *a\n")

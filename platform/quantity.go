@@ -15,8 +15,6 @@ type (
 	Hertz int64
 	// Bytes is a size or an address. Text: 48KiB, 1.25MiB, 64B.
 	Bytes int64
-	// Rate is bytes per second. Text: 25.6GB/s (decimal prefixes).
-	Rate int64
 	// Cycles counts clock cycles of the part that the key belongs to. Text: 5cycles, 1cycle.
 	Cycles int64
 	// Count is a number of things. Text: plain digits.
@@ -50,7 +48,6 @@ type unit struct {
 var (
 	hertzUnits = []unit{{"GHz", 1e9}, {"MHz", 1e6}, {"kHz", 1e3}, {"Hz", 1}}
 	byteUnits  = []unit{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
-	rateUnits  = []unit{{"GB/s", 1e9}, {"MB/s", 1e6}, {"kB/s", 1e3}, {"B/s", 1}}
 	timeUnits  = []unit{{"s", int64(sim.Second)}, {"ms", int64(sim.Millisecond)}, {"us", int64(sim.Microsecond)},
 		{"ns", int64(sim.Nanosecond)}, {"ps", 1}}
 	cycleUnits = []unit{{"cycles", 1}, {"cycle", 1}}
@@ -67,7 +64,6 @@ type kind struct {
 var (
 	hertzKind  = &kind{"a frequency", "3.4GHz", hertzUnits}
 	bytesKind  = &kind{"a size", "48KiB", byteUnits}
-	rateKind   = &kind{"a rate", "25.6GB/s", rateUnits}
 	timeKind   = &kind{"a time", "75ns", timeUnits}
 	cyclesKind = &kind{"a number of cycles", "5cycles", cycleUnits}
 	countKind  = &kind{"a plain number", "512", plainUnits}
@@ -233,3 +229,15 @@ func parseSwitch(text string) (Switch, error) {
 }
 
 func (k *kind) String() string { return k.name }
+
+// ParseTime reads a time with its unit (75ns, 10us), as in a platform file.
+func ParseTime(text string) (sim.Time, error) {
+	n, err := timeKind.parseNumber(text)
+	return sim.Time(n), err
+}
+
+// ParseBytes reads a size with its unit (4KiB, 512B), as in a platform file.
+func ParseBytes(text string) (Bytes, error) {
+	n, err := bytesKind.parseNumber(text)
+	return Bytes(n), err
+}

@@ -15,7 +15,7 @@ func TestParseNumber(t *testing.T) {
 	}{
 		{hertzKind, "3.4GHz", 3_400_000_000}, {hertzKind, "2933MHz", 2_933_000_000}, {hertzKind, "1Hz", 1}, {bytesKind, "1.25MiB", 1310720}, {bytesKind, "0B", 0},
 		{bytesKind, "64TiB", 64 << 40}, {timeKind, "13.75ns", 13750}, {timeKind, "7.8us", 7_800_000}, {timeKind, "1s", 1e12}, {timeKind, "0.5ns", 500},
-		{cyclesKind, "1cycle", 1}, {cyclesKind, "5cycles", 5}, {countKind, "0", 0}, {countKind, "512", 512}, {rateKind, "25.6GB/s", 25_600_000_000},
+		{cyclesKind, "1cycle", 1}, {cyclesKind, "5cycles", 5}, {countKind, "0", 0}, {countKind, "512", 512},
 	} {
 		got, err := c.kind.parseNumber(c.text)
 		if err != nil || got != c.want {
@@ -32,7 +32,7 @@ func TestParseNumber(t *testing.T) {
 // TestNumbersRoundTrip: what is written is read as the same number, for every kind and size.
 func TestNumbersRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		k := rapid.SampledFrom([]*kind{hertzKind, bytesKind, rateKind, timeKind, cyclesKind, countKind}).Draw(t, "kind")
+		k := rapid.SampledFrom([]*kind{hertzKind, bytesKind, timeKind, cyclesKind, countKind}).Draw(t, "kind")
 		n := rapid.OneOf(rapid.Int64Range(0, 10000), rapid.Int64Range(0, math.MaxInt64),
 			rapid.Custom(func(t *rapid.T) int64 {
 				return rapid.Int64Range(0, 4000).Draw(t, "m") << rapid.IntRange(0, 50).Draw(t, "shift")

@@ -39,7 +39,6 @@ type schema struct {
 var kinds = map[reflect.Type]*kind{
 	reflect.TypeFor[Hertz]():    hertzKind,
 	reflect.TypeFor[Bytes]():    bytesKind,
-	reflect.TypeFor[Rate]():     rateKind,
 	reflect.TypeFor[sim.Time](): timeKind,
 	reflect.TypeFor[Cycles]():   cyclesKind,
 	reflect.TypeFor[Count]():    countKind,

@@ -74,7 +74,6 @@ type Latency struct {
 	StoreBlocked Cycles `key:"store_blocked" range:"0cycles..100cycles" doc:"added, load overlaps a store in part"`
 	Atomic       Cycles `key:"atomic" range:"1cycle..200cycles" doc:"locked RMW, line owned, queue empty"`
 	Fence        Cycles `key:"fence" range:"0cycles..500cycles" doc:"full fence, store queue empty"`
-	Serialize    Cycles `key:"serialize" range:"0cycles..500cycles" doc:"lfence, isb: drain and restart"`
 	IrqFlag      Cycles `key:"irq_flag" range:"1cycle..200cycles" doc:"cli, sti, pushf, popf; msr daif"`
 	Pause        Cycles `key:"pause" range:"1cycle..1000cycles" doc:"pause, yield in a spin loop"`
 	Flush        Cycles `key:"flush" range:"1cycle..1000cycles" doc:"issue of a line clean/invalidate"`

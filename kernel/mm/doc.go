@@ -17,7 +17,7 @@
 //
 //	m, err := mm.NewConfigured(env, mm.Config{Map: mm.PCMap(1 << 40)})
 //	page, v := m.PhysToPage(t, phys, 0)   // 4 instructions, one load of vmemmap_base
-//	ok := m.PfnValid(t, phys>>12, v)      // 3 dependent loads; instructions: see below
+//	ok := m.PfnValid(t, phys>>12, v)      // 36 (6.12) or 44 (7.3) instructions, 3 dependent loads
 //
 // # Slab and pages
 //

@@ -289,12 +289,12 @@ func loadsIn(ops []cpu.Op, va, n uint64) int {
 	return c
 }
 
-var conversionFuncs = map[string]*cpu.Func{}
-
-func init() {
-	for _, n := range []string{"gt_page_to_pfn", "gt_page_to_phys", "gt_phys_to_page", "gt_virt_to_page", "gt_page_address"} {
-		conversionFuncs[n] = cpu.NewFunc(n, "test", 64)
-	}
+var conversionFuncs = map[string]*cpu.Func{
+	"page_to_pfn":  cpu.NewFunc("gt_page_to_pfn", "test", 64),
+	"page_to_phys": cpu.NewFunc("gt_page_to_phys", "test", 64),
+	"phys_to_page": cpu.NewFunc("gt_phys_to_page", "test", 64),
+	"virt_to_page": cpu.NewFunc("gt_virt_to_page", "test", 64),
+	"page_address": cpu.NewFunc("gt_page_address", "test", 64),
 }
 
 func TestConversionsMatchRecordings(t *testing.T) {
@@ -314,7 +314,7 @@ func TestConversionsMatchRecordings(t *testing.T) {
 			{"page_address", kernel.Virt(phys), func(t *cpu.Thread) (uint64, cpu.Val) { return m.PageAddress(t, page, 0) }},
 		} {
 			t.Run(v.String()+"/"+c.name, func(t *testing.T) {
-				ops := wrapped(conversionFuncs["gt_"+c.name], func(th *cpu.Thread) {
+				ops := wrapped(conversionFuncs[c.name], func(th *cpu.Thread) {
 					if got, _ := c.call(th); got != c.want {
 						t.Errorf("%s = %#x, want %#x", c.name, got, c.want)
 					}

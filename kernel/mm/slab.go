@@ -8,6 +8,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/locking"
 )
 
 // Cache is a struct kmem_cache: objects of one size, cut from slabs of 2^order pages. Its state is real, so an object
@@ -56,7 +57,7 @@ type slab struct {
 	page   uint64   // struct page (struct slab) of the first page
 	free   []uint64 // free objects that no CPU has taken; last is next
 	inuse  int      // objects not in free
-	frozen bool     // 6.12: belongs to a CPU
+	frozen bool     // belongs to a CPU: 6.12 its slab or a partial one, 7.3 while its objects are taken out
 	listed bool     // on the node's partial list
 }
 
@@ -199,6 +200,26 @@ func (c *Cache) dropSlab(t *cpu.Thread, s *slab) {
 	delete(c.slabs, s.base)
 	c.Stats.Dropped++
 	c.m.FreePages(t, s.base, c.order)
+}
+
+// dropIfEmpty takes an empty slab off the node's list, under its lock, and returns its pages.
+func (c *Cache) dropIfEmpty(t *cpu.Thread, s *slab) {
+	v := c.m.Env.Version
+	locking.SpinLockIrqsave(t, v, &c.node.lock)
+	gone := s.inuse == 0 && !s.frozen && c.slabs[s.base] == s // still, after waiting for the lock
+	if gone {
+		if s.listed {
+			c.node.unlist(s)
+			t.Store(s.page+16, 0, 0)
+			t.Store(s.page+24, 0, 0)
+			t.RMW(c.node.lock.VA+8, 0, 0)
+		}
+		delete(c.slabs, s.base)
+	}
+	locking.SpinUnlockIrqrestore(t, v, &c.node.lock)
+	if gone {
+		c.dropSlab(t, s)
+	}
 }
 
 // minPartial is how many empty slabs a node keeps: ilog2(size)/2, between 5 and 10.

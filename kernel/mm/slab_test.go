@@ -1,6 +1,7 @@
 package mm
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/internal/recorded"
+	"dmapath/sim"
 )
 
 func newMM(t testing.TB, v kernel.Version, cpus int) *MM {
@@ -168,6 +170,56 @@ func TestSlabAgainstSetOfObjects(t *testing.T) {
 			}
 			if th := k.Stats; th.Alloc-th.Free != uint64(len(live)) {
 				t.Errorf("%v: %d allocated - %d freed, %d live", v, th.Alloc, th.Free, len(live))
+			}
+		}
+	}
+}
+
+// Four CPUs allocate and free, also each other's objects, with time passing between any two segments: objects stay
+// unique, and locks of the node are really contended.
+func TestSlabUnderContention(t *testing.T) {
+	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+		for _, size := range []int{64, 1024} {
+			m := newMM(t, v, 4)
+			k := m.NewCache("test", size, 64)
+			live := map[uint64]bool{}
+			var pool []uint64
+			e := sim.NewEngine()
+			for c := range 4 {
+				r := rand.New(rand.NewPCG(uint64(c), uint64(size)))
+				e.Go(fmt.Sprint("cpu", c), func(p *sim.Proc) {
+					th := cpu.NewThread(p, c, nil, cpu.NewStream(recorded.StackTop+uint64(c)<<16, cpu.MitNone))
+					th.Tap = func([]cpu.Op) { p.SleepUntil(p.Now() + 1 + sim.Time(r.IntN(100))) }
+					for i := range 6000 {
+						if grow := i/300%2 == 0; len(pool) == 0 || r.IntN(10) < 2 != grow {
+							o := k.Alloc(th)
+							if live[o] {
+								panic(fmt.Sprintf("%v, %d bytes: object %#x handed out twice", v, size, o))
+							}
+							live[o] = true
+							pool = append(pool, o)
+						} else {
+							j := r.IntN(len(pool))
+							o := pool[j]
+							pool[j] = pool[len(pool)-1]
+							pool = pool[:len(pool)-1]
+							delete(live, o)
+							k.Free(th, o)
+						}
+						th.Sync()
+					}
+				})
+			}
+			if err := e.Run(sim.Never); err != nil {
+				t.Fatal(err)
+			}
+			e.Close()
+			if k.Stats.Alloc-k.Stats.Free != uint64(len(live)) {
+				t.Errorf("%v: %+v with %d live", v, k.Stats, len(live))
+			}
+			t.Logf("%v, %d bytes: list lock taken %d times, contended %d", v, size, k.node.lock.Acquired, k.node.lock.Contended)
+			if k.node.lock.Acquired == 0 {
+				t.Errorf("%v, %d bytes: the list lock was never taken", v, size)
 			}
 		}
 	}

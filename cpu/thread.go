@@ -42,10 +42,6 @@ func (t *Thread) Sync() {
 		t.Ops = t.Ops[:0]
 		return
 	}
-	if t.Core == nil { // only emission is of interest
-		t.Ops = t.Ops[:0]
-		return
-	}
 	end := t.Core.Run(t.Ops, t.Proc.Now(), t.Acct)
 	t.Ops = t.Ops[:0]
 	t.Proc.SleepUntil(end)

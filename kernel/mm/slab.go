@@ -84,8 +84,10 @@ func (m *MM) NewCache(name string, size, align int) *Cache {
 	}
 	h := fnv.New64a()
 	h.Write([]byte(name))
-	c := &Cache{Name: name, m: m, objSize: uint64(size), Size: uint64(size+align-1) &^ uint64(align-1),
+	c := &Cache{Name: name, m: m, Size: uint64(size+align-1) &^ uint64(align-1),
 		slabs: map[uint64]*slab{}, va: m.Env.Slab(256, 64), rnd: rand.New(rand.NewPCG(h.Sum64(), 0x51ab))}
+	// Caches of equal slots are merged, and the merged cache zeroes as much as its largest user needs: the whole slot.
+	c.objSize = c.Size
 	c.free = uint64(size/2) &^ 7
 	c.order, c.perSlab = slabOrder(c.Size, m.Env.CPUs)
 	c.seq = make([]uint32, c.perSlab)

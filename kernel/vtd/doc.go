@@ -37,10 +37,14 @@
 // superpage, detaching covered tables, the checks of a failed poll. Those instruction counts are estimates; what they
 // touch is not.
 //
+// # A hole in 6.12
+//
+// An unmap over runs of several page sizes frees a table before the hardware forgets it, see gatherAddPage;
+// Domain.EarlyFrees counts it. It follows from the source as read and has not been observed on a real machine.
+//
 // # Left out
 //
 // Scalable mode, first-stage tables and PASIDs; device TLBs; register-based invalidation; domains over units with
-// different limits; races between two CPUs that install the same table (the simulation runs one at a time
-// between segment boundaries, so the compare-and-exchange always succeeds); invalidation errors, which would be
-// this package's own mistake and panic.
+// different limits; invalidation errors, which would be this package's own mistake and panic. Two CPUs race for an entry only
+// where one of them ends a segment, that is while it allocates a table: the loser frees its page.
 package vtd

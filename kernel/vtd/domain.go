@@ -28,10 +28,15 @@ type Domain struct {
 	lock   cpu.LockWord // cache_lock
 	batch  batch
 
-	maxAddr   uint64
-	syncMap   bool               // iotlb_sync_map: the hardware caches absent entries
-	mapGather iommucore.Gather   // of vtdss_map_range
-	detached  iommucore.PageList // tables detached by the present unmap, 7.3
+	maxAddr uint64
+	syncMap bool      // iotlb_sync_map: the hardware caches absent entries
+	scratch []scratch // per CPU
+}
+
+// scratch is what a map or unmap of 7.3 keeps on its stack and would otherwise allocate.
+type scratch struct {
+	gather   iommucore.Gather   // of vtdss_map_range
+	detached iommucore.PageList // tables detached by the present unmap
 }
 
 // fields are the addresses of fields of struct dmar_domain (and, on 7.3, of the struct pt_iommu inside it).
@@ -55,7 +60,7 @@ func (u *Unit) NewDomain(levels int) (*Domain, error) {
 		return nil, badLevels(levels, u.caps.sagaw)
 	}
 	env := u.Env
-	d := &Domain{env: env, u: u, va: env.Slab(512, 64), levels: levels, pgd: env.Page(), Tables: 1}
+	d := &Domain{env: env, u: u, va: env.Slab(512, 64), levels: levels, pgd: env.Page(), Tables: 1, scratch: make([]scratch, max(env.CPUs, 1))}
 	va := d.va
 	core := va
 	if env.Version == kernel.V7_3 {

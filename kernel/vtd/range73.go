@@ -112,7 +112,7 @@ func (d *Domain) MapRange(t *cpu.Thread, target cpu.Val, iova, phys, size uint64
 	t.Push(6)
 	t.Frame(200)
 	r := ptRange{at: t.SP() + 56}
-	m := mapArgs{at: t.SP() + 136, oa: phys, gather: &d.mapGather}
+	m := mapArgs{at: t.SP() + 136, oa: phys, gather: &d.scratch[t.CPU].gather}
 	m.gather.Init(t.SP() + 96)
 	out := t.StackLoad(256)
 	t.ALU(2, 0)

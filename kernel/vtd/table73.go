@@ -94,7 +94,12 @@ func (d *Domain) mapTable(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl 
 		t.Branch(!present(val), p)
 		var child uint64
 		if !present(val) {
-			if child, err = d.newTable73(t, r, m, pte, addr); err != 0 {
+			child, err = d.newTable73(t, r, m, pte, addr)
+			if err == again {
+				t.Back(start)
+				continue
+			}
+			if err != 0 {
 				break
 			}
 		} else {
@@ -228,8 +233,15 @@ func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, i
 	off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
 	v := t.ALU(6, off)
 	t.Mem(cpu.Atomic, pte, 8, idx, v)
+	lost := d.read(pte) != 0 // another CPU was faster while this one allocated
+	t.Branch(lost, t.Last())
+	if lost {
+		d.Tables--
+		t.ALU(3, 0)
+		d.u.freePage(t, page)
+		return 0, again
+	}
 	d.write(pte, kernel.Phys(page)|pteRead|pteWrite)
-	t.Branch(false, t.Last())
 	t.Load(r.at+rCommon, 0)
 	t.Branch(d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0))
 	if !d.env.Coherent {

@@ -11,6 +11,7 @@ import (
 	"dmapath/kernel"
 	"dmapath/kernel/internal/recorded"
 	"dmapath/kernel/iommucore"
+	"dmapath/sim"
 )
 
 var versions = []kernel.Version{kernel.V6_12, kernel.V7_3}
@@ -251,6 +252,40 @@ func TestSuperpageReplacesEmptyTable(t *testing.T) {
 				}
 				r.mustUnmap(t, th, mapping{at, 8 << 30, size})
 			})
+		}
+	}
+}
+
+// Two CPUs that need the same table at once: one installs it, the other frees its page and uses the first one's.
+func TestRaceForATable(t *testing.T) {
+	for _, v := range versions {
+		for _, coherent := range []bool{true, false} {
+			r := newRig(t, v, coherent, 4)
+			r.pages.slow = 100 * sim.Nanosecond
+			e := sim.NewEngine()
+			for c := 0; c < 3; c++ {
+				e.Go("cpu", func(p *sim.Proc) {
+					th := cpu.NewThread(p, c, nil, cpu.NewStream(recorded.StackTop-uint64(c)<<14, cpu.MitNone))
+					if err := r.dom.Core.Map(th, iova-uint64(c)<<12, phys+uint64(c)<<12, 4096, rw); err != nil {
+						t.Errorf("%v: %v", v, err)
+					}
+				})
+			}
+			if err := e.Run(sim.Never); err != nil {
+				t.Fatal(err)
+			}
+			e.Close()
+			for c := uint64(0); c < 3; c++ {
+				if pa, _, ok := r.translate(iova - c<<12); !ok || pa != phys+c<<12 {
+					t.Errorf("%v: mapping of CPU %d translates to %#x, %v", v, c, pa, ok)
+				}
+			}
+			if r.dom.Tables != 4 || r.pages.used != 3 {
+				t.Errorf("%v: %d tables, %d pages in use, want 4, 3", v, r.dom.Tables, r.pages.used)
+			}
+			if len(r.pages.all) <= 3 {
+				t.Errorf("%v: only %d pages were ever allocated: there was no race", v, len(r.pages.all))
+			}
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (d *Domain) UnmapRange(t *cpu.Thread, target cpu.Val, iova, size uint64, g 
 	t.Push(2)
 	t.Frame(88)
 	r := ptRange{at: t.SP() + 40}
-	a := unmapArgs{at: t.SP(), gather: g, list: &d.detached}
+	a := unmapArgs{at: t.SP(), gather: g, list: &d.scratch[t.CPU].detached}
 	t.StackStore(80, t.Load(d.guard(t), 0))
 	t.ALU(3, 0)
 	t.StackStore(0, 0)

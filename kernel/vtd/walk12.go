@@ -124,8 +124,18 @@ func (d *Domain) addTable12(t *cpu.Thread, pte uint64, idx cpu.Val) bool {
 	off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
 	val := t.ALU(8, off)
 	t.Mem(cpu.Atomic, pte, 8, idx, val)
+	lost := d.read(pte) != 0 // another CPU was faster while this one allocated
+	t.Branch(lost, t.Last())
+	if lost {
+		d.Tables--
+		t.ALU(3, 0)
+		d.u.freePage(t, page)
+		t.StackLoad(0)
+		t.ALU(1, 0)
+		t.Branch(true, t.Last())
+		return true
+	}
 	d.write(pte, kernel.Phys(page)|pteRead|pteWrite)
-	t.Branch(false, t.Last())
 	t.Branch(!d.env.Coherent, t.Mem(cpu.LoadOp, d.at.flags, 1, 0, 0))
 	if !d.env.Coherent {
 		t.ALU(2, 0)

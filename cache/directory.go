@@ -33,7 +33,7 @@ func (e *entry) setOwner(core int) { e.key = e.key&lineMask | uint64(core+1)<<ow
 func newDirectory(cores, lines int) directory {
 	d := directory{words: (cores + 63) / 64}
 	size := 1024
-	for 2*size < 3*lines {
+	for size < 2*lines {
 		size *= 2
 	}
 	d.alloc(size)
@@ -65,7 +65,7 @@ func (d *directory) find(pa uint64) int {
 func (d *directory) add(pa uint64, core int, own bool) {
 	i := d.find(pa)
 	if i < 0 {
-		if 3*(d.n+1) > 2*len(d.entries) {
+		if 2*(d.n+1) > len(d.entries) {
 			d.grow()
 		}
 		i = d.put(entry{key: pa>>6 + 1})

@@ -76,6 +76,9 @@ func (a *array) oldest(set uint64, i int) {
 	o := a.state(set)
 	way := uint64(i) - a.base(set)
 	last := a.ways - 1
+	if o[last/8]>>(last%8*8)&0xff == way { // a victim is, most often
+		return
+	}
 	in := way
 	for k := len(o) - 1; k >= 0; k-- {
 		x := o[k]

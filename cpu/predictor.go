@@ -9,7 +9,7 @@ type PredictorConfig struct {
 	Tagged   int    // entries of each tagged table, 6 to 16
 	History  [4]int // branch outcomes hashed into each table's index, 1 to 64, increasing
 	BTB      int    // branch target buffer of direct branches, two ways, 6 to 16
-	Indirect int    // targets of indirect branches, indexed by PC and history, 4 to 14
+	Indirect int    // each of two tables of targets of indirect branches, by PC and by PC and history, 4 to 14
 	Returns  int    // entries of the return stack (a number, not a log2), 1 to 64
 }
 
@@ -47,7 +47,8 @@ type predictor struct {
 	btb     [][2]uint32 // PC+1 of taken branches, most recent first
 	btbMask uint32
 
-	ind      []indEntry
+	ind      []indEntry // by PC and history
+	indBase  []indEntry // by PC
 	indShift uint8
 
 	ras    [64]uint32 // PCs of calls
@@ -79,7 +80,7 @@ func newPredictor(cfg PredictorConfig) predictor {
 		bimodal: make([]uint8, 1<<cfg.Bimodal), bimMask: 1<<cfg.Bimodal - 1,
 		tables: cfg.Tables, tagShift: uint8(64 - cfg.Tagged),
 		btb: make([][2]uint32, 1<<(cfg.BTB-1)), btbMask: 1<<(cfg.BTB-1) - 1,
-		ind: make([]indEntry, 1<<cfg.Indirect), indShift: uint8(64 - cfg.Indirect),
+		ind: make([]indEntry, 1<<cfg.Indirect), indBase: make([]indEntry, 1<<cfg.Indirect), indShift: uint8(64 - cfg.Indirect),
 		rasLen: cfg.Returns, seed: mixA,
 	}
 	for i := range cfg.Tables {
@@ -103,6 +104,7 @@ func (p *predictor) forget() {
 	}
 	clear(p.btb)
 	clear(p.ind)
+	clear(p.indBase)
 	p.hist = 0
 	p.rasTop, p.rasLow = 0, 0
 }
@@ -205,7 +207,7 @@ func (p *predictor) direct(pc uint32) (known bool) {
 // indirect predicts and learns the target of an indirect branch; it reports a misprediction.
 func (p *predictor) indirect(pc, target uint32) (wrong bool) {
 	long := &p.ind[((p.hist&0xfff)*mixA^uint64(pc))*mixB>>p.indShift]
-	short := &p.ind[uint64(pc)*mixA>>p.indShift]
+	short := &p.indBase[uint64(pc)*mixA>>p.indShift]
 	tag := pc*0x9e3779b1 ^ uint32(p.hist&0xfff) | 1
 	switch {
 	case long.tag == tag:
@@ -277,7 +279,8 @@ func (p *predictor) disturb(n int) {
 	}
 	for _, run := range p.runs(n/16, len(p.ind)) {
 		for i := range run.n {
-			p.ind[(run.at+i)&(len(p.ind)-1)] = indEntry{}
+			k := (run.at + i) & (len(p.ind) - 1)
+			p.ind[k], p.indBase[k] = indEntry{}, indEntry{}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"dmapath/cache"
 	"dmapath/cpu"
+	"dmapath/iommu"
 	"dmapath/pcie"
 	"dmapath/sim"
 	"dmapath/tlb"
@@ -135,3 +136,29 @@ func (s *Spec) pcieConfig() pcie.Config {
 		EndpointLatency: p.Endpoint, LinkLatency: p.Link, RootUp: p.RootUp, RootDown: p.RootDown, HostLatency: p.Host,
 		RegisterRead: p.RegisterRead, Interrupt: p.Interrupt, CreditReturn: p.CreditReturn, RelaxedOrdering: bool(p.Relaxed)}
 }
+
+// unitConfig is the IOMMU as package iommu takes it; its registers lie at regBase.
+func (s *Spec) unitConfig(regBase uint64) iommu.Config {
+	u := &s.IOMMU
+	table := func(t Table) tlb.Config { return tlb.Config{Entries: int(t.Entries), Ways: int(t.Ways)} }
+	c := func(n Cycles) iommu.Cycles { return iommu.Cycles(n) }
+	cfg := iommu.Config{RegBase: regBase, ClockHz: int64(u.Clock), HostWidth: int(s.Memory.PhysBits), GuestWidth: 12 + 9*int(u.Levels),
+		Scalable: bool(u.Scalable), Coherent: bool(u.Coherent), SnoopControl: bool(u.SnoopControl), PageSelective: bool(u.PageSelective),
+		MaxMask: int(u.MaxMask), CachingMode: bool(u.CachingMode), FaultRecords: int(u.FaultRecords),
+		IOTLB: table(u.IOTLB), Context: table(u.Context), PASID: table(u.PASID),
+		Paging:  [6]tlb.Config{2: table(u.Paging.PD), 3: table(u.Paging.PDPT), 4: table(u.Paging.PML4), 5: table(u.Paging.PML5)},
+		Walkers: int(u.Walkers), LookupTime: c(u.Lookup), WalkStart: c(u.WalkStart), PTEOverhead: c(u.PTEOverhead), WalkEnd: c(u.WalkEnd),
+		RegWrite: u.RegisterWrite, RegRead: u.RegisterRead, FetchOverhead: c(u.Fetch), DecodeTime: c(u.Decode), ContextInvTime: c(u.InvContext),
+		IOTLBGlobalTime: c(u.InvIOTLBGlobal), IOTLBPageTime: c(u.InvIOTLBPage), InterruptInvTime: c(u.InvInterrupt), DrainTime: c(u.Drain),
+		DeviceTLBTime: u.InvDeviceTLB, StatusTime: c(u.Status), FirstLevel5: u.Levels == 5}
+	for l := 3; l <= int(u.Levels); l++ {
+		cfg.Levels = append(cfg.Levels, l)
+	}
+	for _, shift := range u.Pages.Shifts() {
+		cfg.Page2M = cfg.Page2M || shift == 21
+		cfg.Page1G = cfg.Page1G || shift == 30
+	}
+	return cfg
+}
+
+var mitigations = map[Word]cpu.Mitigation{"none": cpu.MitNone, "ibrs": cpu.MitIBRS, "lfence": cpu.MitLFENCE, "retpoline": cpu.MitRetpoline}

@@ -1,0 +1,171 @@
+package platform
+
+import (
+	"fmt"
+
+	"dmapath/cpu"
+	"dmapath/iommu"
+	"dmapath/kernel"
+	"dmapath/kernel/direct"
+	"dmapath/kernel/dma"
+	"dmapath/kernel/iommucore"
+	"dmapath/kernel/iommudma"
+	"dmapath/kernel/mm"
+	"dmapath/kernel/timer"
+	"dmapath/kernel/vtd"
+	"dmapath/pcie"
+	"dmapath/sim"
+)
+
+// Parts are the parts of the booted kernel.
+type Parts struct {
+	MM     *mm.MM
+	Timers *timer.Wheel
+	Direct *direct.Direct
+	Layer  *iommudma.Layer // nil on Direct
+	Driver *vtd.Unit       // nil on Direct
+
+	nodes, magazines *mm.Cache
+	ram              []mm.Range
+	ramTop           uint64 // first page frame above RAM
+}
+
+// boot brings up the kernel: memory management, timers, dma-direct and, behind an IOMMU, its driver.
+func (m *Machine) boot() (err error) {
+	s := m.Spec
+	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
+		MemEncrypt: bool(s.Kernel.MemEncrypt), P2PDMA: bool(s.Kernel.P2PDMA), Coherent: bool(s.IOMMU.Coherent)}, m.Mem, m.reserved[0])
+	cfg := s.memoryConfig()
+	if m.MM, err = mm.NewConfigured(m.Env, cfg); err != nil {
+		return err
+	}
+	for _, r := range cfg.Map {
+		if r.Kind == mm.RAM || r.Kind == mm.HotRAM {
+			m.ram = append(m.ram, r)
+			m.ramTop = max(m.ramTop, r.End()>>12)
+		}
+	}
+	m.Timers = timer.NewWheel(m.Env, m.softirq)
+	if m.Direct, err = direct.New(m.Env, m.pool()); err != nil {
+		return err
+	}
+	if m.Opt.Backend == Direct {
+		return nil
+	}
+	m.nodes, m.magazines = m.MM.NewCache("iommu_iova", 40, 64), m.MM.NewCache("iommu_iova_magazine", 1024, 1024)
+	m.Layer = iommudma.NewLayer()
+	if m.Driver, err = vtd.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM); err != nil {
+		return err
+	}
+	m.Driver.Enable()
+	return nil
+}
+
+// pool is where the default swiotlb pool lies: it exists when there is memory that a 32-bit device cannot reach.
+func (m *Machine) pool() direct.Pool {
+	if m.Spec.Memory.RAM <= m.Spec.Memory.LowTop {
+		return direct.Pool{}
+	}
+	return direct.DefaultPool(uint64(m.Spec.Memory.LowTop))
+}
+
+// softirq runs an expired timer's function on CPU c at time at.
+func (m *Machine) softirq(c int, at sim.Time, fn func(t *cpu.Thread)) {
+	m.Eng.Go(fmt.Sprintf("cpu %d timer", c), func(p *sim.Proc) {
+		p.SleepUntil(at)
+		fn(cpu.NewThread(p, c, m.Cores[c], cpu.NewStream(stackTop(c)-kernel.StackBytes, m.Env.Mitigation)))
+	})
+}
+
+// Device is a PCIe device with its driver-visible side.
+type Device struct {
+	RID  uint16
+	Port *pcie.Port
+	Ctx  *dma.Ctx
+	// Cookie is the device's iommu-dma domain; nil where its addresses are not translated.
+	Cookie *iommudma.Cookie
+
+	m     *Machine
+	quiet *cpu.Stream
+}
+
+// msiWindow is what iommu-dma reserves on x86 for message-signalled interrupts.
+var msiWindow = [2]uint64{0xfee00000, 0xfeefffff}
+
+// AddDevice plugs in a device with a 64-bit DMA mask behind a root port of its own.
+func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
+	d := &Device{RID: rid, m: m, quiet: cpu.NewStream(stackTop(0)-2*kernel.StackBytes, m.Env.Mitigation)}
+	var tr pcie.Translator
+	if m.Unit != nil {
+		tr = m.Unit
+	}
+	port, err := pcie.NewPort(m.Spec.pcieConfig(), tr, m.Hier)
+	if err != nil {
+		return nil, err
+	}
+	d.Port = port
+	dev := m.Env.NewDevice(name, rid, ^uint64(0))
+	d.Ctx = &dma.Ctx{Env: m.Env, MM: m.MM, Dev: dev, Direct: m.Direct}
+	if m.Unit == nil {
+		return d, d.Ctx.Validate()
+	}
+	m.Unit.Drain(port)
+	if m.Opt.Backend == IommuPassthrough {
+		if err := m.Driver.AttachPassthrough(rid); err != nil {
+			return nil, err
+		}
+		return d, d.Ctx.Validate()
+	}
+	dom, err := m.Driver.NewDomain(min(int(m.Spec.IOMMU.Levels), 4))
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Driver.Attach(rid, dom); err != nil {
+		return nil, err
+	}
+	pool := m.pool()
+	d.Cookie, err = iommudma.New(iommudma.Config{Env: m.Env, Domain: dom.Core, Lazy: m.Opt.Backend == IommuLazy, Nodes: m.nodes, Magazines: m.magazines,
+		Timers: m.Timers, Reserved: [][2]uint64{msiWindow}, Bounce: [2]uint64{pool.Start, pool.End}})
+	if err != nil {
+		return nil, err
+	}
+	m.Layer.Attach(dev, d.Cookie)
+	d.Ctx.IOMMU = m.Layer
+	return d, d.Ctx.Validate()
+}
+
+// AllocCoherent allocates n bytes that driver and device share for the life of the device (dma_alloc_coherent): rings, PRP
+// lists. It happens while the driver starts and costs no simulated time. It returns the virtual and the device's address.
+func (d *Device) AllocCoherent(n int) (va, addr uint64, err error) {
+	order := 0
+	for 4096<<order < n {
+		order++
+	}
+	va = d.m.Env.Pages(order)
+	phys := kernel.Phys(va)
+	if d.Cookie == nil {
+		return va, phys, nil
+	}
+	e := d.m.Do("coherent allocation", func(t *cpu.Thread) {
+		addr, err = d.Cookie.Map(t, d.Ctx.Dev, phys, 4096<<order, kernel.Bidirectional, 0)
+	})
+	if e != nil {
+		return 0, 0, e
+	}
+	return va, addr, err
+}
+
+// Invalidate lets the simulated IOMMU perform one page-selective invalidation and returns on t when it is complete, as
+// the driver's polling sees it; the instructions of the driver are not executed.
+func (d *Device) Invalidate(t *cpu.Thread) {
+	if d.Cookie == nil {
+		return
+	}
+	quiet := cpu.NewThread(t.Proc, t.CPU, nil, d.quiet)
+	var g iommucore.Gather
+	g.Init(quiet.SP())
+	g.Start, g.End, g.PgSize = 0xfffff000, 0xffffffff, 4096
+	d.Cookie.Domain().SyncTLB(quiet, &g)
+}
+
+var _ cpu.MMIO = (*iommu.VTd)(nil)

@@ -1,0 +1,149 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+
+	"dmapath/cache"
+	"dmapath/cpu"
+	"dmapath/iommu"
+	"dmapath/kernel"
+	"dmapath/sim"
+)
+
+// Backend is what stands behind the DMA API for a device.
+type Backend string
+
+// Backends.
+const (
+	Direct           Backend = "direct"            // no IOMMU: dma-direct
+	IommuStrict      Backend = "iommu-strict"      // iommu.strict=1
+	IommuLazy        Backend = "iommu-lazy"        // iommu.strict=0: flush queue
+	IommuPassthrough Backend = "iommu-passthrough" // iommu.passthrough=1: dma-direct behind an IOMMU that passes addresses
+)
+
+// Backends lists them in the order of tables.
+var Backends = []Backend{Direct, IommuStrict, IommuLazy, IommuPassthrough}
+
+// Options is what of a machine belongs to the run and not to the platform.
+type Options struct {
+	Version kernel.Version
+	Backend Backend
+	CPUs    int    // cores simulated, 1 to the platform's
+	Seed    uint64 // of everything random in the machine itself
+}
+
+// Machine is a whole simulated machine with a booted kernel, ready for devices. One run uses it; it is not safe for concurrent
+// use.
+type Machine struct {
+	Spec  *Spec
+	Opt   Options
+	Eng   *sim.Engine
+	Clock sim.Clock // of the cores
+	Hier  *cache.Hierarchy
+	Cores []*cpu.Core
+	Mem   *cache.Memory
+	Unit  *iommu.VTd // nil on Direct
+	Env   *kernel.Env
+	Parts // the kernel's parts
+
+	reserved [2]uint64 // physical range that holds the kernel's own objects
+}
+
+// Physical windows above everything installed, which hold what the memory map has no place for. The caches treat them as
+// memory; no device reaches them.
+const (
+	percpuPhys  = 5 << 48
+	vmemmapPhys = 6 << 48
+	regsPhys    = 4 << 48 // register windows of the IOMMU and of devices, behind cpu.MMIOBase
+)
+
+// kernelBytes is how much RAM is set aside for the kernel's static data, slabs and page tables.
+const kernelBytes = 1 << 30
+
+// Build assembles the machine that s describes and boots its kernel.
+func Build(s *Spec, o Options) (*Machine, error) {
+	if o.CPUs < 1 || o.CPUs > int(s.CPU.Cores) {
+		return nil, fmt.Errorf("cpus is %d: allowed are 1 to %d, the cores of %s", o.CPUs, s.CPU.Cores, s.Name)
+	}
+	cc := s.coreConfig()
+	clock, err := sim.NewClock(cc.Hz)
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{Spec: s, Opt: o, Eng: sim.NewEngine(), Clock: clock, Mem: cache.NewMemory()}
+	hc, err := s.cacheConfig(o.CPUs, clock)
+	if err != nil {
+		return nil, err
+	}
+	if m.Hier, err = cache.New(hc); err != nil {
+		return nil, err
+	}
+	space := m.space()
+	var errs []error
+	for i := range o.CPUs {
+		c, err := cpu.NewCore(i, cc, m.Hier, space)
+		if err != nil {
+			errs = append(errs, err)
+			break
+		}
+		m.Cores = append(m.Cores, c)
+	}
+	if o.Backend != Direct {
+		if m.Unit, err = iommu.NewVTd(s.unitConfig(cpu.MMIOBase), m.Eng, m.Hier, m.Mem); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	base := uint64(s.Memory.HoleTop)
+	if s.Memory.RAM <= s.Memory.LowTop+kernelBytes {
+		base = min(uint64(s.Memory.RAM), uint64(s.Memory.LowTop)) - kernelBytes
+	}
+	base = max(base, 64<<20)
+	m.reserved = [2]uint64{base, base + kernelBytes}
+	return m, m.boot()
+}
+
+// space lays out the kernel's virtual memory; see cpu.Space.
+func (m *Machine) space() *cpu.Space {
+	mem := &m.Spec.Memory
+	top := uint64(mem.HoleTop) + uint64(mem.RAM)
+	return cpu.NewSpace([]cpu.Region{
+		{Name: "direct map", VBase: cpu.DirectMapBase, Size: 64 << 40, PageShift: shiftOf(mem.DirectMap)},
+		{Name: "vmemmap", VBase: cpu.VmemmapBase, Size: max(uint64(mem.MMIOBase)+uint64(mem.MMIOSize), top) >> 12 * 64, PBase: vmemmapPhys, PageShift: shiftOf(mem.VMemmap)},
+		{Name: "per-CPU areas", VBase: cpu.PerCPUBase, Size: 1 << 34, PBase: percpuPhys, PageShift: 21},
+		{Name: "kernel text", VBase: cpu.TextBase &^ (1<<30 - 1), Size: 1 << 30, PBase: 0, PageShift: shiftOf(mem.Text)},
+		{Name: "registers", VBase: cpu.MMIOBase, Size: 1 << 30, PBase: regsPhys, PageShift: 12, Uncached: true},
+	})
+}
+
+// stackTop is where the stack of CPU c's thread starts; stacks of kernel threads lie in vmalloc space, 16 KiB each, and
+// here in the per-CPU window.
+func stackTop(c int) uint64 {
+	return cpu.PerCPUBase + 1<<33 + uint64(c+1)*4*kernel.StackBytes - 192
+}
+
+// Spawn starts body on CPU c at the current time.
+func (m *Machine) Spawn(c int, name string, body func(t *cpu.Thread)) {
+	s := cpu.NewStream(stackTop(c), m.Env.Mitigation)
+	m.Eng.Go(name, func(p *sim.Proc) { body(cpu.NewThread(p, c, m.Cores[c], s)) })
+}
+
+// Do runs body to its end on CPU 0 without timing what it executes: boot, set-up.
+func (m *Machine) Do(name string, body func(t *cpu.Thread)) error {
+	s := cpu.NewStream(stackTop(0), m.Env.Mitigation)
+	m.Eng.Go(name, func(p *sim.Proc) {
+		body(cpu.NewThread(p, 0, nil, s))
+		m.Eng.Stop()
+	})
+	return m.Run()
+}
+
+// Run executes events until a workload stops the engine. When nothing can happen any more although somebody waits, the error
+// says who waits for whom.
+func (m *Machine) Run() error { return m.Eng.Run(sim.Never) }
+
+// Close ends everything that still runs.
+func (m *Machine) Close() { m.Eng.Close() }

@@ -1,0 +1,34 @@
+package workloads
+
+import "dmapath/cpu"
+
+// Code emits the own instructions of a driver function whose body is not modelled step by step: n instructions with the
+// mix of the recorded kernel paths, working on the lines of objs in turn. The number of instructions comes from the
+// recording of the real driver (kernel-traces, nvme_io.csv); which lines it touches from the objects it works on.
+func Code(t *cpu.Thread, f *cpu.Func, n int, objs ...uint64) {
+	t.Call(f)
+	t.Nop(2)
+	t.Push(4)
+	t.ALU(2, 0)
+	body := n - 2 - 4 - 2 - 4 - 1
+	for i := 0; i < body; i++ {
+		switch i % 20 {
+		case 0, 4, 8, 12, 16:
+			if len(objs) > 0 {
+				t.Load(objs[i/4%len(objs)]+uint64(i%8)*8, 0)
+				continue
+			}
+		case 6, 14:
+			if len(objs) > 0 {
+				t.Store(objs[i/2%len(objs)]+uint64(i%8)*8, 0, t.Last())
+				continue
+			}
+		case 3, 11, 18:
+			t.Branch(i%20 == 18, t.Last())
+			continue
+		}
+		t.ALU(1, t.Last()-1)
+	}
+	t.Pop(4)
+	t.Ret()
+}

@@ -1,0 +1,212 @@
+package ftrace
+
+import (
+	"bytes"
+	"strconv"
+
+	"dmapath/kernel"
+)
+
+// iommuFields reads "IOMMU: iova=0xA - 0xB paddr=0xP size=N" and "IOMMU: iova=0xA - 0xB size=N unmapped_size=N".
+func (ev *Event) iommuFields(b []byte) string {
+	b = bytes.TrimLeft(bytes.TrimPrefix(b, []byte("IOMMU:")), " ")
+	v, b, ok := value(b, "iova=")
+	if !ok {
+		return "no iova= field"
+	}
+	var err error
+	if ev.Addr, err = parseHex(v); err != nil {
+		return "iova is not a hexadecimal number"
+	}
+	b = bytes.TrimLeft(b, " ")
+	b, ok = bytes.CutPrefix(b, []byte("- "))
+	if !ok {
+		return "iova has no end"
+	}
+	v, b = word(b)
+	if ev.End, err = parseHex(v); err != nil {
+		return "end of iova is not a hexadecimal number"
+	}
+	for len(b) > 0 {
+		var key, val []byte
+		if key, val, b = field(b); key == nil {
+			continue
+		}
+		switch string(key) {
+		case "paddr":
+			ev.Phys, err = parseHex(val)
+		case "size":
+			ev.Size, err = strconv.ParseUint(string(val), 10, 64)
+		}
+		if err != nil {
+			return string(key) + " is not a number"
+		}
+	}
+	if ev.End <= ev.Addr || ev.Size == 0 || ev.End-ev.Addr != ev.Size {
+		return "size does not match the iova range"
+	}
+	return ""
+}
+
+// dmaFields reads "<device> key=value ..."; keys in any order, unknown ones ignored.
+func (ev *Event) dmaFields(b []byte) string {
+	dev, b := word(b)
+	if len(dev) == 0 || bytes.IndexByte(dev, '=') >= 0 {
+		return "no device name"
+	}
+	ev.Device = string(dev)
+	seen := 0
+	for len(b) > 0 {
+		var key, val []byte
+		if key, val, b = field(b); key == nil {
+			ev.Truncated = ev.Truncated || bytes.Equal(val, []byte("[TRUNCATED]"))
+			continue
+		}
+		var err error
+		switch string(key) {
+		case "dir":
+			ev.Dir, err = direction(val)
+		case "dma_addr":
+			ev.Addr, err = parseHex(val)
+			seen++
+		case "size":
+			ev.Size, err = strconv.ParseUint(string(val), 10, 64)
+			seen++
+		case "phys_addr":
+			ev.Phys, err = parseHex(val)
+			seen++
+		case "nents":
+			ev.Nents, err = total(val)
+		case "phys_addrs":
+			ev.SGPhys, err = list(ev.SGPhys, val)
+			seen++
+		case "dma_addrs":
+			ev.SGAddrs, err = list(ev.SGAddrs, val)
+			seen++
+		case "sizes":
+			ev.SGSizes, err = list(ev.SGSizes, val)
+			seen++
+		case "attrs":
+			ev.Attrs = attrs(val)
+		}
+		if err != nil {
+			return string(key) + " has a value that cannot be read"
+		}
+	}
+	if want := fieldsOf[ev.Kind]; seen < want {
+		return "an address or size is missing"
+	}
+	if ev.Kind == MapSG && len(ev.SGAddrs) != len(ev.SGSizes) {
+		return "dma_addrs and sizes have different lengths"
+	}
+	for i, a := range ev.SGAddrs {
+		if i == 0 {
+			ev.Addr = a
+		}
+		if i < len(ev.SGSizes) {
+			ev.Size += ev.SGSizes[i]
+		}
+	}
+	return ""
+}
+
+// fieldsOf is how many addresses and sizes a complete event of each kind has.
+var fieldsOf = [numKinds]int{MapPage: 3, UnmapPage: 2, MapPhys: 3, UnmapPhys: 2, MapResource: 3, UnmapResource: 2,
+	MapSG: 3, UnmapSG: 1, SyncForCPU: 2, SyncForDevice: 2}
+
+// word cuts the next space-separated word.
+func word(b []byte) (w, rest []byte) {
+	b = bytes.TrimLeft(b, " ")
+	if i := bytes.IndexByte(b, ' '); i >= 0 {
+		return b[:i], bytes.TrimLeft(b[i:], " ")
+	}
+	return b, nil
+}
+
+// field cuts the next "key=value"; a word without "=" has a nil key and is returned as the value.
+func field(b []byte) (key, val, rest []byte) {
+	w, rest := word(b)
+	if i := bytes.IndexByte(w, '='); i >= 0 {
+		return w[:i], w[i+1:], rest
+	}
+	return nil, w, rest
+}
+
+// value cuts "prefix" and the word behind it from the front.
+func value(b []byte, prefix string) (v, rest []byte, ok bool) {
+	b, ok = bytes.CutPrefix(b, []byte(prefix))
+	if !ok {
+		return nil, b, false
+	}
+	v, rest = word(b)
+	return v, rest, true
+}
+
+func parseHex(b []byte) (uint64, error) {
+	b = bytes.TrimPrefix(b, []byte("0x"))
+	return strconv.ParseUint(string(b), 16, 64)
+}
+
+// total reads "shown/all" and returns all.
+func total(b []byte) (int, error) {
+	if i := bytes.IndexByte(b, '/'); i >= 0 {
+		b = b[i+1:]
+	}
+	n, err := strconv.ParseUint(string(b), 10, 31)
+	return int(n), err
+}
+
+// list reads "{0x1,0x2}".
+func list(dst []uint64, b []byte) ([]uint64, error) {
+	if len(b) < 2 || b[0] != '{' || b[len(b)-1] != '}' {
+		return dst, strconv.ErrSyntax
+	}
+	b = b[1 : len(b)-1]
+	for len(b) > 0 {
+		item := b
+		if i := bytes.IndexByte(b, ','); i >= 0 {
+			item, b = b[:i], b[i+1:]
+		} else {
+			b = nil
+		}
+		v, err := parseHex(item)
+		if err != nil || len(dst) >= 4096 {
+			return dst, strconv.ErrSyntax
+		}
+		dst = append(dst, v)
+	}
+	return dst, nil
+}
+
+func direction(b []byte) (kernel.Direction, error) {
+	for d := kernel.Bidirectional; d <= kernel.NoDirection; d++ {
+		if string(b) == d.String() {
+			return d, nil
+		}
+	}
+	return kernel.NoDirection, strconv.ErrSyntax
+}
+
+// attrs reads a list of names joined by "|"; names without effect on a modelled path are ignored.
+func attrs(b []byte) kernel.Attrs {
+	var a kernel.Attrs
+	for len(b) > 0 {
+		item := b
+		if i := bytes.IndexByte(b, '|'); i >= 0 {
+			item, b = b[:i], b[i+1:]
+		} else {
+			b = nil
+		}
+		switch string(item) {
+		case "SKIP_CPU_SYNC":
+			a |= kernel.AttrSkipCPUSync
+		case "NO_WARN":
+			a |= kernel.AttrNoWarn
+		case "MMIO":
+			a |= kernel.AttrMMIO
+		case "REQUIRE_COHERENT":
+			a |= kernel.AttrRequireCoherent
+		}
+	}
+	return a
+}

@@ -1,0 +1,90 @@
+package workloads
+
+import (
+	"dmapath/cpu"
+	"dmapath/sim"
+)
+
+// histLimit bounds the histogram of cycles per call: 2^32 cycles, more than a second.
+const histLimit = 1 << 32
+
+// Op collects what one kind of call cost.
+//
+// The series holds every call, so that the end of the warm-up can be found in it. Distribution and account hold the second
+// half of the calls only: MSER never cuts more than half, so what they hold is always past the warm-up, or the series says
+// that none was found.
+type Op struct {
+	Cycles  *sim.Histogram // cycles per call, second half
+	Series  sim.Series     // cycles of every call in order
+	Acct    *cpu.Account   // instructions, cycles, loads by kernel function, second half
+	N       int64          // calls in Cycles and Acct
+	Planned int64          // calls that the run will make
+	seen    int64
+	scratch *cpu.Account
+}
+
+// NewOp returns an empty record for about planned calls.
+func NewOp(planned int64) *Op {
+	return &Op{Cycles: sim.NewHistogram(histLimit, 3), Acct: cpu.NewAccount(), scratch: cpu.NewAccount(), Planned: planned}
+}
+
+// Measure times call: the cycles from the retirement of what came before it to the retirement of its last instruction.
+func (o *Op) Measure(t *cpu.Thread, call func() error) error {
+	t.Sync()
+	old := t.Acct
+	acct := o.scratch
+	if counted := 2*o.seen >= o.Planned; counted {
+		acct = o.Acct
+	}
+	start := t.Now()
+	t.Acct = acct
+	err := call()
+	t.Sync()
+	t.Acct = old
+	cycles := t.Core.Cycles(t.Now() - start)
+	o.Series.Add(cycles)
+	if acct == o.Acct {
+		o.Cycles.Add(cycles)
+		o.N++
+	}
+	o.seen++
+	return err
+}
+
+// Result is what a run of a workload found.
+type Result struct {
+	Map, Unmap *Op
+	// Sync is the cost of dma_sync_* where the workload keeps buffers mapped; nil otherwise.
+	Sync *Op
+	// Elapsed is the simulated time from the first operation to the last.
+	Elapsed sim.Time
+	// Busy is the time during which the CPUs executed something, summed over CPUs; CPUs how many took part.
+	Busy sim.Time
+	CPUs int
+	// IOs counts completed operations (I/Os, packets, map/unmap pairs), Bytes their payload.
+	IOs, Bytes int64
+	// Drops counts packets that found no buffer; Interrupts those delivered; Faults transactions that the IOMMU refused.
+	Drops, Interrupts, Faults int64
+	// Latency of an operation from issue to completion, in nanoseconds; nil where there is none.
+	Latency *sim.Histogram
+	// Text is output in the words of the tool that the workload imitates (map-benchmark); empty otherwise.
+	Text string
+}
+
+// MapShare returns the share of the CPUs' time (of their busy time when busy is set) that mapping and unmapping took, 0 to 1.
+func (r *Result) MapShare(clock sim.Clock, busy bool) float64 {
+	whole := float64(r.Elapsed) * float64(r.CPUs)
+	if busy {
+		whole = float64(r.Busy)
+	}
+	if whole == 0 {
+		return 0
+	}
+	cycles := 0.0
+	for _, o := range []*Op{r.Map, r.Unmap, r.Sync} {
+		if o != nil && o.N > 0 {
+			cycles += o.Cycles.Mean() * float64(o.Series.N)
+		}
+	}
+	return cycles / float64(clock.Hz()) * float64(sim.Second) / whole
+}

@@ -1,0 +1,228 @@
+package nic
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"dmapath/pcie"
+	"dmapath/sim"
+)
+
+// descBytes is the size of a receive or transmit descriptor (16 bytes: 82574, 82599, and most after them).
+const descBytes = 16
+
+// prefetch is how many descriptors the device reads at once: one 64-byte line.
+const prefetch = 64 / descBytes
+
+// slot is what a descriptor says.
+type slot struct {
+	addr uint64 // device address of the buffer
+	size int    // bytes to send, or bytes received
+	at   sim.Time
+}
+
+// ring is one descriptor ring of the device: [head, tail) belongs to the device, [clean, head) is done and waits for the
+// driver. Counters run freely; a slot is counter modulo the size.
+type ring struct {
+	base    uint64
+	slots   []slot
+	head    uint64 // next the device uses
+	tail    uint64 // as last written to the doorbell
+	fetched uint64 // descriptors already read
+	done    uint64 // completions visible in memory; done <= head
+	free    sim.Time
+}
+
+func (r *ring) slot(n uint64) *slot { return &r.slots[n%uint64(len(r.slots))] }
+
+// queue is a pair of rings with its interrupt.
+type queue struct {
+	rx, tx  ring
+	arrive  Arrivals
+	rnd     *rand.Rand
+	left    int64 // frames still to arrive
+	lastIRQ sim.Time
+	armed   bool // an interrupt is scheduled
+	masked  bool // NAPI polls: no interrupts
+	pending bool // something completed while masked
+}
+
+// Device is a NIC with one receive and one transmit ring per CPU.
+type Device struct {
+	eng      *sim.Engine
+	port     *pcie.Port
+	rid      uint16
+	sizes    Sizes
+	moderate sim.Time // least time between two interrupts of a queue
+	queues   []queue
+	irq      func(q int)
+
+	evArrive, evRx, evTx, evTxDone, evIRQ, evDoorbell sim.Handler
+
+	Drops, Interrupts, Faults int64
+	Received, Sent            int64 // frames
+	BytesReceived             int64
+	Err                       error
+}
+
+// NewDevice returns a NIC behind port; irq is called when an interrupt reaches the CPU of queue q.
+func NewDevice(eng *sim.Engine, port *pcie.Port, rid uint16, s Sizes, moderate sim.Time, irq func(q int)) *Device {
+	d := &Device{eng: eng, port: port, rid: rid, sizes: s, moderate: moderate, irq: irq}
+	d.evArrive = eng.Register("nic frame arrives", d.arrive)
+	d.evRx = eng.Register("nic frame in memory", d.rxDone)
+	d.evTx = eng.Register("nic transmits", d.transmit)
+	d.evTxDone = eng.Register("nic frame sent", d.txDone)
+	d.evDoorbell = eng.Register("nic doorbell", d.doorbell)
+	d.evIRQ = eng.Register("nic interrupt", func(q uint64) { d.irq(int(q)) })
+	return d
+}
+
+// AddQueue adds a pair of rings of entries descriptors at device addresses rx and tx on which frames frames will arrive.
+func (d *Device) AddQueue(rx, tx uint64, entries int, a Arrivals, frames int64, r *rand.Rand) {
+	d.queues = append(d.queues, queue{rx: ring{base: rx, slots: make([]slot, entries)},
+		tx: ring{base: tx, slots: make([]slot, entries)}, arrive: a, rnd: r, left: frames})
+}
+
+// Start lets frames arrive from now on.
+func (d *Device) Start() {
+	for i := range d.queues {
+		q := &d.queues[i]
+		d.eng.At(d.eng.Now()+q.arrive.Next(q.rnd), d.evArrive, uint64(i))
+	}
+}
+
+// Doorbell register numbers: queue << 1 | ring.
+func rxDoorbell(q int) uint64 { return uint64(q) << 1 }
+func txDoorbell(q int) uint64 { return uint64(q)<<1 | 1 }
+
+// WriteReg is a doorbell (cpu.MMIO): val is the new free-running tail modulo 2^32.
+func (d *Device) WriteReg(addr, val uint64, now sim.Time) {
+	d.eng.At(d.port.CPUWrite(now), d.evDoorbell, addr<<32|val&0xffffffff)
+}
+
+// ReadReg completes cpu.MMIO; the modelled driver reads no register on the packet path.
+func (d *Device) ReadReg(_ uint64, now sim.Time) (uint64, sim.Time) { return 0, d.port.CPURead(now) }
+
+func (d *Device) doorbell(a uint64) {
+	reg, val := a>>32, a&0xffffffff
+	q := &d.queues[reg>>1]
+	r := &q.rx
+	if reg&1 == 1 {
+		r = &q.tx
+	}
+	r.tail += (val - r.tail) & 0xffffffff
+	if reg&1 == 1 {
+		d.eng.At(d.eng.Now(), d.evTx, reg>>1)
+	}
+}
+
+// descriptor makes sure that descriptor n of r has been read and returns when.
+func (d *Device) descriptor(r *ring, n uint64, now sim.Time) sim.Time {
+	if n < r.fetched {
+		return now
+	}
+	k := min(r.tail-r.fetched, prefetch-r.fetched%prefetch)
+	done, err := d.port.Read(d.rid, r.base+r.fetched%uint64(len(r.slots))*descBytes, int(k)*descBytes, now)
+	d.check(err)
+	r.fetched += k
+	return done
+}
+
+// arrive takes one frame from the wire: data to the buffer, then the descriptor is written back.
+func (d *Device) arrive(i uint64) {
+	q := &d.queues[i]
+	now := d.eng.Now()
+	if q.left--; q.left > 0 {
+		d.eng.At(now+q.arrive.Next(q.rnd), d.evArrive, i)
+	}
+	size := d.sizes.Draw(q.rnd)
+	r := &q.rx
+	if r.head == r.tail {
+		d.Drops++
+		if q.left == 0 {
+			d.raise(int(i)) // lets the driver see that no more will come
+		}
+		return
+	}
+	n := r.head
+	r.head++
+	s := r.slot(n)
+	s.size, s.at = size, now
+	start := d.descriptor(r, n, now)
+	done, err := d.port.Write(d.rid, s.addr, size, start)
+	d.check(err)
+	done, err = d.port.Write(d.rid, r.base+n%uint64(len(r.slots))*descBytes, descBytes, done)
+	d.check(err)
+	d.Received++
+	d.BytesReceived += int64(size)
+	r.free = max(r.free, done) // write-backs become visible in order
+	d.eng.At(r.free, d.evRx, i)
+}
+
+func (d *Device) rxDone(i uint64) {
+	d.queues[i].rx.done++
+	d.raise(int(i))
+}
+
+// transmit sends everything between head and tail.
+func (d *Device) transmit(i uint64) {
+	q := &d.queues[i]
+	r := &q.tx
+	for r.head != r.tail {
+		n := r.head
+		r.head++
+		s := r.slot(n)
+		now := d.descriptor(r, n, max(d.eng.Now(), r.free))
+		done, err := d.port.Read(d.rid, s.addr, s.size, now)
+		d.check(err)
+		r.free = max(r.free, now)
+		done, err = d.port.Write(d.rid, r.base+n%uint64(len(r.slots))*descBytes, descBytes, done)
+		d.check(err)
+		d.Sent++
+		d.eng.At(done, d.evTxDone, i)
+	}
+}
+
+func (d *Device) txDone(i uint64) {
+	d.queues[i].tx.done++
+	d.raise(int(i))
+}
+
+// raise sends an interrupt, not more often than the moderation time allows.
+func (d *Device) raise(i int) {
+	q := &d.queues[i]
+	if q.masked {
+		q.pending = true
+		return
+	}
+	if q.armed {
+		return
+	}
+	q.armed = true
+	at := max(d.eng.Now(), q.lastIRQ+d.moderate)
+	q.lastIRQ = at
+	d.Interrupts++
+	d.eng.At(d.port.MSIX(at), d.evIRQ, uint64(i))
+}
+
+// Mask and Unmask are what NAPI does to the queue's interrupt.
+func (d *Device) Mask(i int) { d.queues[i].masked, d.queues[i].armed = true, false }
+
+// Unmask allows interrupts again; one is raised at once when something completed in the meantime.
+func (d *Device) Unmask(i int) {
+	q := &d.queues[i]
+	q.masked = false
+	if q.pending {
+		q.pending = false
+		d.raise(i)
+	}
+}
+
+func (d *Device) check(err error) {
+	if err != nil {
+		d.Faults++
+		if d.Err == nil {
+			d.Err = fmt.Errorf("nic at %v: %w", d.eng.Now(), err)
+		}
+	}
+}

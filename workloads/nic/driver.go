@@ -1,0 +1,347 @@
+package nic
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/kernel/dma"
+	"dmapath/platform"
+	"dmapath/sim"
+	"dmapath/workloads"
+)
+
+// Config is one run of the NIC workload.
+type Config struct {
+	Variant dma.Variant
+	CPUs    int   // CPUs with a queue pair each
+	Frames  int64 // frames that arrive in all
+	Sizes   Sizes
+	Arrive  Arrivals
+	Ring    int // descriptors per ring, a power of two, 64 to 4096
+	// PagePool keeps receive buffers mapped and only syncs them; otherwise each frame costs a map and an unmap.
+	PagePool bool
+	// TxPercent frames are sent for every 100 received (acknowledgements, answers), of the same sizes.
+	TxPercent int
+	// Moderation is the least time between two interrupts of a queue.
+	Moderation sim.Time
+	Around     *workloads.Ambience
+	Seed       uint64
+}
+
+// napiBudget is how many frames one poll handles (NAPI_POLL_WEIGHT).
+const napiBudget = 64
+
+// Validate lists everything that is out of range.
+func (c *Config) Validate(cores int) error {
+	if err := (workloads.Ranges{
+		{Key: "cpus", Value: int64(c.CPUs), Lo: 1, Hi: int64(cores)},
+		{Key: "nic.frames", Value: c.Frames, Lo: int64(c.CPUs), Hi: 1 << 40},
+		{Key: "nic.ring", Value: int64(c.Ring), Lo: 64, Hi: 4096},
+		{Key: "nic.rate", Value: int64(c.Arrive.Rate), Lo: 1, Hi: 1_000_000_000},
+		{Key: "nic.tx_percent", Value: int64(c.TxPercent), Lo: 0, Hi: 100},
+	}).Check(); err != nil {
+		return err
+	}
+	if c.Ring&(c.Ring-1) != 0 {
+		return fmt.Errorf("nic.ring is %d: allowed are powers of two", c.Ring)
+	}
+	if !slices.Contains(Patterns, c.Arrive.Pattern) {
+		return fmt.Errorf("nic.arrivals is %q: allowed are %v", c.Arrive.Pattern, Patterns)
+	}
+	return nil
+}
+
+type driver struct {
+	cfg  Config
+	m    *platform.Machine
+	dev  *platform.Device
+	hw   *Device
+	res  *workloads.Result
+	cpus []*poller
+	live int
+}
+
+// poller is the NAPI instance of one queue.
+type poller struct {
+	d      *driver
+	cpu    int
+	rx, tx uint64 // virtual addresses of the rings
+	info   uint64 // buffer info array, one line per two descriptors
+	skb    uint64
+	bufs   []dma.Buffer // receive buffer by slot
+	txBuf  []dma.Buffer
+	txCred int
+	clean  uint64 // next receive descriptor to look at
+	txAt   uint64 // next transmit descriptor to clean
+	txTail uint64
+	irq    bool
+	sig    sim.Signal
+	buf    *workloads.Buffers
+	rnd    *rand.Rand
+	err    error
+}
+
+// Run performs the workload on m through dev and returns what it measured.
+func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Result, error) {
+	if err := cfg.Validate(len(m.Cores)); err != nil {
+		return nil, err
+	}
+	calls := cfg.Frames * int64(100+cfg.TxPercent) / 100
+	if cfg.PagePool {
+		calls = max(1, cfg.Frames*int64(cfg.TxPercent)/100)
+	}
+	d := &driver{cfg: cfg, m: m, dev: dev, live: cfg.CPUs, res: &workloads.Result{Map: workloads.NewOp(calls),
+		Unmap: workloads.NewOp(calls), CPUs: cfg.CPUs, Latency: sim.NewHistogram(1<<40, 3)}}
+	if cfg.PagePool {
+		d.res.Sync = workloads.NewOp(cfg.Frames)
+	}
+	d.hw = NewDevice(m.Eng, dev.Port, dev.RID, cfg.Sizes, cfg.Moderation, d.interrupt)
+	for i := range cfg.CPUs {
+		p := &poller{d: d, cpu: i, info: m.Env.Slab(cfg.Ring*32, 64), skb: m.Env.Slab(64*256, 64),
+			bufs: make([]dma.Buffer, cfg.Ring), txBuf: make([]dma.Buffer, cfg.Ring),
+			buf: workloads.NewBuffers(m, sim.NewRand(cfg.Seed, fmt.Sprintf("buffers %d", i))),
+			rnd: sim.NewRand(cfg.Seed, fmt.Sprintf("nic cpu %d", i))}
+		p.sig.Name, p.sig.Owner = fmt.Sprintf("interrupt of nic queue %d", i), "nic"
+		var rx, tx uint64
+		var err error
+		if p.rx, rx, err = dev.AllocCoherent(cfg.Ring * descBytes); err != nil {
+			return nil, err
+		}
+		if p.tx, tx, err = dev.AllocCoherent(cfg.Ring * descBytes); err != nil {
+			return nil, err
+		}
+		frames := cfg.Frames / int64(cfg.CPUs)
+		if i == 0 {
+			frames += cfg.Frames % int64(cfg.CPUs)
+		}
+		d.hw.AddQueue(rx, tx, cfg.Ring, cfg.Arrive, frames, sim.NewRand(cfg.Seed, fmt.Sprintf("nic arrivals %d", i)))
+		d.cpus = append(d.cpus, p)
+	}
+	start := m.Eng.Now()
+	ready := 0
+	for _, p := range d.cpus {
+		m.Spawn(p.cpu, fmt.Sprintf("cpu %d napi", p.cpu), func(t *cpu.Thread) {
+			p.open(t)
+			if ready++; ready == len(d.cpus) {
+				start = t.Now()
+				d.hw.Start()
+			}
+			p.run(t)
+		})
+	}
+	if err := m.Run(); err != nil {
+		return nil, err
+	}
+	for _, p := range d.cpus {
+		if p.err != nil {
+			return nil, p.err
+		}
+	}
+	d.res.Elapsed = m.Eng.Now() - start
+	d.res.Drops, d.res.Interrupts, d.res.Faults = d.hw.Drops, d.hw.Interrupts, d.hw.Faults
+	return d.res, d.hw.Err
+}
+
+func (d *driver) interrupt(q int) {
+	p := d.cpus[q]
+	p.irq = true
+	p.sig.Fire(d.m.Eng.Now())
+}
+
+// rxBuffer is the size of a receive buffer: one page, or as many as a frame needs.
+func (p *poller) rxBuffer() uint64 {
+	if slices.Max(p.d.cfg.Sizes.sizes) > 2048 {
+		return 16 << 10
+	}
+	return 2048
+}
+
+// open fills the receive ring without measuring it.
+func (p *poller) open(t *cpu.Thread) {
+	for n := range p.bufs {
+		p.bufs[n] = p.buf.Next(p.rxBuffer())
+		addr, err := p.d.cfg.Variant.Map(t, p.d.dev.Ctx, p.bufs[n], kernel.FromDevice, 0)
+		if err != nil {
+			p.err = fmt.Errorf("receive buffer %d: %w", n, err)
+			return
+		}
+		p.d.hw.queues[p.cpu].rx.slots[n].addr = addr
+	}
+	// One descriptor stays unused, as in every ring whose head must not catch its tail.
+	t.MMIOWrite(p.d.hw, rxDoorbell(p.cpu), uint64(len(p.bufs)-1), 0, 0)
+}
+
+// run is the interrupt and NAPI loop of the CPU.
+func (p *poller) run(t *cpu.Thread) {
+	d, hwq := p.d, &p.d.hw.queues[p.cpu]
+	defer func() {
+		if d.live--; d.live == 0 {
+			d.m.Eng.Stop()
+		}
+	}()
+	began, idle := t.Now(), sim.Time(0)
+	for p.err == nil {
+		if hwq.left == 0 && p.clean == hwq.rx.head && p.txAt == p.txTail {
+			break
+		}
+		if p.irq {
+			p.irq = false
+			d.hw.Mask(p.cpu)
+			t.Call(fnIntr)
+			t.Push(4)
+			t.Op(cpu.IrqFlag, 0)
+			t.Pop(4)
+			t.Ret()
+			for p.err == nil && p.poll(t) == napiBudget {
+				continue
+			}
+			t.Sync()
+			d.hw.Unmask(p.cpu)
+			continue
+		}
+		t.Sync()
+		if p.irq {
+			continue
+		}
+		from := t.Now()
+		p.sig.Wait(t.Proc)
+		idle += t.Now() - from
+	}
+	t.Sync()
+	d.res.Busy += t.Now() - began - idle
+}
+
+// poll cleans finished transmits and up to a budget of received frames, and returns how many frames it handled.
+func (p *poller) poll(t *cpu.Thread) int {
+	d := p.d
+	q := &d.hw.queues[p.cpu]
+	t.Call(fnPoll)
+	t.Push(6)
+	t.ALU(20, 0)
+	p.cleanTx(t)
+	n := 0
+	for n < napiBudget && p.err == nil {
+		status := t.Load(p.rx+p.clean%uint64(len(p.bufs))*descBytes+8, 0) // written back by the device
+		t.ALU(3, status)
+		t.Sync()
+		seen := p.clean < q.rx.done
+		t.Branch(seen, t.Last())
+		if !seen {
+			break
+		}
+		p.receive(t, status)
+		p.clean++
+		n++
+	}
+	sent := p.txTail
+	if n > 0 {
+		t.MMIOWrite(d.hw, rxDoorbell(p.cpu), (uint64(len(p.bufs))-1+p.clean)&0xffffffff, 0, 0)
+		p.reply(t, n)
+	}
+	if p.txTail != sent {
+		t.MMIOWrite(d.hw, txDoorbell(p.cpu), p.txTail&0xffffffff, 0, 0)
+	}
+	t.Pop(6)
+	t.Ret()
+	return n
+}
+
+// receive hands one frame to the stack and gives its descriptor a buffer again.
+func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
+	d, cfg := p.d, &p.d.cfg
+	i := p.clean % uint64(len(p.bufs))
+	s := &d.hw.queues[p.cpu].rx.slots[i]
+	info := p.info + i*32
+	cfg.Around.Pass(t, 0.5)
+	t.Load(info, status)
+	if cfg.PagePool {
+		p.err = d.res.Sync.Measure(t, func() error {
+			d.dev.Ctx.SyncSingle(t, s.addr, uint64(s.size), kernel.FromDevice) // for the CPU
+			return nil
+		})
+		workloads.Code(t, fnRx, rxInstructions, info, p.skb, p.skb+64)
+		d.dev.Ctx.SyncSingle(t, s.addr, p.rxBuffer(), kernel.FromDevice) // for the device, as the page is recycled
+	} else {
+		if p.err = d.res.Unmap.Measure(t, func() error {
+			return cfg.Variant.Unmap(t, d.dev.Ctx, s.addr, p.rxBuffer(), kernel.FromDevice, 0)
+		}); p.err != nil {
+			return
+		}
+		workloads.Code(t, fnRx, rxInstructions, info, p.skb, p.skb+64)
+		p.bufs[i] = p.buf.Next(p.rxBuffer())
+		cfg.Around.Pass(t, 0.5)
+		p.err = d.res.Map.Measure(t, func() (err error) {
+			s.addr, err = cfg.Variant.Map(t, d.dev.Ctx, p.bufs[i], kernel.FromDevice, 0)
+			return err
+		})
+	}
+	t.Store(p.rx+i*descBytes, 0, t.Last())
+	t.Store(p.rx+i*descBytes+8, 0, 0)
+	d.res.IOs++
+	d.res.Bytes += int64(s.size)
+	d.res.Latency.Add(int64((t.Now() - s.at) / sim.Nanosecond))
+}
+
+// reply sends the frames that n received ones cause.
+func (p *poller) reply(t *cpu.Thread, n int) {
+	d, cfg := p.d, &p.d.cfg
+	p.txCred += n * cfg.TxPercent
+	for ; p.txCred >= 100 && p.err == nil; p.txCred -= 100 {
+		if p.txTail-p.txAt >= uint64(len(p.txBuf)-1) {
+			continue // ring full: the stack would queue it; the frame is not sent
+		}
+		i := p.txTail % uint64(len(p.txBuf))
+		size := cfg.Sizes.Draw(p.rnd)
+		p.txBuf[i] = p.buf.Next(uint64(size))
+		cfg.Around.Pass(t, 0.5)
+		workloads.Code(t, fnXmit, txInstructions, p.skb+128, p.skb+192, p.info+i*32)
+		s := &d.hw.queues[p.cpu].tx.slots[i]
+		s.size = size
+		p.err = d.res.Map.Measure(t, func() (err error) {
+			s.addr, err = cfg.Variant.Map(t, d.dev.Ctx, p.txBuf[i], kernel.ToDevice, 0)
+			return err
+		})
+		t.Store(p.tx+i*descBytes, 0, t.Last())
+		t.Store(p.tx+i*descBytes+8, 0, 0)
+		p.txTail++
+	}
+}
+
+// cleanTx unmaps what has been sent.
+func (p *poller) cleanTx(t *cpu.Thread) {
+	d, cfg := p.d, &p.d.cfg
+	q := &d.hw.queues[p.cpu]
+	t.Sync()
+	for p.txAt < q.tx.done && p.err == nil {
+		i := p.txAt % uint64(len(p.txBuf))
+		t.Load(p.tx+i*descBytes+8, 0)
+		cfg.Around.Pass(t, 0.5)
+		s := &q.tx.slots[i]
+		p.err = d.res.Unmap.Measure(t, func() error {
+			return cfg.Variant.Unmap(t, d.dev.Ctx, s.addr, uint64(s.size), kernel.ToDevice, 0)
+		})
+		workloads.Code(t, fnCleanTx, txInstructions/2, p.info+i*32, p.skb+128)
+		p.txAt++
+		t.Sync()
+	}
+}
+
+// Instructions that the driver itself executes per frame. Not recorded: guesses of the size of e1000e's and ixgbe's per-frame
+// loops, which matter for throughput only, not for the cost of a call.
+const (
+	rxInstructions = 180
+	txInstructions = 160
+)
+
+const file = "drivers/net/ethernet/intel/e1000e/netdev.c"
+
+var (
+	fnIntr    = cpu.NewFunc("e1000_intr_msix_rx", file, 300)
+	fnPoll    = cpu.NewFunc("e1000e_poll", file, 500)
+	fnRx      = cpu.NewFunc("e1000_clean_rx_irq", file, 900)
+	fnXmit    = cpu.NewFunc("e1000_xmit_frame", file, 1200)
+	fnCleanTx = cpu.NewFunc("e1000_clean_tx_irq", file, 600)
+)

@@ -1,0 +1,67 @@
+package recorded
+
+import (
+	"compress/gzip"
+	"embed"
+	_ "embed"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"dmapath/cpu"
+)
+
+//go:embed steps/*.csv.gz
+var steps embed.FS
+
+//go:embed functions.txt
+var functionList string
+
+// functions gives every function of the embedded recordings a place in kernel text.
+var functions = func() map[string]*cpu.Func {
+	m := map[string]*cpu.Func{}
+	for line := range strings.Lines(functionList) {
+		line = strings.TrimSpace(line)
+		i := strings.LastIndexByte(line, ' ')
+		name := line[:i]
+		n, err := strconv.ParseUint(line[i+1:], 10, 24)
+		if err != nil {
+			panic("recorded: functions.txt: " + line)
+		}
+		m[name] = cpu.NewFunc(name, "(recorded)", uint32(n))
+	}
+	return m
+}()
+
+// Names lists the embedded recordings in order.
+func Names() []string {
+	var names []string
+	entries, err := fs.ReadDir(steps, "steps")
+	if err != nil {
+		panic("recorded: " + err.Error())
+	}
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".csv.gz"))
+	}
+	return names
+}
+
+// Name returns the name of the recording of api (map_page, unmap_phys, pfn_valid_ram) of kernel version on backend.
+func Name(version, backend, api string, size uint64) string {
+	return fmt.Sprintf("%s__%s__%s__%d", version, backend, api, size)
+}
+
+// Load returns an embedded recording; data and stack say where its memory goes.
+func Load(name string, data, stack uint64) (*Recording, error) {
+	f, err := steps.Open("steps/" + name + ".csv.gz")
+	if err != nil {
+		return nil, fmt.Errorf("there is no recording %s", name)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("recording %s: %w", name, err)
+	}
+	return Parse(z, name, Layout{Func: func(s string) *cpu.Func { return functions[s] }, Data: data, Stack: stack})
+}

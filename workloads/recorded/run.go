@@ -1,0 +1,85 @@
+package recorded
+
+import (
+	"fmt"
+	"strings"
+
+	"dmapath/cpu"
+	"dmapath/kernel/dma"
+	"dmapath/platform"
+	"dmapath/workloads"
+)
+
+// Config is one run of recorded calls.
+type Config struct {
+	Variant dma.Variant // whose recording is run: CALL@KERNEL
+	Backend string
+	Rounds  int64 // map and unmap pairs
+	Size    uint64
+	Around  *workloads.Ambience
+}
+
+// Run executes the recorded map and unmap of the variant in turn. The simulated IOMMU performs the invalidation where the
+// recorded call asks for one.
+func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Result, error) {
+	call, version, _ := strings.Cut(cfg.Variant.Name(), "@")
+	backend := cfg.Backend
+	if backend == string(platform.IommuPassthrough) {
+		backend = string(platform.Direct) // identical in every count, says the recordings' README
+	}
+	data := m.Env.Slab(4<<20, 1<<20)
+	mapRec, err := Load(Name(version, backend, call, cfg.Size), data, data+3<<20)
+	if err != nil {
+		return nil, fmt.Errorf("%s on %s with %d bytes: %w", cfg.Variant.Name(), cfg.Backend, cfg.Size, err)
+	}
+	unmapRec, err := Load(Name(version, backend, "un"+call, cfg.Size), data+1<<20, data+3<<20)
+	if err != nil {
+		return nil, fmt.Errorf("%s on %s with %d bytes: %w", cfg.Variant.Name(), cfg.Backend, cfg.Size, err)
+	}
+	res := &workloads.Result{Map: workloads.NewOp(cfg.Rounds), Unmap: workloads.NewOp(cfg.Rounds), CPUs: 1}
+	start := m.Eng.Now()
+	m.Spawn(0, "cpu 0 recorded calls", func(t *cpu.Thread) {
+		for range cfg.Rounds {
+			cfg.Around.Pass(t, 0.5)
+			mustNil(res.Map.Measure(t, func() error { return mapRec.play(t, dev) }))
+			cfg.Around.Pass(t, 0.5)
+			mustNil(res.Unmap.Measure(t, func() error { return unmapRec.play(t, dev) }))
+			res.IOs++
+			res.Bytes += int64(cfg.Size)
+		}
+		res.Busy = t.Now() - start
+		m.Eng.Stop()
+	})
+	if err := m.Run(); err != nil {
+		return nil, err
+	}
+	res.Elapsed = m.Eng.Now() - start
+	return res, nil
+}
+
+func mustNil(err error) {
+	if err != nil {
+		panic("recorded: " + err.Error())
+	}
+}
+
+// play executes the recording on t. At a write of a device register it waits for the invalidation that the write asked
+// for, and charges the wait to the function that polls.
+func (r *Recording) play(t *cpu.Thread, dev *platform.Device) error {
+	from := 0
+	for _, i := range r.MMIO {
+		if r.Ops[i].Class != cpu.MMIOWrite {
+			continue
+		}
+		t.Append(r.Ops[from : i+1])
+		t.Sync()
+		before := t.Now()
+		dev.Invalidate(t)
+		if t.Acct != nil {
+			t.Acct.Wait(r.Ops[i].Fn, cpu.StallInv, t.Core.Cycles(t.Now()-before))
+		}
+		from = i + 1
+	}
+	t.Append(r.Ops[from:])
+	return nil
+}

@@ -1,0 +1,96 @@
+package workloads
+
+import (
+	"fmt"
+
+	"dmapath/cache"
+	"dmapath/cpu"
+	"dmapath/sim"
+)
+
+// Surroundings are what runs between two mapping calls on the same CPU: the rest of the driver, of the kernel's path and of
+// the application.
+type Surroundings struct {
+	Name string
+	// CodeLines and DataLines are how many lines of code and data they bring into the caches between two calls.
+	CodeLines, DataLines int
+	// Instructions executed between two calls; they cost time at the rate measured by Calibrate.
+	Instructions int
+}
+
+// Ambience runs Surroundings on the CPUs of one machine.
+type Ambience struct {
+	Surroundings
+	hier *cache.Hierarchy
+	// cpi is picoseconds per instruction of the surroundings.
+	cpi float64
+}
+
+// sampleOps is how many instructions of surrounding code are timed to find their rate.
+const sampleOps = 20_000
+
+// NewAmbience prepares surroundings and finds the rate of their instructions: core runs a sample of code with the
+// instruction mix of the recorded kernel paths (25 % loads, 12 % stores, 15 % branches, of which 7 % go the other way than
+// usual) whose code and data are as large as the surroundings', so that a larger footprint also runs slower.
+func NewAmbience(s Surroundings, core *cpu.Core, hier *cache.Hierarchy, stack, data uint64, seed uint64) (*Ambience, error) {
+	if s.CodeLines < 0 || s.DataLines < 0 || s.Instructions < 0 || s.Instructions > 10_000_000 {
+		return nil, fmt.Errorf("surroundings %q: code_lines %d, data_lines %d, instructions %d: allowed are 0 and more, instructions at most 10000000",
+			s.Name, s.CodeLines, s.DataLines, s.Instructions)
+	}
+	a := &Ambience{Surroundings: s, hier: hier}
+	if s.Instructions == 0 {
+		return a, nil
+	}
+	r := sim.NewRand(seed, "surroundings")
+	st := cpu.NewStream(stack, cpu.MitNone)
+	st.Enter(surround)
+	lines := uint64(max(s.DataLines, 64))
+	code := max(s.CodeLines, 64) * 16 // instructions of distinct code
+	for i := 0; i < sampleOps; i++ {
+		if i%code == 0 {
+			st.Back(surround.PC)
+		}
+		switch x := r.IntN(100); {
+		case x < 25:
+			st.Load(data+r.Uint64N(lines)*64+r.Uint64N(8)*8, st.Last())
+		case x < 37:
+			st.Store(data+r.Uint64N(lines)*64+r.Uint64N(8)*8, 0, st.Last())
+		case x < 52:
+			st.Branch(i%7 == 0 != (r.IntN(100) < 7), st.Last())
+		default:
+			st.ALU(1, st.Last()-1)
+		}
+	}
+	half := len(st.Ops) / 2
+	start := core.Run(st.Ops[:half], 0, nil)
+	end := core.Run(st.Ops[half:], start, nil)
+	a.cpi = float64(end-start) / float64(len(st.Ops)-half)
+	return a, nil
+}
+
+// surround is the place in kernel text of the sampled surroundings: 4096 lines.
+var surround = cpu.NewFunc("(surroundings)", "block layer, network stack, application", 256<<10)
+
+// Pass lets share (0 to 1) of the surroundings run on t's CPU.
+func (a *Ambience) Pass(t *cpu.Thread, share float64) {
+	t.Sync()
+	if a.CodeLines+a.DataLines > 0 {
+		a.hier.Displace(t.CPU, int(share*float64(a.CodeLines)), int(share*float64(a.DataLines)))
+		code, data := share*float64(a.CodeLines), share*float64(a.DataLines)
+		t.Core.DisturbBy(int(code*branchesPerLine), int(code/linesPerCodePage), int(data/linesPerDataPage))
+	}
+	if d := sim.Time(share * float64(a.Instructions) * a.cpi); d > 0 {
+		t.WaitUntil(cpu.StallIdle, t.Now()+d)
+	}
+}
+
+// What a line of the surroundings means for branch predictor and TLBs: a line of code holds 13 executed instructions, of which
+// 15 % are branches (kernel-traces); how many lines of a page are touched is a guess.
+const (
+	branchesPerLine  = 2
+	linesPerCodePage = 16
+	linesPerDataPage = 4
+)
+
+// PicosPerInstruction returns the measured rate of the surroundings.
+func (a *Ambience) PicosPerInstruction() float64 { return a.cpi }

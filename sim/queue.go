@@ -281,8 +281,9 @@ func (q *queue) pushFull(now, at Time, h Handler, arg uint64) {
 		for i := range old {
 			q.append(&q.run, &old[i])
 		}
-		q.append(&q.run, &event{at, arg, h})
 		q.room = 0
+		q.push(now, at, h, arg)
+		q.pushes--
 		return
 	}
 	for i := range old {

@@ -149,6 +149,9 @@ var patterns = []struct {
 	{"powers of the digit", func(r *rand.Rand, now Time, _ int) Time {
 		return (now>>digitBits+Time(r.IntN(2)))<<digitBits + max(now%digits, Time(digits-r.IntN(2)))
 	}},
+	{"changing density", func(r *rand.Rand, now Time, i int) Time {
+		return now + Time(r.ExpFloat64()*float64(int64(1)<<(i/700%4*9)))
+	}},
 	{"shrinking gaps", func(_ *rand.Rand, now Time, i int) Time { return now + Time(1)<<(40-i%40) }},
 }
 

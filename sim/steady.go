@@ -160,8 +160,9 @@ func estimate(sums []int64, size int64, cut int, ok bool) Estimate {
 		e.Mean = m / float64(per*size)
 		t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(len(g) - 1)}.Quantile(0.975)
 		e.HalfWidth = t * stderr(g, m) / float64(per*size)
-		// Under independence the correlation is about normal with a standard deviation of 1/sqrt(k).
-		independent := e.Lag1 < 1.645/math.Sqrt(float64(len(g)))
+		// Of n independent values the correlation is about normal with mean -1/n and standard deviation 1/sqrt(n).
+		n := float64(len(g))
+		independent := e.Lag1+1/n < 1.645/math.Sqrt(n)
 		if independent {
 			return e
 		}

@@ -34,7 +34,7 @@ const (
 	nearLen  = 2 * chunkLen
 	nearRing = nearLen
 	// fewEvents is how many events are gathered from all buckets at once, to leave the wheels when there is no need of them.
-	fewEvents = 8
+	fewEvents = chunkLen
 	// leafEvents is how many events a leaf should hold when its turn comes, and from leafFewest to leafMost are left alone:
 	// fewer, and finding the bucket costs more than sorting; more, and sorting does.
 	leafEvents, leafFewest, leafMost = 8, 4, 10
@@ -189,75 +189,6 @@ func (q *queue) place(at Time, h Handler, arg uint64) {
 	v.at, v.arg, v.h = at, arg, h
 }
 
-// append adds an event at the end of b, which is not in a wheel.
-func (q *queue) append(b *bucket, v *event) {
-	s := b.tail
-	if s%chunkLen == 0 {
-		s = q.extend(b, false)
-	}
-	b.tail = s + 1
-	q.slab[s] = *v
-}
-
-// extend adds a chunk to b and returns its first slot. The chunks of far buckets, those above the leaves, come in blocks.
-func (q *queue) extend(b *bucket, far bool) uint32 {
-	if b.head != 0 && far && b.tail/chunkLen%blockLen != 0 {
-		c := b.tail / chunkLen
-		q.link[c-1], q.link[c] = c, 0
-		return b.tail
-	}
-	c := q.spareBlock
-	if far || q.spare == 0 {
-		if c == 0 {
-			q.grow()
-			c = q.spareBlock
-		}
-		q.spareBlock = q.link[c]
-		if !far {
-			for i := range uint32(blockLen) {
-				q.release(c + blockLen - 1 - i)
-			}
-		}
-	}
-	if !far {
-		c = q.spare
-		q.spare = q.link[c]
-	}
-	q.link[c] = 0
-	if b.head == 0 {
-		b.head = c
-	} else {
-		q.link[(b.tail-1)/chunkLen] = c
-	}
-	return c * chunkLen
-}
-
-// grow doubles the memory for events, all of whose blocks are in use.
-func (q *queue) grow() {
-	old := max(len(q.link), blockLen)
-	n := 2 * old
-	if n > 1<<(32-chunkBits) {
-		panic("sim: more than 2^31 pending events")
-	}
-	slab, link := make([]event, n*chunkLen), make([]uint32, n)
-	copy(slab, q.slab)
-	copy(link, q.link)
-	q.slab, q.link = slab, link
-	for c := n - blockLen; c >= old; c -= blockLen {
-		q.releaseBlock(uint32(c))
-	}
-}
-
-func (q *queue) release(c uint32) {
-	q.link[c] = q.spare
-	q.spare = c
-}
-
-func (q *queue) releaseBlock(c uint32) {
-	q.link[c] = q.spareBlock
-	q.spareBlock = c
-}
-
 // pushFull adds an event for near, which is full or has a run behind it.
 func (q *queue) pushFull(now, at Time, h Handler, arg uint64) {
 	if q.run.head != 0 {
@@ -321,15 +252,12 @@ func (q *queue) advance() {
 	if q.link[b.head] == 0 {
 		q.limit = b.min | (1<<d.shift - 1)
 		q.gather(&b)
-		if d.level > leafLevel {
-			q.releaseBlock(b.head)
-		} else {
-			q.release(b.head)
-		}
-		if d.shift == uint8(q.width) {
+		q.releaseOnly(&b, d)
+		switch {
+		case d.level == leafLevel:
 			q.gathers++
 			q.gathered += uint64(q.n)
-		} else if d.shift > uint8(q.width) {
+		case d.level > leafLevel:
 			q.gathers += uint64(q.n) // each would have had a leaf of its own
 			q.gathered += uint64(q.n)
 		}
@@ -337,12 +265,14 @@ func (q *queue) advance() {
 		q.limit = b.min
 		n := q.spread(&b, d.level > leafLevel)
 		q.advanceRun()
-		if d.shift == uint8(q.width) {
+		if d.level == leafLevel {
 			q.gathers++
 			q.gathered += n
 		}
 	}
-	if q.gathered >= q.sample {
+	if q.mask == 0 && q.run.head == 0 {
+		q.limit = Never // near holds all there is
+	} else if q.gathered >= q.sample {
 		q.review()
 	}
 }
@@ -439,11 +369,7 @@ func (q *queue) gatherAll() {
 			q.near[j] = v
 			q.n++
 		}
-		if d.level > leafLevel {
-			q.releaseBlock(b.head)
-		} else {
-			q.release(b.head)
-		}
+		q.releaseOnly(&b, d)
 	}
 }
 
@@ -489,94 +415,4 @@ func (q *queue) advanceRun() {
 	if next == 0 {
 		q.run, q.room = bucket{}, nearLen
 	}
-}
-
-// review changes the width of leaves that have held too few or too many events. If the levels above can stay, that moves
-// what is in the leaves, else everything, which pays only in the long run: the levels below catch what is too dense, and at a million
-// events they are nearly as fast. So the operations until the next time are counted by the events moved, and moving all takes
-// as long an observation.
-func (q *queue) review() {
-	n := float64(q.gathered) / float64(q.gathers)
-	ops := q.pushes + q.pops
-	w := q.width
-	for m := n; m < leafFewest && w < 63; m *= 2 {
-		w++
-	}
-	for m := n; m > leafMost && w > 0; m /= 2 {
-		w--
-	}
-	more := uint64(min(max(256, q.len()/4), 4096))
-	if ops < q.earliest && w != q.width {
-		q.sample += more
-		return
-	}
-	top, span := leafLevel, q.span
-	if w < q.span-leafBits || w > q.span-leafBitsFewest {
-		if ops < q.earliestAll || q.gathered < uint64(q.len()) && n < 100*leafMost {
-			q.sample += more
-			return
-		}
-		top, span = maxLevels, w+leafBits-2
-	}
-	q.gathers, q.gathered, q.sample = 0, 0, more
-	if w == q.width {
-		return
-	}
-	if q.widened == (w > q.width) {
-		q.patience = 1
-	} else {
-		q.patience = min(2*q.patience, 64)
-	}
-	q.widened = w > q.width
-
-	q.detached = q.detached[:0]
-	near := 0
-	for q.mask&(1<<(top+1)-1) != 0 {
-		i, d := q.first()
-		q.detached = append(q.detached, q.take(i, d))
-		if d.level <= leafLevel {
-			near++
-		}
-	}
-	q.layOut(w, span)
-	moved := uint64(0)
-	for i := range q.detached {
-		moved += q.spread(&q.detached[i], i >= near)
-	}
-	q.earliest = ops + moved*q.patience
-	if top == maxLevels {
-		q.earliestAll = ops + 4*moved*q.patience
-	}
-}
-
-// layOut makes leaves span 2^width picoseconds each and 2^span together. The wheels must be empty or, if span stays, the leaves and
-// what is below.
-func (q *queue) layOut(width, span int) {
-	q.span = min(span, 63)
-	q.width = min(width, q.span)
-	for top := range q.digit {
-		d := digit{mask: digits - 1}
-		switch {
-		case top < q.width:
-			below := (q.width - 1 - top) / digitBits
-			d.shift = uint8(max(0, q.width-(below+1)*digitBits))
-			d.level = uint8(leafLevel - 1 - below)
-			d.first = uint16(leaves + int(d.level)*digits)
-		case top < q.span:
-			d = digit{shift: uint8(q.width), level: leafLevel, mask: 1<<(q.span-q.width) - 1}
-		default:
-			above := (top - q.span) / digitBits
-			d.shift = uint8(q.span + above*digitBits)
-			d.level = uint8(leafLevel + 1 + above)
-			d.first = uint16(leaves + (int(d.level)-1)*digits)
-		}
-		q.digit[top] = d
-		q.level[d.level] = d
-	}
-}
-
-func (q *queue) init() {
-	q.room, q.limit = nearLen, Never
-	q.layOut(16, 16+leafBits-2)
-	q.sample, q.patience = 256, 1
 }

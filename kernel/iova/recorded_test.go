@@ -6,8 +6,8 @@ import (
 	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
 	"dmapath/kernel/mm"
+	"dmapath/kernel/recorded"
 )
 
 // recordedShape builds the tree that the recorder's device had: a reservation at the root, two small buffers and the

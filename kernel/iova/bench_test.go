@@ -3,10 +3,9 @@ package iova
 import (
 	"testing"
 
-	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
-
 	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/kernel/recorded"
 )
 
 // BenchmarkPair is one AllocFast and FreeFast: silent, with emission, and through the tree (512 pages).

@@ -274,3 +274,10 @@ func (s *Stream) Append(ops []Op) {
 	s.Ops = append(s.Ops, ops...)
 	s.seq += Val(len(ops))
 }
+
+// Leave ends the outermost function started by Enter without emitting a return.
+func (s *Stream) Leave() {
+	fr := s.frames[len(s.frames)-1]
+	s.frames = s.frames[:len(s.frames)-1]
+	s.fn, s.pc, s.sp = fr.fn, fr.pc, fr.sp
+}

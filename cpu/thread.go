@@ -63,11 +63,16 @@ type MMIO interface {
 	ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time)
 }
 
-// MMIOWrite emits a write to an uncached register, ends the segment and delivers the write.
+// MMIOWrite emits a write to an uncached register, ends the segment and delivers the write. It leaves the core behind every
+// older store, which may be after it has retired.
 func (t *Thread) MMIOWrite(m MMIO, va, val uint64, a, v Val) {
 	t.emit(MMIOWrite, va, 4, a, v, 0)
 	t.Sync()
-	m.WriteReg(va, val, t.Proc.Now())
+	now := t.Proc.Now()
+	if t.Core != nil {
+		now = max(now, t.Core.Drained())
+	}
+	m.WriteReg(va, val, now)
 }
 
 // MMIORead emits a read of an uncached register and waits for its value, which nothing can hide.

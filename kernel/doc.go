@@ -7,7 +7,7 @@
 // function executes: one Go function per kernel function (and per version where they differ), named after it.
 // Loads and stores carry the addresses they touch, so a path that walks four page-table levels touches four lines and
 // one that finds its object in a per-CPU list touches the list's. What is emitted is checked against recordings of
-// the two Debian kernels, function by function; kernel/internal/recorded is the tool for that.
+// the two Debian kernels, function by function; kernel/recorded is the tool for that.
 //
 // # Who is who
 //

@@ -5,7 +5,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 )
 
 // How fast the host emits one map and unmap with dma-direct.

@@ -7,7 +7,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 	"dmapath/kernel/mm"
 )
 

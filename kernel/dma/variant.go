@@ -37,11 +37,11 @@ func register(rank int, v Variant) struct{} {
 
 // Variants returns all variants, by rank and then by name.
 func Variants() []Variant {
-	slices.SortFunc(registry, func(a, b entry) int {
+	sorted := slices.SortedFunc(slices.Values(registry), func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), strings.Compare(a.v.Name(), b.v.Name()))
 	})
-	vs := make([]Variant, len(registry))
-	for i, e := range registry {
+	vs := make([]Variant, len(sorted))
+	for i, e := range sorted {
 		vs[i] = e.v
 	}
 	return vs

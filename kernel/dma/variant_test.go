@@ -9,7 +9,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 	"dmapath/kernel/mm"
 )
 

@@ -7,7 +7,7 @@ import (
 	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 )
 
 // slowSize is the obvious twin of iommu_pgsize: try every size, and count until the next size would fit.

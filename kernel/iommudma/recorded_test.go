@@ -8,7 +8,7 @@ import (
 	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
 	"dmapath/kernel/iova"

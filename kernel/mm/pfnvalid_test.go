@@ -9,7 +9,7 @@ import (
 	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 )
 
 var models = []Model{SparseVmemmap, SparseExtreme, Sparse, Flat}

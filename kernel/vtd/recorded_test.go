@@ -5,7 +5,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/vtd"

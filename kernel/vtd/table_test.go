@@ -9,7 +9,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/iommu/table"
 	"dmapath/kernel"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 	"dmapath/kernel/iommucore"
 	"dmapath/sim"
 )

@@ -7,7 +7,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/dma"
-	"dmapath/kernel/internal/recorded"
+	"dmapath/kernel/recorded"
 	"dmapath/kernel/iommudma"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/timer"

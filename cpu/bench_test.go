@@ -74,8 +74,10 @@ func BenchmarkCoreALU(b *testing.B) {
 	for len(r.Ops) < 1<<12 {
 		r.ALU(16, 0)
 	}
-	ops, now := r.Ops, sim.Microsecond
+	ops := r.Ops
+	now := r.c.Run(ops, sim.Microsecond, nil)
 	b.ReportAllocs()
+	b.ResetTimer()
 	for range b.N {
 		now = r.c.Run(ops, now, nil)
 	}

@@ -53,6 +53,7 @@ type Core struct {
 	lq   [queueLen]int64 // by load: when its entry is free again
 	sq   [queueLen]int64 // by store: when its entry is free again
 	busy [portRing]uint32
+	full [NumClasses]fullRun // by classInfo.group
 
 	divFree   int64 // next start of a Div
 	barrier   int64 // memory ops start no earlier
@@ -94,8 +95,12 @@ type classInfo struct {
 	strM  int64 // -1 when the class takes a store queue entry
 	slots int64
 	ports uint32
+	group uint8 // classes with the same ports have the same group
 	kind  kind
 }
+
+// fullRun says that in no cycle from lo to hi-1 a port of the group is free.
+type fullRun struct{ lo, hi int64 }
 
 // kind groups classes by how they are timed.
 type kind uint8
@@ -144,6 +149,9 @@ func NewCore(id int, cfg Config, h *cache.Hierarchy, sp *Space) (*Core, error) {
 		if k.Writes() && k != String || k == MMIOWrite || k == Flush {
 			ci.strM = -1
 		}
+		for ci.group = 0; c.class[ci.group].ports != ci.ports && ci.group < uint8(k); {
+			ci.group++
+		}
 		c.class[k] = ci
 	}
 	c.seq, c.loads, c.stores = ringLen, ringLen, ringLen
@@ -186,20 +194,47 @@ func (c *Core) Drained() sim.Time {
 // spans each of which was rounded up to a whole picosecond, which must not cost a cycle.
 func (c *Core) cyc(t sim.Time) int64 { return c.clock.CeilCycle(max(t-4, 0)) }
 
-// issue finds the first cycle at or after t in which one of ports is free and takes it.
-func (c *Core) issue(ports uint32, t int64) int64 {
+// issue finds the first cycle at or after t in which one of the ports of ci is free and takes it.
+func (c *Core) issue(ci *classInfo, t int64) int64 {
+	e := &c.busy[t&portMask]
+	used := *e
+	if tag := uint32(t>>portBits) << 16; used&0xffff0000 != tag {
+		used = tag
+	}
+	free := ci.ports &^ used
+	if free == 0 {
+		return c.issueLater(ci, t)
+	}
+	*e = used | free&-free
+	return t
+}
+
+// issueLater is issue when nothing is free at t. Where ops queue up for the same ports, the cycles in which all of them are
+// taken form a run that is remembered and skipped; ports are only ever taken, so it stays true.
+func (c *Core) issueLater(ci *classInfo, t int64) int64 {
+	full := &c.full[ci.group]
+	from := t
 	for {
+		if t >= full.lo && t < full.hi {
+			t = full.hi
+		}
 		e := &c.busy[t&portMask]
 		used := *e
 		if tag := uint32(t>>portBits) << 16; used&0xffff0000 != tag {
 			used = tag
 		}
-		if free := ports &^ used; free != 0 {
+		if free := ci.ports &^ used; free != 0 {
 			*e = used | free&-free
-			return t
+			break
 		}
 		t++
 	}
+	if from >= full.lo && from <= full.hi {
+		full.hi = max(full.hi, t)
+	} else {
+		full.lo, full.hi = from, t
+	}
+	return t
 }
 
 // restart begins timing at start after the core was idle: everything in flight has finished.

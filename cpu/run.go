@@ -88,19 +88,19 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 		isALU := false
 		switch ci.kind {
 		case kALU:
-			done = c.issue(ci.ports, max(ready, dep2)) + ci.lat
+			done = c.issue(ci, max(ready, dep2)) + ci.lat
 			isALU = op.Class == ALU
 		case kNop:
 			done = d
 		case kLoad:
-			t := c.issue(ci.ports, max(ready, c.barrier))
+			t := c.issue(ci, max(ready, c.barrier))
 			done = c.load(op.Addr, op.Size, op.PC, t, fa)
 			cause = c.cause
 			if op.Class == LoadOp {
-				done = c.issue(c.class[ALU].ports, max(done, dep2)) + ci.lat
+				done = c.issue(&c.class[ALU], max(done, dep2)) + ci.lat
 			}
 		case kStore:
-			t := c.issue(ci.ports, ready)
+			t := c.issue(ci, ready)
 			x := c.translate(op.Addr, t, fa)
 			if x > t {
 				cause = StallTLB
@@ -110,7 +110,7 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 			if fused {
 				done = max(ready, dep2)
 			} else {
-				done = c.issue(ci.ports, max(ready, dep2)) + ci.lat
+				done = c.issue(ci, max(ready, dep2)) + ci.lat
 			}
 			taken := op.Flag&Taken != 0
 			if taken {
@@ -126,17 +126,17 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 				fetch = c.takenDirect(op.PC, fetch, fa)
 			}
 		case kJmp:
-			done = c.issue(ci.ports, ready) + ci.lat
+			done = c.issue(ci, ready) + ci.lat
 			fetch = c.takenDirect(op.PC, fetch, fa)
 		case kCall:
-			c.translate(op.Addr, c.issue(c.class[Store].ports, ready), fa)
+			c.translate(op.Addr, c.issue(&c.class[Store], ready), fa)
 			c.storePA = c.pa
-			done = c.issue(ci.ports, ready) + ci.lat
+			done = c.issue(ci, ready) + ci.lat
 			fetch = c.takenDirect(op.PC, fetch, fa)
 			c.pred.call(op.PC)
 		case kRet:
-			t := c.issue(c.class[Load].ports, max(ready, c.barrier))
-			done = c.issue(ci.ports, c.load(op.Addr, op.Size, op.PC, t, fa)) + ci.lat
+			t := c.issue(&c.class[Load], max(ready, c.barrier))
+			done = c.issue(ci, c.load(op.Addr, op.Size, op.PC, t, fa)) + ci.lat
 			cause = c.cause
 			if to, known := target(ops, i); !known {
 				c.pred.pop()
@@ -286,17 +286,17 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 	cause = StallExec
 	switch op.Class {
 	case Div:
-		t := c.issue(ci.ports, max(ready, dep2, c.divFree))
+		t := c.issue(ci, max(ready, dep2, c.divFree))
 		c.divFree = t + int64(c.cfg.DivBusy)
 		done = t + ci.lat
 	case RMW:
-		t := c.issue(ci.ports, max(ready, c.barrier))
+		t := c.issue(ci, max(ready, c.barrier))
 		done = c.load(op.Addr, op.Size, op.PC, t, fa)
 		cause = c.cause
 		c.translate(op.Addr, done, fa)
 		c.storePA = c.pa
-		done = c.issue(c.class[ALU].ports, max(done, dep2)) + ci.lat
-		c.issue(c.class[Store].ports, done)
+		done = c.issue(&c.class[ALU], max(done, dep2)) + ci.lat
+		c.issue(&c.class[Store], done)
 	case Atomic:
 		done = c.atomic(op, ci, max(ready, dep2, c.barrier), before, fa)
 		cause = c.cause
@@ -317,24 +317,24 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 		if op.Flag&Serialize != 0 {
 			t = max(t, before)
 		}
-		done = c.issue(ci.ports, t) + ci.lat
+		done = c.issue(ci, t) + ci.lat
 		if op.Flag&Serialize != 0 {
 			c.hold(done)
 			cause = StallSerial
 		}
 	case Flush:
-		t := c.issue(ci.ports, ready)
+		t := c.issue(ci, ready)
 		done = c.translate(op.Addr, t, fa) + ci.lat
 		c.storePA = c.pa
 	case String:
-		t := c.issue(ci.ports, max(ready, dep2, c.barrier))
+		t := c.issue(ci, max(ready, dep2, c.barrier))
 		done = c.rep(op, t, fa)
 		cause = StallString
 		c.commit = max(c.commit, done<<posShift)
 	case JmpInd, CallInd:
-		done = c.issue(ci.ports, max(ready, dep2)) + ci.lat
+		done = c.issue(ci, max(ready, dep2)) + ci.lat
 		if op.Class == CallInd {
-			c.translate(op.Addr, c.issue(c.class[Store].ports, d+1), fa)
+			c.translate(op.Addr, c.issue(&c.class[Store], d+1), fa)
 			c.storePA = c.pa
 		}
 		to, known := target(ops, i)
@@ -357,7 +357,7 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 		c.barrier = max(c.barrier, done)
 		cause = StallMMIO
 	case MMIOWrite:
-		done = max(c.issue(ci.ports, ready)+ci.lat, dep2)
+		done = max(c.issue(ci, ready)+ci.lat, dep2)
 	default:
 		panic("cpu: op of no class")
 	}
@@ -373,7 +373,7 @@ func (c *Core) atomic(op *Op, ci *classInfo, t, before int64, fa *FnCount) int64
 		t = max(t, before, c.drained())
 	}
 	start := t
-	t = c.translate(op.Addr, c.issue(ci.ports, t), fa)
+	t = c.translate(op.Addr, c.issue(ci, t), fa)
 	c.walk = t - start
 	done := c.own(c.pa, op.PC, t, fa) + ci.lat
 	if c.cfg.AtomicDrains {

@@ -136,7 +136,7 @@ var patterns = []struct {
 	{"always now", func(_ *rand.Rand, now Time, _ int) Time { return now }},
 	{"few values", func(r *rand.Rand, now Time, _ int) Time { return now + Time(r.IntN(4)) }},
 	{"increasing", func(_ *rand.Rand, now Time, i int) Time { return max(now, Time(i)*37) }},
-	{"decreasing", func(_ *rand.Rand, now Time, i int) Time { return max(now, Time(1<<40-i*37)) }},
+	{"decreasing", func(_ *rand.Rand, now Time, i int) Time { return max(now, 1<<40-Time(i)*37) }},
 	{"exponential", func(r *rand.Rand, now Time, _ int) Time { return now + Time(r.ExpFloat64()*1e5) }},
 	{"heavy tail", func(r *rand.Rand, now Time, _ int) Time { return now + Time(1)<<r.IntN(50) }},
 	{"far future and near", func(r *rand.Rand, now Time, i int) Time {

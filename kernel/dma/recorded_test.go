@@ -7,8 +7,8 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
-	"dmapath/kernel/recorded"
 	"dmapath/kernel/mm"
+	"dmapath/kernel/recorded"
 )
 
 // guestRAM is the machine of the recordings: 6 GiB, of which 2 GiB below 4 GiB.

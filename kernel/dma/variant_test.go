@@ -9,8 +9,8 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
-	"dmapath/kernel/recorded"
 	"dmapath/kernel/mm"
+	"dmapath/kernel/recorded"
 )
 
 func TestVariantsInOrder(t *testing.T) {

@@ -8,11 +8,11 @@ import (
 	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/recorded"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
 	"dmapath/kernel/iova"
 	"dmapath/kernel/mm"
+	"dmapath/kernel/recorded"
 	"dmapath/kernel/timer"
 	"dmapath/sim"
 )

@@ -5,8 +5,8 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/recorded"
 	"dmapath/kernel/locking"
+	"dmapath/kernel/recorded"
 )
 
 var versions = []kernel.Version{kernel.V6_12, kernel.V7_3}

@@ -3,10 +3,16 @@ package recorded
 import (
 	"fmt"
 	"strings"
-	"testing"
 
 	"dmapath/cpu"
 )
+
+// TB is the part of testing.TB that the checks use; programs that only measure do not link package testing.
+type TB interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+}
 
 // Tolerance says how far a modelled call may be from the recorded one.
 type Tolerance struct {
@@ -26,7 +32,7 @@ var (
 )
 
 // Check fails tb with one line per deviation of ops from the recorded call of key.
-func Check(tb testing.TB, ops []cpu.Op, key string, tol Tolerance) {
+func Check(tb TB, ops []cpu.Op, key string, tol Tolerance) {
 	tb.Helper()
 	want, err := Load(key)
 	if err != nil {
@@ -40,7 +46,7 @@ func Check(tb testing.TB, ops []cpu.Op, key string, tol Tolerance) {
 
 // CheckFunction fails tb when function name of ops differs from the recording of key; for tests of one function
 // of a path whose other parts belong to other packages. Both are taken per call of the function.
-func CheckFunction(tb testing.TB, ops []cpu.Op, key, name string, tol Tolerance) {
+func CheckFunction(tb TB, ops []cpu.Op, key, name string, tol Tolerance) {
 	tb.Helper()
 	want, err := Load(key)
 	if err != nil {

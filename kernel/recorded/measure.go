@@ -36,8 +36,11 @@ func RunWarm(warm, body func(t *cpu.Thread)) []cpu.Op {
 	return ops
 }
 
-// Measure counts what a stream executed, function by function.
-func Measure(ops []cpu.Op) *Call {
+// Measure counts what a stream that Run made executed, function by function.
+func Measure(ops []cpu.Op) *Call { return MeasureStack(ops, StackTop) }
+
+// MeasureStack is Measure for a stream whose stack is the 16 KiB below top.
+func MeasureStack(ops []cpu.Op, top uint64) *Call {
 	c := &Call{Key: "modelled"}
 	index := make(map[uint16]int, 32)
 	lines := make(map[uint64]bool, 64)
@@ -61,7 +64,7 @@ func Measure(ops []cpu.Op) *Call {
 	}
 	c.Lines = len(lines)
 	for l := range lines {
-		if l < (StackTop-stackBytes)>>6 || l > StackTop>>6 {
+		if l < (top-stackBytes)>>6 || l > top>>6 {
 			c.LinesNoStack++
 		}
 	}

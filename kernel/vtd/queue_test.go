@@ -5,8 +5,8 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/recorded"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/recorded"
 	"dmapath/sim"
 )
 

@@ -5,9 +5,9 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/recorded"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/mm"
+	"dmapath/kernel/recorded"
 	"dmapath/kernel/vtd"
 )
 

@@ -9,8 +9,8 @@ import (
 	"dmapath/cpu"
 	"dmapath/iommu/table"
 	"dmapath/kernel"
-	"dmapath/kernel/recorded"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/recorded"
 	"dmapath/sim"
 )
 

@@ -24,7 +24,33 @@ type Wheel struct {
 	jif    uint64 // jiffies
 	offs   uint64 // __per_cpu_offset, an array
 	house  uint64 // housekeeping flags
-	locks  []cpu.LockWord
+	bases  []base
+}
+
+// base is one CPU's struct timer_base.
+type base struct {
+	lock cpu.LockWord
+	clk  sim.Time   // the jiffy that the wheel has been turned to
+	due  []sim.Time // expiries of the timers that are pending
+}
+
+// earliest reports whether a timer that expires at x would be the next one.
+func (b *base) earliest(x sim.Time) bool {
+	for _, d := range b.due {
+		if d <= x {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *base) done(x sim.Time) {
+	for i, d := range b.due {
+		if d == x {
+			b.due = append(b.due[:i], b.due[i+1:]...)
+			return
+		}
+	}
 }
 
 // NewWheel returns the wheel of a kernel. run is called to let an expired timer's function run; nil never runs any.
@@ -32,10 +58,10 @@ func NewWheel(env *kernel.Env, run Runner) *Wheel {
 	w := &Wheel{env: env, run: run, base: env.PerCPU(256, 64), jif: env.Data(64), offs: env.Data(64 + 8*env.CPUs),
 		house: env.Data(64)}
 	w.bucket = w.base + 128
-	w.locks = make([]cpu.LockWord, max(env.CPUs, 1))
-	for c := range w.locks {
-		w.locks[c].VA = env.Cpu(w.base, c)
-		w.locks[c].Name = "timer base lock"
+	w.bases = make([]base, max(env.CPUs, 1))
+	for c := range w.bases {
+		w.bases[c].lock.VA = env.Cpu(w.base, c)
+		w.bases[c].lock.Name = "timer base lock"
 	}
 	return w
 }
@@ -108,6 +134,7 @@ func (w *Wheel) modReal(t *cpu.Thread, tm *Timer, delay sim.Time, fn func(t *cpu
 	}
 	v7 := w.env.Version == kernel.V7_3
 	guard := kernel.StackGuard(w.env.Version, t.CPU)
+	at := Expiry(t.Now(), delay)
 	base := w.env.Cpu(w.base, t.CPU)
 	t.Push(6)
 	if v7 {
@@ -139,7 +166,15 @@ func (w *Wheel) modReal(t *cpu.Thread, tm *Timer, delay sim.Time, fn func(t *cpu
 	t.Branch(false, f)
 	j := t.Load(w.jif, 0)
 	clk := t.Load(base+16, 0)
-	t.Branch(true, t.ALU2(j, clk))
+	b := &w.bases[t.CPU]
+	now := t.Now() / Jiffy
+	t.Branch(now <= b.clk, t.ALU2(j, clk))
+	if now > b.clk { // forward_timer_base: the CPU was idle, turn the wheel to now
+		t.Branch(true, t.ALU(1, t.Load(base+24, 0)))
+		t.Store(base+16, 0, j)
+		t.Jump()
+		b.clk = now
+	}
 	t.StackStore(8, 0)
 	t.ALU(4, 0)
 	t.Call(fnDetach)
@@ -158,8 +193,7 @@ func (w *Wheel) modReal(t *cpu.Thread, tm *Timer, delay sim.Time, fn func(t *cpu
 		off := t.Load(kernel.ThisCPUOff(w.env.Version, t.CPU), 0)
 		t.Branch(true, t.ALU(2, off))
 		t.Store(tm.Expires, 0, 0)
-		b := t.Load(base+16, 0)
-		t.Branch(true, t.ALU(1, b))
+		t.Branch(true, t.ALU(1, t.Load(base+16, 0)))
 		t.ALU(2, 0)
 	} else {
 		t.Load(kernel.ThisCPUOff(w.env.Version, t.CPU), 0)
@@ -170,8 +204,7 @@ func (w *Wheel) modReal(t *cpu.Thread, tm *Timer, delay sim.Time, fn func(t *cpu
 		t.ALU(1, 0)
 		t.Jump()
 		t.Store(tm.Expires, 0, 0)
-		b := t.Load(base+16, 0)
-		t.Branch(true, t.ALU(1, b))
+		t.Branch(true, t.ALU(1, t.Load(base+16, 0)))
 		t.ALU(2, 0)
 		t.StackStore(40, 0)
 	}
@@ -183,7 +216,8 @@ func (w *Wheel) modReal(t *cpu.Thread, tm *Timer, delay sim.Time, fn func(t *cpu
 	t.Ret()
 	t.StackLoad(40)
 	t.ALU(3, 0)
-	w.enqueue(t, tm, base)
+	w.enqueue(t, tm, base, b.earliest(at))
+	b.due = append(b.due, at)
 	if v7 {
 		t.ALU(1, 0)
 		t.Jump()
@@ -192,7 +226,7 @@ func (w *Wheel) modReal(t *cpu.Thread, tm *Timer, delay sim.Time, fn func(t *cpu
 	}
 	t.StackLoad(24)
 	t.ALU(1, 0)
-	locking.SpinUnlockIrqrestore(t, w.env.Version, &w.locks[t.CPU])
+	locking.SpinUnlockIrqrestore(t, w.env.Version, &w.bases[t.CPU].lock)
 	g := t.StackLoad(56)
 	t.Branch(false, t.LoadOp(guard, 0, g))
 	t.Frame(-64)
@@ -201,8 +235,10 @@ func (w *Wheel) modReal(t *cpu.Thread, tm *Timer, delay sim.Time, fn func(t *cpu
 	t.Ret()
 	tm.pending = true
 	if w.run != nil {
-		w.run(t.CPU, Expiry(t.Now(), delay), func(t *cpu.Thread) {
+		w.run(t.CPU, at, func(t *cpu.Thread) {
 			tm.pending = false
+			b.done(at)
+			b.clk = max(b.clk, at/Jiffy)
 			fn(t)
 		})
 	}
@@ -241,7 +277,7 @@ func (w *Wheel) lockBase(t *cpu.Thread, tm *Timer) {
 		t.Branch(false, t.ALU(3, off))
 		t.ALU(2, off)
 	}
-	locking.SpinLockIrqsave(t, w.env.Version, &w.locks[t.CPU])
+	locking.SpinLockIrqsave(t, w.env.Version, &w.bases[t.CPU].lock)
 	t.StackStore(0, 0)
 	t.ALU(1, 0)
 	fl := t.Mem(cpu.LoadOp, tm.Flags, 4, 0, 0)
@@ -252,7 +288,7 @@ func (w *Wheel) lockBase(t *cpu.Thread, tm *Timer) {
 }
 
 // enqueue is enqueue_timer: link the timer into its bucket and note the new next expiry.
-func (w *Wheel) enqueue(t *cpu.Thread, tm *Timer, base uint64) {
+func (w *Wheel) enqueue(t *cpu.Thread, tm *Timer, base uint64, first bool) {
 	v7 := w.env.Version == kernel.V7_3
 	bucket := w.env.Cpu(w.bucket, t.CPU)
 	t.Call(fnEnqueue)
@@ -278,7 +314,6 @@ func (w *Wheel) enqueue(t *cpu.Thread, tm *Timer, base uint64) {
 	t.ALU(3, fl)
 	t.Mem(cpu.Store, tm.Flags, 4, 0, t.Last())
 	t.Nop(1)
-	first := !v7
 	t.Branch(first, t.LoadOp(base+24, 0, 0))
 	if first {
 		t.Store(base+24, 0, 0)

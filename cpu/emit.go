@@ -198,6 +198,13 @@ func (s *Stream) Jump() {
 	s.pc += 3 * insnBytes
 }
 
+// JumpInd emits an indirect jump within the function (a jump table) over n instructions, to a place that d produced.
+func (s *Stream) JumpInd(n int, d Val) {
+	s.emit(JmpInd, 0, 0, d, 0, 0)
+	s.pc += uint32(n) * insnBytes
+	s.Ops[len(s.Ops)-1].Src = TextBase + uint64(s.pc)
+}
+
 // Skip moves the program counter over n instructions that are not executed (a cold block placed in line).
 func (s *Stream) Skip(n int) { s.pc += uint32(n) * insnBytes }
 

@@ -35,7 +35,7 @@ func (m *Machine) boot() (err error) {
 	s := m.Spec
 	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
 		MemEncrypt: bool(s.Kernel.MemEncrypt), P2PDMA: bool(s.Kernel.P2PDMA), Coherent: bool(s.IOMMU.Coherent)}, m.Mem, m.reserved[0])
-	cfg := s.memoryConfig()
+	cfg := s.MemoryConfig()
 	if m.MM, err = mm.NewConfigured(m.Env, cfg); err != nil {
 		return err
 	}

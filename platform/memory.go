@@ -12,8 +12,8 @@ import (
 var memoryModels = map[Word]mm.Model{"flatmem": mm.Flat, "sparsemem": mm.Sparse, "sparsemem-extreme": mm.SparseExtreme,
 	"sparsemem-vmemmap": mm.SparseVmemmap}
 
-// memoryConfig is the kernel's view of what is installed.
-func (s *Spec) memoryConfig() mm.Config {
+// MemoryConfig is the kernel's view of what is installed.
+func (s *Spec) MemoryConfig() mm.Config {
 	return mm.Config{Model: memoryModels[s.Memory.Model], Map: s.memoryMap(), FiveLevel: s.Memory.PhysBits > 46}
 }
 

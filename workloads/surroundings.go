@@ -71,15 +71,14 @@ func NewAmbience(s Surroundings, core *cpu.Core, hier *cache.Hierarchy, stack, d
 // surround is the place in kernel text of the sampled surroundings: 4096 lines.
 var surround = cpu.NewFunc("(surroundings)", "block layer, network stack, application", 256<<10)
 
-// Pass lets share (0 to 1) of the surroundings run on t's CPU.
-func (a *Ambience) Pass(t *cpu.Thread, share float64) {
+// Pass lets the surroundings run on t's CPU: what comes between one mapping call and the next.
+func (a *Ambience) Pass(t *cpu.Thread) {
 	t.Sync()
 	if a.CodeLines+a.DataLines > 0 {
-		a.hier.Displace(t.CPU, int(share*float64(a.CodeLines)), int(share*float64(a.DataLines)))
-		code, data := share*float64(a.CodeLines), share*float64(a.DataLines)
-		t.Core.DisturbBy(int(code*branchesPerLine), int(code/linesPerCodePage), int(data/linesPerDataPage))
+		a.hier.Displace(t.CPU, a.CodeLines, a.DataLines)
+		t.Core.DisturbBy(a.CodeLines*branchesPerLine, a.CodeLines/linesPerCodePage, a.DataLines/linesPerDataPage)
 	}
-	if d := sim.Time(share * float64(a.Instructions) * a.cpi); d > 0 {
+	if d := sim.Time(float64(a.Instructions) * a.cpi); d > 0 {
 		t.WaitUntil(cpu.StallIdle, t.Now()+d)
 	}
 }

@@ -24,12 +24,19 @@ const (
 	UnmapSG
 	SyncForCPU // dma_sync_single_for_cpu
 	SyncForDevice
+	Alloc // dma_alloc, dma_alloc_pages: coherent memory
+	AllocPages
+	Free
+	FreePages
 	numKinds
 )
 
 var kindNames = [numKinds]string{"map", "unmap", "dma_map_page", "dma_unmap_page", "dma_map_phys", "dma_unmap_phys",
 	"dma_map_resource", "dma_unmap_resource", "dma_map_sg", "dma_unmap_sg", "dma_sync_single_for_cpu",
-	"dma_sync_single_for_device"}
+	"dma_sync_single_for_device", "dma_alloc", "dma_alloc_pages", "dma_free", "dma_free_pages"}
+
+// NumKinds is how many kinds there are.
+const NumKinds = int(numKinds)
 
 func (k Kind) String() string { return kindNames[k] }
 

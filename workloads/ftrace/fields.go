@@ -112,7 +112,8 @@ func (ev *Event) dmaFields(b []byte) string {
 
 // fieldsOf is how many addresses and sizes a complete event of each kind has.
 var fieldsOf = [numKinds]int{MapPage: 3, UnmapPage: 2, MapPhys: 3, UnmapPhys: 2, MapResource: 3, UnmapResource: 2,
-	MapSG: 3, UnmapSG: 1, SyncForCPU: 2, SyncForDevice: 2}
+	MapSG: 3, UnmapSG: 1, SyncForCPU: 2, SyncForDevice: 2,
+	Alloc: 2, AllocPages: 2, Free: 2, FreePages: 2}
 
 // word cuts the next space-separated word.
 func word(b []byte) (w, rest []byte) {

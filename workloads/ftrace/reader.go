@@ -27,6 +27,9 @@ type Reader struct {
 	// Skipped counts lines that are not events of the dma and iommu groups (comments, blanks, other subsystems),
 	// Malformed those delivered as *SyntaxError.
 	Skipped, Malformed int64
+	// CPUs is how many CPUs the traced machine had, where a heading says so ("#P:2" in a trace file, "cpus=2" of trace-cmd);
+	// 0 otherwise.
+	CPUs int
 }
 
 // NewReader reads from r; file names it in errors.
@@ -57,7 +60,23 @@ func (r *Reader) Next() (*Event, error) {
 		if ok {
 			return &r.ev, nil
 		}
+		r.heading(line)
 		r.Skipped++
+	}
+}
+
+// heading looks for the number of CPUs in a line that is no event.
+func (r *Reader) heading(line []byte) {
+	var num []byte
+	if i := bytes.LastIndex(line, []byte("#P:")); i > 0 && line[0] == '#' {
+		num = line[i+3:]
+	} else if !bytes.HasPrefix(line, []byte("cpus=")) {
+		return
+	} else {
+		num = line[5:]
+	}
+	if n, err := strconv.ParseUint(string(bytes.TrimSpace(num)), 10, 13); err == nil {
+		r.CPUs = max(r.CPUs, int(n))
 	}
 }
 

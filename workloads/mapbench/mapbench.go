@@ -104,7 +104,7 @@ func round(t *cpu.Thread, dev *platform.Device, cfg *Config, buf dma.Buffer, res
 	if cfg.Dir != kernel.FromDevice {
 		t.StringSet(kernel.Virt(buf.Phys), int(buf.Size), 0)
 	}
-	cfg.Around.Pass(t, 0.5)
+	cfg.Around.Pass(t)
 	var addr uint64
 	mapped, err := timed(t, res.Map, func() (err error) {
 		addr, err = cfg.Variant.Map(t, dev.Ctx, buf, cfg.Dir, 0)
@@ -116,7 +116,7 @@ func round(t *cpu.Thread, dev *platform.Device, cfg *Config, buf dma.Buffer, res
 	if cfg.TransNS > 0 {
 		t.WaitUntil(cpu.StallIdle, t.Now()+sim.Time(cfg.TransNS)*sim.Nanosecond)
 	}
-	cfg.Around.Pass(t, 0.5)
+	cfg.Around.Pass(t)
 	unmapped, err := timed(t, res.Unmap, func() error {
 		return cfg.Variant.Unmap(t, dev.Ctx, addr, buf.Size, cfg.Dir, 0)
 	})

@@ -255,7 +255,7 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 	i := p.clean % uint64(len(p.bufs))
 	s := &d.hw.queues[p.cpu].rx.slots[i]
 	info := p.info + i*32
-	cfg.Around.Pass(t, 0.5)
+	cfg.Around.Pass(t)
 	t.Load(info, status)
 	if cfg.PagePool {
 		p.err = d.res.Sync.Measure(t, func() error {
@@ -272,7 +272,7 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 		}
 		workloads.Code(t, fnRx, rxInstructions, info, p.skb, p.skb+64)
 		p.bufs[i] = p.buf.Next(p.rxBuffer())
-		cfg.Around.Pass(t, 0.5)
+		cfg.Around.Pass(t)
 		p.err = d.res.Map.Measure(t, func() (err error) {
 			s.addr, err = cfg.Variant.Map(t, d.dev.Ctx, p.bufs[i], kernel.FromDevice, 0)
 			return err
@@ -296,7 +296,7 @@ func (p *poller) reply(t *cpu.Thread, n int) {
 		i := p.txTail % uint64(len(p.txBuf))
 		size := cfg.Sizes.Draw(p.rnd)
 		p.txBuf[i] = p.buf.Next(uint64(size))
-		cfg.Around.Pass(t, 0.5)
+		cfg.Around.Pass(t)
 		workloads.Code(t, fnXmit, txInstructions, p.skb+128, p.skb+192, p.info+i*32)
 		s := &d.hw.queues[p.cpu].tx.slots[i]
 		s.size = size
@@ -318,7 +318,7 @@ func (p *poller) cleanTx(t *cpu.Thread) {
 	for p.txAt < q.tx.done && p.err == nil {
 		i := p.txAt % uint64(len(p.txBuf))
 		t.Load(p.tx+i*descBytes+8, 0)
-		cfg.Around.Pass(t, 0.5)
+		cfg.Around.Pass(t)
 		s := &q.tx.slots[i]
 		p.err = d.res.Unmap.Measure(t, func() error {
 			return cfg.Variant.Unmap(t, d.dev.Ctx, s.addr, uint64(s.size), kernel.ToDevice, 0)

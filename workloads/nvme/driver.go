@@ -204,7 +204,7 @@ func (s *submitter) submit(t *cpu.Thread) {
 	if s.rnd.IntN(100) < cfg.WritePercent {
 		r.dir = kernel.ToDevice
 	}
-	cfg.Around.Pass(t, 0.5)
+	cfg.Around.Pass(t)
 	d.fn.queueRq.emit(t, r.va, r.va+64, r.va+128, s.nvmeq)
 	d.fn.setupCmd.emit(t, r.va, r.va+192)
 	d.fn.setupRW.emit(t, r.va+64, r.va+192)
@@ -278,7 +278,7 @@ func (s *submitter) complete(t *cpu.Thread) {
 		slot := q.done.pop()
 		s.cqHead = (s.cqHead + 1) % s.entries
 		r := &s.reqs[slot]
-		cfg.Around.Pass(t, 0.5)
+		cfg.Around.Pass(t)
 		t.Load(r.va, entry)
 		d.fn.unmapData.emit(t, r.va+64, r.va+128)
 		err := d.res.Unmap.Measure(t, func() error {

@@ -40,9 +40,9 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	start := m.Eng.Now()
 	m.Spawn(0, "cpu 0 recorded calls", func(t *cpu.Thread) {
 		for range cfg.Rounds {
-			cfg.Around.Pass(t, 0.5)
+			cfg.Around.Pass(t)
 			mustNil(res.Map.Measure(t, func() error { return mapRec.play(t, dev) }))
-			cfg.Around.Pass(t, 0.5)
+			cfg.Around.Pass(t)
 			mustNil(res.Unmap.Measure(t, func() error { return unmapRec.play(t, dev) }))
 			res.IOs++
 			res.Bytes += int64(cfg.Size)

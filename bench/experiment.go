@@ -1,0 +1,245 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"dmapath/kernel"
+	"dmapath/kernel/dma"
+	"dmapath/platform"
+	"dmapath/sim"
+	"dmapath/workloads/nic"
+)
+
+// Experiment is everything that decides what compare prints: with the platform beside it, it is the manifest. Times and
+// sizes are text with a unit, as in a platform file.
+type Experiment struct {
+	Workloads  []string `yaml:"workloads"` // nvme, nic, map-benchmark
+	Variants   []string `yaml:"variants"`  // CALL@KERNEL; differences are against the first
+	Backends   []string `yaml:"backends"`
+	Caches     []string `yaml:"caches"` // hot, warm, cold
+	Source     string   `yaml:"source"` // modelled or recorded
+	CPUs       int      `yaml:"cpus"`
+	Size       string   `yaml:"size"`       // bytes per buffer
+	Operations int64    `yaml:"operations"` // I/Os, frames or rounds per run
+	Seed       uint64   `yaml:"seed"`
+	NVMe       NVMe     `yaml:"nvme"`
+	NIC        NIC      `yaml:"nic"`
+	MapBench   MapBench `yaml:"map_benchmark"`
+}
+
+// NVMe is the drive and its load.
+type NVMe struct {
+	QueueDepth   int    `yaml:"queue_depth"`
+	WritePercent int    `yaml:"write_percent"`
+	Rate         string `yaml:"rate"` // commands per second and CPU, 0 for a closed loop
+	// Media latency: the mean and the form of its distribution (constant, exponential, lognormal).
+	MediaLatency  string `yaml:"media_latency"`
+	MediaShape    string `yaml:"media_distribution"`
+	MediaChannels int    `yaml:"media_channels"`
+	Coalesce      int    `yaml:"coalesce_completions"`
+	CoalesceTime  string `yaml:"coalesce_time"`
+	// Surround is how many instructions of block layer, system call and application run between two mapping calls: half of the
+	// shortest recorded window of a 4 KiB I/O (kernel-traces, nvme_io.csv: 7643 instructions, of which 131 map and unmap).
+	Surround int `yaml:"surround_instructions"`
+}
+
+// NIC is the card and its traffic.
+type NIC struct {
+	Rate       int64  `yaml:"rate"`  // frames per second and queue
+	Sizes      string `yaml:"sizes"` // imix, a number of bytes, or a file
+	Arrivals   string `yaml:"arrivals"`
+	Burst      int    `yaml:"burst"`
+	Ring       int    `yaml:"ring"`
+	PagePool   bool   `yaml:"page_pool"`
+	TxPercent  int    `yaml:"tx_percent"`
+	Moderation string `yaml:"moderation"`
+	// Surround is how many instructions of network stack and application run between two mapping calls; a guess.
+	Surround int `yaml:"surround_instructions"`
+}
+
+// MapBench is dma_map_benchmark's parameters.
+type MapBench struct {
+	Threads int `yaml:"threads"`
+	Seconds int `yaml:"seconds"`
+	Node    int `yaml:"node"`
+	Bits    int `yaml:"bits"`
+	Dir     int `yaml:"dir"`
+	TransNS int `yaml:"trans_ns"`
+	Granule int `yaml:"granule"`
+}
+
+// Workloads, cache states and sources that exist.
+var (
+	Workloads = []string{"nvme", "nic", "map-benchmark"}
+	Caches    = []string{"hot", "warm", "cold"}
+	Sources   = []string{"modelled", "recorded"}
+)
+
+// Default is the main job: NVMe and NIC, the four variants, dma-direct and VT-d strict and lazy, all cache states.
+func Default() Experiment {
+	return Experiment{
+		Workloads: []string{"nvme", "nic"},
+		Variants:  []string{"map_page@6.12", "map_page@7.3", "map_phys@7.3", "map_phys_rederive@7.3"},
+		Backends:  []string{"direct", "iommu-strict", "iommu-lazy"},
+		Caches:    slices.Clone(Caches),
+		Source:    "modelled", CPUs: 1, Size: "4KiB", Operations: 1500, Seed: 1,
+		NVMe: NVMe{QueueDepth: 32, Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
+			Coalesce: 1, CoalesceTime: "0ns", Surround: 3750},
+		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, TxPercent: 50, Moderation: "20us", Surround: 1500},
+		MapBench: MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 32, Granule: 1},
+	}
+}
+
+// Validate lists every problem of the experiment on platform s.
+func (x *Experiment) Validate(s *platform.Spec) error {
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	words := func(key string, have, allowed []string) {
+		if len(have) == 0 {
+			bad("%s is empty: allowed are %s", key, strings.Join(allowed, ", "))
+		}
+		for i, w := range have {
+			if !slices.Contains(allowed, w) {
+				bad("%s %q: allowed are %s%s", key, w, strings.Join(allowed, ", "), didYouMean(w, allowed))
+			}
+			if slices.Contains(have[:i], w) {
+				bad("%s %q is given twice", key, w)
+			}
+		}
+	}
+	words("workload", x.Workloads, Workloads)
+	words("variant", x.Variants, variantNames())
+	words("backend", x.Backends, backendNames())
+	words("cache", x.Caches, Caches)
+	words("source", []string{x.Source}, Sources)
+	number := func(key string, v, lo, hi int64) {
+		if v < lo || v > hi {
+			bad("%s is %d: allowed are %d to %d", key, v, lo, hi)
+		}
+	}
+	number("cpus", int64(x.CPUs), 1, int64(s.CPU.Cores))
+	number("operations", x.Operations, 64, 1<<40)
+	number("nvme.surround_instructions", int64(x.NVMe.Surround), 0, 10_000_000)
+	number("nic.surround_instructions", int64(x.NIC.Surround), 0, 10_000_000)
+	number("nvme.queue_depth", int64(x.NVMe.QueueDepth), 1, 1023)
+	number("nvme.write_percent", int64(x.NVMe.WritePercent), 0, 100)
+	number("nvme.media_channels", int64(x.NVMe.MediaChannels), 1, 65536)
+	number("nvme.coalesce_completions", int64(x.NVMe.Coalesce), 1, 256)
+	number("nic.rate", x.NIC.Rate, 1, 1_000_000_000)
+	number("nic.burst", int64(x.NIC.Burst), 1, 100_000)
+	number("nic.ring", int64(x.NIC.Ring), 64, 4096)
+	number("nic.tx_percent", int64(x.NIC.TxPercent), 0, 100)
+	words("nic.arrivals", []string{x.NIC.Arrivals}, nic.Patterns)
+	words("nvme.media_distribution", []string{x.NVMe.MediaShape}, shapes)
+	if x.NIC.Ring&(x.NIC.Ring-1) != 0 {
+		bad("nic.ring is %d: allowed are powers of two", x.NIC.Ring)
+	}
+	for _, t := range []struct {
+		key, text string
+		lo, hi    sim.Time
+	}{
+		{"nvme.media_latency", x.NVMe.MediaLatency, 100 * sim.Nanosecond, sim.Second},
+		{"nvme.coalesce_time", x.NVMe.CoalesceTime, 0, sim.Second},
+		{"nic.moderation", x.NIC.Moderation, 0, sim.Second},
+	} {
+		v, err := platform.ParseTime(t.text)
+		switch {
+		case err != nil:
+			bad("%s: %w", t.key, err)
+		case v < t.lo || v > t.hi:
+			bad("%s is %s: allowed are %v to %v", t.key, t.text, t.lo, t.hi)
+		}
+	}
+	if _, err := x.sizes(); err != nil {
+		bad("nic.sizes: %w", err)
+	}
+	if _, err := x.rate(); err != nil {
+		errs = append(errs, err)
+	}
+	size, err := platform.ParseBytes(x.Size)
+	switch {
+	case err != nil:
+		bad("size: %w", err)
+	case size < 512 || size > 128<<10 || size%512 != 0:
+		bad("size is %s: allowed are multiples of 512B up to 128KiB (dma_opt_mapping_size)", x.Size)
+	}
+	if x.Source == "recorded" && !slices.Contains([]int64{4096}, int64(size)) {
+		bad("size is %s: recordings with --source recorded are of 4KiB", x.Size)
+	}
+	return errors.Join(errs...)
+}
+
+func variantNames() []string {
+	var n []string
+	for _, v := range dma.Variants() {
+		n = append(n, v.Name())
+	}
+	return n
+}
+
+func backendNames() []string {
+	var n []string
+	for _, b := range platform.Backends {
+		n = append(n, string(b))
+	}
+	return n
+}
+
+// VariantByName returns the variant called name.
+func VariantByName(name string) (dma.Variant, error) {
+	for _, v := range dma.Variants() {
+		if v.Name() == name {
+			return v, nil
+		}
+	}
+	return nil, fmt.Errorf("variant %q: allowed are %s%s", name, strings.Join(variantNames(), ", "), didYouMean(name, variantNames()))
+}
+
+// CrossesKernels reports whether the variants of x belong to more than one kernel: then more than the API differs.
+func (x *Experiment) CrossesKernels() bool {
+	var seen [2]bool
+	for _, n := range x.Variants {
+		if v, err := VariantByName(n); err == nil {
+			seen[v.Version()] = true
+		}
+	}
+	return seen[kernel.V6_12] && seen[kernel.V7_3]
+}
+
+// didYouMean suggests the allowed word nearest to w.
+func didYouMean(w string, allowed []string) string {
+	best, dist := "", len(w)/2+1
+	for _, a := range allowed {
+		if d := edits(w, a); d < dist {
+			best, dist = a, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", best)
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range a {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range b {
+			cost := diag
+			if a[i] != b[j] {
+				cost++
+			}
+			diag = row[j+1]
+			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

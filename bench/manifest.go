@@ -1,0 +1,120 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"dmapath/platform"
+	"dmapath/results"
+)
+
+// Manifest returns what repeats the comparison: the experiment and the whole platform, every value of it.
+func (c *Comparison) Manifest() *results.Manifest {
+	return &results.Manifest{Version: results.Version(), Seed: c.Exp.Seed, Config: []results.Section{
+		{Name: "experiment", Text: string(c.Exp.yaml())}, {Name: "platform", Text: string(c.Platform.Canonical())}}}
+}
+
+func (x *Experiment) yaml() []byte {
+	b, err := yaml.MarshalWithOptions(x, yaml.Indent(2))
+	if err != nil {
+		panic("bench: " + err.Error())
+	}
+	return b
+}
+
+// FromManifest returns platform and experiment of a manifest read from a file called name.
+func FromManifest(name string, m *results.Manifest) (*platform.Spec, Experiment, error) {
+	x := Experiment{}
+	text, ok := m.Section("experiment")
+	if !ok {
+		return nil, x, fmt.Errorf("%s: config has no section experiment", name)
+	}
+	if err := decode([]byte(text), &x); err != nil {
+		return nil, x, fmt.Errorf("%s: config.experiment: %w", name, err)
+	}
+	if text, ok = m.Section("platform"); !ok {
+		return nil, x, fmt.Errorf("%s: config has no section platform", name)
+	}
+	s, err := platform.Parse(name+": config.platform", []byte(text))
+	return s, x, err
+}
+
+// decode reads YAML strictly into x.
+func decode(text []byte, x *Experiment) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // the YAML library panics on some malformed input
+			err = fmt.Errorf("not YAML that can be read")
+		}
+	}()
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(x); err != nil && err != io.EOF {
+		return fmt.Errorf("%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	return nil
+}
+
+// Set changes one value by its key, as in nvme.queue_depth=8; lists take their items separated by commas.
+func (x *Experiment) Set(key, value string) error {
+	v := reflect.ValueOf(x).Elem()
+	parts := strings.Split(key, ".")
+	for i, p := range parts {
+		f, names := child(v, p)
+		if !f.IsValid() {
+			return fmt.Errorf("there is no workload.%s: allowed after workload.%s are %s%s", key, strings.Join(parts[:i], "."),
+				strings.Join(names, ", "), didYouMean(p, names))
+		}
+		v = f
+	}
+	bad := func(want string) error { return fmt.Errorf("workload.%s is %q: want %s", key, value, want) }
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(value)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(value)
+		if err != nil {
+			return bad("true or false")
+		}
+		v.SetBool(b)
+	case reflect.Int, reflect.Int64:
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return bad("a whole number")
+		}
+		v.SetInt(n)
+	case reflect.Uint64:
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			return bad("a whole number from 0 on")
+		}
+		v.SetUint(n)
+	case reflect.Slice:
+		v.Set(reflect.ValueOf(strings.Split(value, ",")))
+	default:
+		var names []string
+		_, names = child(v, "")
+		return fmt.Errorf("workload.%s is a group of values: set one of %s", key, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// child returns the field of struct v whose YAML name is name, and the names of all fields.
+func child(v reflect.Value, name string) (f reflect.Value, names []string) {
+	if v.Kind() != reflect.Struct {
+		return f, nil
+	}
+	for i := range v.NumField() {
+		n := v.Type().Field(i).Tag.Get("yaml")
+		names = append(names, n)
+		if n == name {
+			f = v.Field(i)
+		}
+	}
+	slices.Sort(names)
+	return f, names
+}

@@ -1,0 +1,430 @@
+package bench
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+
+	"dmapath/cache"
+	"dmapath/cpu"
+	"dmapath/results"
+	"dmapath/sim"
+	"dmapath/workloads"
+)
+
+// op is one of the measured calls of an outcome with its name.
+type op struct {
+	name string
+	*workloads.Op
+}
+
+func (o *Outcome) ops() []op {
+	list := []op{{"map", o.Map}, {"unmap", o.Unmap}}
+	if o.Sync != nil {
+		list = append(list, op{"sync", o.Sync})
+	}
+	return slices.DeleteFunc(list, func(p op) bool { return p.N == 0 })
+}
+
+// find returns the op called name, nil if the outcome has none.
+func (o *Outcome) find(name string) *workloads.Op {
+	for _, p := range o.ops() {
+		if p.name == name {
+			return p.Op
+		}
+	}
+	return nil
+}
+
+// kernelOf returns the part of a variant's name behind the @.
+func kernelOf(variant string) string {
+	_, k, _ := strings.Cut(variant, "@")
+	return k
+}
+
+// Record turns the comparison into measurements and tables.
+func (c *Comparison) Record() *results.Record {
+	r := &results.Record{Name: "Compare", Seed: c.Exp.Seed}
+	for _, o := range c.Outcomes {
+		o.measure(r, c)
+	}
+	for _, p := range c.PfnValid {
+		p.measure(r, c)
+	}
+	for _, w := range c.Exp.Workloads {
+		for _, b := range c.Exp.Backends {
+			for _, name := range []string{"map", "unmap", "sync"} {
+				if t := c.costTable(w, b, name); t != nil {
+					r.Tables = append(r.Tables, t)
+				}
+			}
+		}
+	}
+	for _, w := range c.Exp.Workloads {
+		r.Tables = append(r.Tables, c.countTable(w))
+	}
+	for _, b := range c.Exp.Backends {
+		r.Tables = append(r.Tables, c.stepTables(c.Exp.Workloads[0], b)...)
+	}
+	r.Tables = append(r.Tables, c.pfnTable(), c.systemTable())
+	r.Warnings = c.warnings()
+	return r
+}
+
+// measure adds the long form of o.
+func (o *Outcome) measure(r *results.Record, c *Comparison) {
+	dims := []results.Dim{{Key: "platform", Value: c.Platform.Name}, {Key: "workload", Value: o.Workload}, {Key: "source", Value: c.Exp.Source},
+		{Key: "backend", Value: o.Backend}, {Key: "cache", Value: o.Cache}, {Key: "variant", Value: o.Variant}}
+	add := func(metric, unit string, v float64, ci float64, n int64) {
+		r.Add(results.Measurement{Dims: dims, Metric: metric, Unit: unit, Value: v, CI95: finite(ci), N: n})
+	}
+	row := c.row(o.Workload, o.Backend, o.Cache)
+	for _, p := range o.ops() {
+		e := p.Series.Steady()
+		add(p.name+"_mean", "cycles", e.Mean, e.HalfWidth, int64(e.N))
+		add(p.name+"_warmup", "calls", float64(e.Warmup), math.NaN(), int64(p.Series.N))
+		for _, q := range quantiles {
+			add(p.name+"_"+q.name, "cycles", float64(p.Cycles.Quantile(q.q)), math.NaN(), p.N)
+		}
+		add(p.name+"_max", "cycles", float64(p.Cycles.Max), math.NaN(), p.N)
+		for _, b := range []struct {
+			name string
+			o    *Outcome
+		}{{"vs_first", row[0]}, {"vs_same_kernel", base(row, o)}} {
+			if q := b.o.find(p.name); q != nil && b.o != o {
+				d := sim.Difference(&q.Series, &p.Series)
+				add(p.name+"_"+b.name, "cycles", d.Mean, d.HalfWidth, int64(d.N))
+			}
+		}
+		t := p.Acct.Total()
+		n := float64(p.N)
+		add(p.name+"_instructions", "count", float64(t.Instructions())/n, math.NaN(), p.N)
+		add(p.name+"_loads", "count", float64(t.Loads())/n, math.NaN(), p.N)
+		add(p.name+"_stores", "count", float64(t.Stores())/n, math.NaN(), p.N)
+		add(p.name+"_mispredicts", "count", float64(t.Mispredicts)/n, math.NaN(), p.N)
+		for l := range cache.NumLevels {
+			add(p.name+"_lines_"+strings.ToLower(cache.Level(l).String()), "count", float64(t.Level[l])/n, math.NaN(), p.N)
+		}
+		for s := cpu.StallFetch; s < cpu.NumStalls; s++ {
+			if t.Stall[s] > 0 {
+				add(p.name+"_stall_"+s.String(), "cycles", float64(t.Stall[s])/n, math.NaN(), p.N)
+			}
+		}
+		for _, st := range steps(p.Op) {
+			r.Add(results.Measurement{Dims: append(slices.Clone(dims), results.Dim{Key: "function", Value: st.name}), Metric: p.name + "_step", Unit: "cycles",
+				Value: st.cycles, CI95: math.NaN(), N: p.N})
+		}
+	}
+	seconds := float64(o.Elapsed) / float64(sim.Second)
+	if seconds > 0 {
+		add("throughput", "per_second", float64(o.IOs)/seconds, math.NaN(), o.IOs)
+		add("bandwidth", "Gbit/s", float64(o.Bytes)*8/1e9/seconds, math.NaN(), o.IOs)
+		add("mapping_share_of_cpu", "percent", 100*o.MapShare(o.Clock, false), math.NaN(), o.IOs)
+		add("mapping_share_of_busy", "percent", 100*o.MapShare(o.Clock, true), math.NaN(), o.IOs)
+	}
+	if o.Latency != nil && o.Latency.N > 0 {
+		add("latency_p50", "ns", float64(o.Latency.Quantile(0.5)), math.NaN(), int64(o.Latency.N))
+		add("latency_p99", "ns", float64(o.Latency.Quantile(0.99)), math.NaN(), int64(o.Latency.N))
+	}
+	add("drops", "count", float64(o.Drops), math.NaN(), o.IOs)
+	add("interrupts", "count", float64(o.Interrupts), math.NaN(), o.IOs)
+	add("faults", "count", float64(o.Faults), math.NaN(), o.IOs)
+	if o.Walkers > 0 {
+		add("iotlb_hit_rate", "percent", o.hitRate(), math.NaN(), int64(o.IOMMU.Requests))
+		add("walk_mean", "ns", o.walkMean(), math.NaN(), int64(o.IOMMU.Walks))
+	}
+}
+
+var quantiles = []struct {
+	name string
+	q    float64
+}{{"p50", 0.5}, {"p99", 0.99}, {"p999", 0.999}}
+
+// hitRate is the share of translated requests that the IOTLB answered, in percent; NaN without any.
+func (o *Outcome) hitRate() float64 {
+	s := &o.IOMMU
+	return 100 * float64(s.Hits+s.Merges) / float64(s.Hits+s.Merges+s.Walks)
+}
+
+// walkMean is the mean latency of a page walk in nanoseconds; NaN without any.
+func (o *Outcome) walkMean() float64 {
+	if h := o.IOMMU.WalkTimes; h != nil && h.N > 0 {
+		return h.Mean() / float64(sim.Nanosecond)
+	}
+	return math.NaN()
+}
+
+func finite(v float64) float64 {
+	if math.IsInf(v, 0) {
+		return math.NaN()
+	}
+	return v
+}
+
+// step is one kernel function's share of a call.
+type step struct {
+	fn            *cpu.Func
+	name          string
+	cycles, instr float64
+	loads, stores float64
+	level         [cpu.NumLevels]float64
+	mispredicts   float64
+	wait          float64 // cycles of waiting for others: registers, locks, invalidations
+}
+
+// steps lists the functions of a call by their cycles per call, most first. What the driver itself executes (the call
+// instruction) is one entry, and so are functions of one name.
+func steps(o *workloads.Op) []step {
+	var list []step
+	index := map[string]int{}
+	n := float64(o.N)
+	for id := range o.Acct.Fn {
+		f := &o.Acct.Fn[id]
+		if f.Instructions() == 0 && f.Cycles == 0 {
+			continue
+		}
+		fn := cpu.FuncByID(uint16(id))
+		name := fn.Name
+		if id == 0 || strings.HasPrefix(fn.File, "drivers/n") {
+			name = "(caller)"
+		}
+		i, ok := index[name]
+		if !ok {
+			i = len(list)
+			index[name] = i
+			list = append(list, step{name: name})
+		}
+		s := &list[i]
+		s.cycles += float64(f.Cycles) / n
+		s.instr += float64(f.Instructions()) / n
+		s.loads += float64(f.Loads()) / n
+		s.stores += float64(f.Stores()) / n
+		s.mispredicts += float64(f.Mispredicts) / n
+		s.wait += float64(f.Stall[cpu.StallMMIO]+f.Stall[cpu.StallLock]+f.Stall[cpu.StallInv]) / n
+		for l := range s.level {
+			s.level[l] += float64(f.Level[l]) / n
+		}
+	}
+	sort.SliceStable(list, func(i, j int) bool { return list[i].cycles > list[j].cycles })
+	return list
+}
+
+// difference prints an estimate of a difference: the mean with half its 95 % interval in brackets, and a tilde when the interval
+// contains zero.
+func difference(e sim.Estimate) string {
+	if math.IsInf(e.HalfWidth, 0) || math.IsNaN(e.Mean) {
+		return "too few"
+	}
+	format := "%+.1f (%.1f)"
+	if math.Abs(e.Mean) >= 1000 || e.HalfWidth >= 100 {
+		format = "%+.0f (%.0f)"
+	}
+	s := fmt.Sprintf(format, e.Mean, e.HalfWidth)
+	if !e.Significant() && e.Mean != 0 {
+		s = "~" + s
+	}
+	if e.Mean == 0 && e.HalfWidth == 0 {
+		return "0"
+	}
+	return s
+}
+
+// costTable shows the cycles of one call of one workload on one backend.
+func (c *Comparison) costTable(workload, backend, call string) *results.Table {
+	first := c.Exp.Variants[0]
+	t := &results.Table{ID: snake(workload + "_" + backend + "_" + call), Columns: []results.Column{{Name: "variant", Text: true}, {Name: "mean", Unit: "cyc"},
+		{Name: "p50", Unit: "cyc"}, {Name: "p99", Unit: "cyc"}, {Name: "p99.9", Unit: "cyc"}, {Name: "vs first", Unit: "cyc", Text: true},
+		{Name: "in kernel", Unit: "cyc", Text: true}},
+		Title: fmt.Sprintf("%s, %s on %s (%s): cycles per %s", c.load(workload), backend, c.Platform.Name, c.Exp.Source, call)}
+	for _, state := range c.Exp.Caches {
+		row := c.row(workload, backend, state)
+		shown := false
+		for _, o := range row {
+			p := o.find(call)
+			if p == nil {
+				continue
+			}
+			if !shown {
+				t.Add("["+state+"]", "", "", "", "", "", "")
+				shown = true
+			}
+			vs, in := "", ""
+			if q := row[0].find(call); q != nil && row[0] != o {
+				vs = difference(sim.Difference(&q.Series, &p.Series))
+			}
+			if b := base(row, o); b != o {
+				in = difference(sim.Difference(&b.find(call).Series, &p.Series))
+			}
+			t.Add(o.Variant, p.Series.Steady().Mean, p.Cycles.Quantile(0.5), p.Cycles.Quantile(0.99), p.Cycles.Quantile(0.999), vs, in)
+		}
+	}
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	t.Notes = []string{fmt.Sprintf("vs first: mean difference to %s with half of its 95 %% interval; ~ means that the interval contains zero. "+
+		"in kernel: the same against the first variant of the same kernel.", first)}
+	if c.Exp.CrossesKernels() {
+		t.Notes = append(t.Notes, "6.12 and 7.3 differ in compiler, hardening options and page-table code as well: 'vs first' across them is not the price of the API. 'in kernel' is.")
+	}
+	return t
+}
+
+// load describes a workload in a title.
+func (c *Comparison) load(workload string) string {
+	if workload == "nic" {
+		return "nic, frames of " + c.Exp.NIC.Sizes
+	}
+	return workload + ", " + c.Exp.Size
+}
+
+// countTable shows what each call executes and where its loads are served.
+func (c *Comparison) countTable(workload string) *results.Table {
+	t := &results.Table{ID: snake(workload + "_counts"), Title: fmt.Sprintf("%s: instructions per call, and lines by the level that served them", workload), Keys: 3,
+		Columns: []results.Column{{Name: "backend", Text: true}, {Name: "call", Text: true}, {Name: "variant", Text: true}, {Name: "instr", Decimals: 0},
+			{Name: "L1", Decimals: 1}, {Name: "L2", Decimals: 1}, {Name: "LLC", Decimals: 1}, {Name: "peer", Decimals: 1}, {Name: "DRAM", Decimals: 1}}}
+	state := c.stepCache()
+	for _, b := range c.Exp.Backends {
+		for _, name := range []string{"map", "unmap", "sync"} {
+			for _, o := range c.row(workload, b, state) {
+				p := o.find(name)
+				if p == nil {
+					continue
+				}
+				tot, n := p.Acct.Total(), float64(p.N)
+				t.Add(short(b), name, o.Variant, float64(tot.Instructions())/n, float64(tot.Level[cache.L1])/n, float64(tot.Level[cache.L2])/n,
+					float64(tot.Level[cache.LLC])/n, float64(tot.Level[cache.Peer])/n, float64(tot.Level[cache.DRAM])/n)
+			}
+		}
+	}
+	t.Notes = []string{"Cache state: " + state + ". The other states are in the CSV."}
+	return t
+}
+
+// short names a backend in a narrow column.
+func short(backend string) string { return strings.TrimPrefix(backend, "iommu-") }
+
+// stepCache is the cache state whose steps are shown: warm if there is one.
+func (c *Comparison) stepCache() string {
+	if slices.Contains(c.Exp.Caches, "warm") {
+		return "warm"
+	}
+	return c.Exp.Caches[0]
+}
+
+// maxSteps is how many functions a step table names; the rest is summed.
+const maxSteps = 14
+
+// stepTables say in which kernel function the cycles go, by variant.
+func (c *Comparison) stepTables(workload, backend string) []*results.Table {
+	var tables []*results.Table
+	state := c.stepCache()
+	row := c.row(workload, backend, state)
+	for _, call := range []string{"map", "unmap"} {
+		t := &results.Table{ID: snake(workload + "_" + backend + "_" + call + "_steps"),
+			Title:   fmt.Sprintf("%s, %s, %s: cycles per %s by kernel function", workload, backend, state, call),
+			Columns: []results.Column{{Name: "function", Text: true}}}
+		var names []string
+		cycles := map[string][]float64{}
+		total := make([]float64, len(row))
+		for i, o := range row {
+			t.Columns = append(t.Columns, results.Column{Name: strings.Replace(o.Variant, "@", " @", 1), Decimals: 1})
+			p := o.find(call)
+			if p == nil {
+				continue
+			}
+			for _, s := range steps(p) {
+				if cycles[s.name] == nil {
+					cycles[s.name] = make([]float64, len(row))
+					names = append(names, s.name)
+				}
+				cycles[s.name][i] += s.cycles
+				total[i] += s.cycles
+			}
+		}
+		if names == nil {
+			continue
+		}
+		most := func(n string) float64 { return slices.Max(cycles[n]) }
+		sort.SliceStable(names, func(i, j int) bool { return most(names[i]) > most(names[j]) })
+		add := func(name string, v []float64) {
+			cells := []any{name}
+			for _, x := range v {
+				if x == 0 {
+					cells = append(cells, nil)
+				} else {
+					cells = append(cells, x)
+				}
+			}
+			t.Add(cells...)
+		}
+		rest := make([]float64, len(row))
+		for k, n := range names {
+			if k < maxSteps {
+				add(n, cycles[n])
+				continue
+			}
+			for i, v := range cycles[n] {
+				rest[i] += v
+			}
+		}
+		if len(names) > maxSteps {
+			add(fmt.Sprintf("(%d others)", len(names)-maxSteps), rest)
+		}
+		add("sum", total)
+		tables = append(tables, t)
+	}
+	return tables
+}
+
+// systemTable shows what the calls mean for the whole machine.
+func (c *Comparison) systemTable() *results.Table {
+	t := &results.Table{ID: "system", Title: "The whole: throughput, CPU share of mapping, IOTLB", Keys: 2,
+		Columns: []results.Column{{Name: "run", Text: true}, {Name: "variant", Text: true}, {Name: "rate", Unit: "1000/s", Decimals: 1},
+			{Name: "Gbit/s", Decimals: 2}, {Name: "map share", Unit: "%", Decimals: 1}, {Name: "IOTLB hit", Unit: "%", Decimals: 1},
+			{Name: "walk", Unit: "ns", Decimals: 0}, {Name: "drops"}}}
+	state := c.stepCache()
+	for _, w := range c.Exp.Workloads {
+		for _, b := range c.Exp.Backends {
+			for _, o := range c.row(w, b, state) {
+				sec := float64(o.Elapsed) / float64(sim.Second)
+				hit, walk := math.NaN(), math.NaN()
+				if o.Walkers > 0 {
+					hit, walk = o.hitRate(), o.walkMean()
+				}
+				t.Add(w+" "+short(b), o.Variant, float64(o.IOs)/sec/1000, float64(o.Bytes)*8/1e9/sec, 100*o.MapShare(o.Clock, true), hit, walk, o.Drops)
+			}
+		}
+	}
+	t.Notes = []string{"Cache state: " + state + ". map share: part of the CPUs' busy time spent in mapping calls."}
+	return t
+}
+
+// warnings are the doubts about the figures.
+func (c *Comparison) warnings() []string {
+	var w []string
+	seen := map[string]bool{}
+	for _, o := range c.Outcomes {
+		for _, p := range o.ops() {
+			for _, err := range p.Series.Steady().Warnings {
+				s := fmt.Sprintf("%v, %s: %v", o.Point, p.name, err)
+				if !seen[s] {
+					seen[s] = true
+					w = append(w, s)
+				}
+			}
+			if err := p.Cycles.Warning(); err != nil {
+				w = append(w, fmt.Sprintf("%v, %s: %v", o.Point, p.name, err))
+			}
+		}
+		if o.Faults > 0 {
+			w = append(w, fmt.Sprintf("%v: the IOMMU refused %d transactions", o.Point, o.Faults))
+		}
+	}
+	return w
+}
+
+func snake(s string) string {
+	return strings.NewReplacer("-", "_", "@", "_", ".", "_", " ", "_").Replace(s)
+}

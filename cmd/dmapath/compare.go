@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"dmapath/bench"
+	"dmapath/platform"
+	"dmapath/results"
+)
+
+func newCompare() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "compare",
+		Short: "compare API variants: cycles per map and unmap, and where they go",
+		Long: `compare runs NVMe and NIC workloads with each API variant on each backend and in each cache state, and prints
+who is cheaper, by how much, with what confidence and in which kernel function. The same figures go to --out as
+CSV and JSON, with plots and a manifest from which the run is repeated.
+
+Examples:
+  dmapath compare
+  dmapath compare --workload nvme --backend iommu-strict --variant map_page@7.3,map_phys@7.3
+  dmapath compare --source recorded --cache warm
+  dmapath compare --ram 1TiB --memory-model sparsemem-extreme --cache cold
+  dmapath compare --set iommu.iotlb.entries=64 --set workload.nvme.queue_depth=128
+  dmapath compare --config dmapath-out/manifest.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.compare(cmd) },
+	}
+	o.machineFlags(cmd)
+	f := cmd.Flags()
+	f.StringSliceVar(&o.workloads, "workload", nil, "nvme, nic, map-benchmark (nvme,nic)")
+	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL; differences are against the first (all)")
+	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough (the first three)")
+	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
+	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")
+	f.Int64Var(&o.operations, "operations", 1500, "I/Os, frames or rounds per run")
+	f.StringVar(&o.config, "config", "", "repeat the run of this manifest; other flags change it")
+	f.StringVar(&o.out, "out", "dmapath-out", "directory for CSV, JSON, plots and manifest; empty for none")
+	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")
+	f.BoolVar(&o.quiet, "quiet", false, "no progress line")
+	complete(cmd, "workload", bench.Workloads)
+	complete(cmd, "cache", bench.Caches)
+	complete(cmd, "source", bench.Sources)
+	return cmd
+}
+
+// load returns platform and experiment as flags and manifest say.
+func (o *options) load(cmd *cobra.Command) (*platform.Spec, bench.Experiment, error) {
+	x := bench.Default()
+	var s *platform.Spec
+	var err error
+	if o.config != "" {
+		data, err := os.ReadFile(o.config)
+		if err != nil {
+			return nil, x, err
+		}
+		m, err := results.ReadManifest(o.config, data)
+		if err != nil {
+			return nil, x, err
+		}
+		if s, x, err = bench.FromManifest(o.config, m); err != nil {
+			return nil, x, err
+		}
+		if cmd.Flags().Changed("platform") {
+			return nil, x, fmt.Errorf("--platform and --config contradict each other: the manifest contains its platform")
+		}
+		err = o.adjust(cmd, s)
+		if err != nil {
+			return nil, x, err
+		}
+	} else if s, err = o.spec(cmd); err != nil {
+		return nil, x, err
+	}
+	if err := o.experiment(cmd, &x); err != nil {
+		return nil, x, err
+	}
+	return s, x, x.Validate(s)
+}
+
+func (o *options) compare(cmd *cobra.Command) error {
+	if _, err := results.ParseFormat(o.format); err != nil {
+		return err
+	}
+	s, x, err := o.load(cmd)
+	if err != nil {
+		return err
+	}
+	var dir *results.OutputDir
+	if o.out != "" {
+		if dir, err = results.NewOutputDir(filepath.Clean(o.out)); err != nil {
+			return err
+		}
+		defer dir.Abort()
+	}
+	c, err := bench.Compare(cmd.Context(), s, x, o.jobs, o.status(cmd.ErrOrStderr()))
+	if err != nil {
+		return failure{err}
+	}
+	r := c.Record()
+	m := c.Manifest()
+	r.Version, r.ConfigHash, r.Command = m.Version, m.Hash(), "dmapath compare"
+	if dir != nil {
+		if err := c.Write(dir, r, m); err != nil {
+			return failure{err}
+		}
+	}
+	if err := o.emit(cmd.OutOrStdout(), r); err != nil {
+		return failure{err}
+	}
+	if dir != nil && o.format == "ascii" {
+		_, err = io.WriteString(cmd.ErrOrStderr(), "wrote "+filepath.Clean(o.out)+"/\n")
+	}
+	return err
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"dmapath/bench"
+)
+
+func newExplain() *cobra.Command {
+	var o options
+	var backend, cache string
+	cmd := &cobra.Command{
+		Use:   "explain VARIANT",
+		Short: "every step of one map and unmap: kernel function, instructions, cycles, where its loads hit",
+		Long: `explain runs one API variant and prints each kernel function of its map and of its unmap.
+
+Examples:
+  dmapath explain map_phys@7.3 --backend iommu-strict
+  dmapath explain map_page@6.12 --backend direct --cache cold`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := o.spec(cmd)
+			if err != nil {
+				return err
+			}
+			x := bench.Default()
+			if err := o.experiment(cmd, &x); err != nil {
+				return err
+			}
+			x.Workloads, x.Variants, x.Backends, x.Caches = []string{"nvme"}, args, []string{backend}, []string{cache}
+			r, err := bench.Explain(s, x)
+			if err != nil {
+				return err
+			}
+			return o.emit(cmd.OutOrStdout(), r)
+		},
+	}
+	o.machineFlags(cmd)
+	cmd.Flags().StringVar(&backend, "backend", "direct", "direct, iommu-strict, iommu-lazy or iommu-passthrough")
+	cmd.Flags().StringVar(&cache, "cache", "warm", "hot, warm or cold")
+	complete(cmd, "cache", bench.Caches)
+	return cmd
+}

@@ -1,0 +1,89 @@
+// Command dmapath simulates Linux DMA map paths and says what they cost; see the README.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"dmapath/results"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // the run failed or a check did not hold
+	exitUsage  = 2 // usage or configuration error
+)
+
+// failure is an error that is not the user's: exit code 1 instead of 2.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes the command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var f failure
+	switch {
+	case err == nil || errors.Is(err, syscall.EPIPE):
+		return 0
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "dmapath: interrupted; nothing was written")
+		return 130
+	case errors.As(err, &f):
+		report(stderr, f.error)
+		return exitFailed
+	}
+	report(stderr, err)
+	return exitUsage
+}
+
+// report prints an error, each line of a joined one under the program's name.
+func report(w io.Writer, err error) {
+	for _, l := range strings.Split(err.Error(), "\n") {
+		fmt.Fprintf(w, "dmapath: %s\n", l)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dmapath",
+		Short: "what does it cost to map a buffer for DMA, on which path, and where do the cycles go",
+		Long: `dmapath simulates the Linux DMA map paths cycle by cycle: CPU, caches, IOTLB, IOMMU, PCIe, device and
+the kernel's own path.
+
+Examples:
+  dmapath compare                                   the main job, tables on standard output
+  dmapath compare --workload nic --cache cold       one workload, one cache state
+  dmapath explain map_phys@7.3 --backend iommu-strict
+  dmapath replay trace.txt                          calls of a recorded trace on the modelled kernel
+  dmapath validate kernel-traces --dir DIR          the model against recorded instructions
+  dmapath platform show icelake-sp                  every parameter with its source
+
+Exit codes: 0 success; 1 the run failed or a check did not hold; 2 usage or configuration error; 130 interrupted.`,
+		SilenceUsage: true, SilenceErrors: true, Version: results.Version(),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetVersionTemplate("dmapath {{.Version}}\n")
+	root.AddCommand(newCompare(), newExplain(), newReplay(), newList(), newPlatform(), newValidate())
+	return root
+}

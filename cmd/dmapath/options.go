@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"dmapath/bench"
+	"dmapath/platform"
+	"dmapath/results"
+)
+
+// options are the flags that choose a machine and an experiment.
+type options struct {
+	platform, config         string
+	workloads, variants      []string
+	backends, caches         []string
+	source, memoryModel, ram string
+	cpus                     int
+	size                     string
+	operations               int64
+	seed                     uint64
+	set                      []string
+	format, out              string
+	jobs                     int
+	quiet                    bool
+}
+
+// machineFlags are the flags that every simulating command has.
+func (o *options) machineFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.platform, "platform", "icelake-sp", "preset or platform file")
+	f.StringVar(&o.memoryModel, "memory-model", "", "flatmem, sparsemem, sparsemem-extreme or sparsemem-vmemmap (the platform's)")
+	f.StringVar(&o.ram, "ram", "", "installed RAM, such as 1TiB (the platform's)")
+	f.IntVar(&o.cpus, "cpus", 1, "CPUs that take part")
+	f.StringVar(&o.size, "size", "4KiB", "bytes per buffer")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of every random stream")
+	f.StringArrayVar(&o.set, "set", nil, "key=value, any key of the platform (iommu.walkers=8) or of the experiment\n(workload.nvme.queue_depth=8); repeatable")
+	f.StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench")
+	complete(cmd, "platform", platform.Names())
+	complete(cmd, "memory-model", []string{"flatmem", "sparsemem", "sparsemem-extreme", "sparsemem-vmemmap"})
+	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
+}
+
+// complete offers words for a flag's value.
+func complete(cmd *cobra.Command, flag string, words []string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err)
+	}
+}
+
+// spec loads the platform and applies the flags that change it.
+func (o *options) spec(cmd *cobra.Command) (*platform.Spec, error) {
+	s, err := platform.Load(o.platform)
+	if err != nil {
+		return nil, err
+	}
+	return s, o.adjust(cmd, s)
+}
+
+// adjust applies the flags given on the command line to s.
+func (o *options) adjust(cmd *cobra.Command, s *platform.Spec) error {
+	var errs []error
+	for _, f := range []struct{ flag, key, value string }{{"memory-model", "memory.model", o.memoryModel}, {"ram", "memory.ram", o.ram}} {
+		if cmd.Flags().Changed(f.flag) {
+			if err := s.Set(f.key, f.value); err != nil {
+				errs = append(errs, fmt.Errorf("--%s: %w", f.flag, err))
+			}
+		}
+	}
+	for _, kv := range o.set {
+		key, value, ok := strings.Cut(kv, "=")
+		switch {
+		case !ok:
+			errs = append(errs, fmt.Errorf("--set %s: want key=value", kv))
+		case !strings.HasPrefix(key, "workload."):
+			if err := s.Set(key, value); err != nil {
+				errs = append(errs, fmt.Errorf("--set %s: %w", kv, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// experiment applies the flags given on the command line to x.
+func (o *options) experiment(cmd *cobra.Command, x *bench.Experiment) error {
+	given := cmd.Flags().Changed
+	list := func(flag string, v []string, to *[]string) {
+		if given(flag) {
+			*to = v
+		}
+	}
+	list("workload", o.workloads, &x.Workloads)
+	list("variant", o.variants, &x.Variants)
+	list("backend", o.backends, &x.Backends)
+	list("cache", o.caches, &x.Caches)
+	if given("source") {
+		x.Source = o.source
+		if o.source == "recorded" {
+			if !given("variant") {
+				x.Variants = slices.DeleteFunc(x.Variants, func(v string) bool { return strings.Contains(v, "rederive") })
+			}
+			if !given("workload") {
+				x.Workloads = []string{"map-benchmark"}
+			}
+		}
+	}
+	if given("cpus") {
+		x.CPUs = o.cpus
+		x.MapBench.Threads = o.cpus
+	}
+	if given("size") {
+		x.Size = o.size
+	}
+	if given("operations") {
+		x.Operations = o.operations
+	}
+	if given("seed") {
+		x.Seed = o.seed
+	}
+	for _, kv := range o.set {
+		key, value, _ := strings.Cut(kv, "=")
+		if rest, ok := strings.CutPrefix(key, "workload."); ok {
+			if err := x.Set(rest, value); err != nil {
+				return fmt.Errorf("--set %s: %w", kv, err)
+			}
+		}
+	}
+	return nil
+}
+
+// status shows progress on standard error: one line that is rewritten on a terminal, nothing otherwise.
+func (o *options) status(w io.Writer) bench.Progress {
+	f, ok := w.(*os.File)
+	if o.quiet || !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return func(done, total int, p bench.Point) {
+		width, _, err := term.GetSize(int(f.Fd()))
+		if err != nil || width < 20 {
+			width = 80
+		}
+		line := fmt.Sprintf("%d/%d  %v", done, total, p)
+		fmt.Fprintf(f, "\r\x1b[K%.*s", width-1, line)
+		if done == total {
+			fmt.Fprint(f, "\r\x1b[K")
+		}
+	}
+}
+
+// emit writes a record to standard output in the format asked for.
+func (o *options) emit(w io.Writer, r *results.Record) error {
+	f, err := results.ParseFormat(o.format)
+	if err != nil {
+		return err
+	}
+	return r.Write(w, f)
+}

@@ -365,6 +365,7 @@ func BenchmarkPair(b *testing.B) {
 			b.Run(v.String()+map[bool]string{false: "/strict", true: "/lazy"}[lazy], func(b *testing.B) {
 				m := boot(b, v, 1, lazy)
 				recorded.Run(func(th *cpu.Thread) {
+					th.Tap = nil
 					b.ReportAllocs()
 					for b.Loop() {
 						a, _ := m.l.Map(th, m.dev, page, 4096, kernel.FromDevice, 0)

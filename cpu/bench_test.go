@@ -83,3 +83,35 @@ func BenchmarkCoreALU(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*float64(len(ops))/b.Elapsed().Seconds()/1e6, "Mops/s")
 }
+
+// BenchmarkCoreL2 is BenchmarkCore with every eighth op a load from 512 KiB at random: most of those miss L1.
+func BenchmarkCoreL2(b *testing.B) {
+	r := newRig(b)
+	rnd := uint64(1)
+	for i := 0; len(r.Ops) < 1<<16; i++ {
+		kernelLike(r.Stream, len(r.Ops)+1, uint64(i))
+		for range 48 {
+			rnd = rnd*6364136223846793005 + 1
+			r.Load(data+(rnd>>40)%8192*64, 0)
+		}
+	}
+	ops := r.Ops
+	now := r.c.Run(ops, sim.Microsecond, r.acct)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		now = r.c.Run(ops, now, r.acct)
+	}
+	b.ReportMetric(float64(b.N)*float64(len(ops))/b.Elapsed().Seconds()/1e6, "Mops/s")
+	t := r.acct.Total()
+	b.ReportMetric(float64(t.Level[1])/float64(t.Level[0]+t.Level[1])*100, "%L2")
+}
+
+// BenchmarkDisturb is what one pass of other code costs the host.
+func BenchmarkDisturb(b *testing.B) {
+	r := newRig(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.c.DisturbBy(4000, 100, 1000)
+	}
+}

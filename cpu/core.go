@@ -263,7 +263,7 @@ func (c *Core) Disturb(fraction float64) {
 	case fraction == 1:
 		c.Forget()
 	case fraction > 0:
-		c.pred.disturb(int(fraction * float64(len(c.pred.bimodal))))
+		c.pred.overwrite(fraction, fraction, fraction, fraction)
 		c.mmu.displace(fraction)
 		c.codePage = ^uint64(0)
 	}

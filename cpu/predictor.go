@@ -252,52 +252,67 @@ func (p *predictor) pop() {
 	}
 }
 
-// disturb overwrites what n different branches of other code would: of a table of s entries s*(1-exp(-n/s)), in runs
-// at random places, since the entries of other code lie where its addresses and histories hash to.
+// disturb overwrites what n different branches of other code would: of a table of s entries s*(1-exp(-n/s)).
 func (p *predictor) disturb(n int) {
 	if n <= 0 {
 		return
 	}
-	for _, run := range p.runs(n, len(p.bimodal)) {
-		for i := range run.n {
-			p.bimodal[(run.at+i)&int(p.bimMask)] = uint8(i>>1+i) & 3
-		}
-	}
-	for t := range p.tables {
-		e := p.tagged[t]
-		for _, run := range p.runs(n/2, len(e)) { // about half of all branches need history at all
-			for i := range run.n {
-				e[(run.at+i)&(len(e)-1)] = tagEntry{ctr: int8(i&7) - 4}
-			}
-		}
-	}
-	for _, run := range p.runs(n/4, len(p.btb)) { // taken branches, two to a set
-		for i := range run.n {
-			e := &p.btb[uint32(run.at+i)&p.btbMask]
-			e[0], e[1] = ^uint32(0), e[0]
-		}
-	}
-	for _, run := range p.runs(n/16, len(p.ind)) {
-		for i := range run.n {
-			k := (run.at + i) & (len(p.ind) - 1)
-			p.ind[k], p.indBase[k] = indEntry{}, indEntry{}
-		}
-	}
+	p.overwrite(
+		displacedBy(n, len(p.bimodal)),
+		displacedBy(n/2, 1<<(64-p.tagShift)), // about half of all branches need history at all
+		displacedBy(n/2, 2*len(p.btb)),       // and half are taken
+		displacedBy(n/16, len(p.ind)),
+	)
 }
 
-type entryRun struct{ at, n int }
-
-// runs yields the places in a table of size entries, a power of two, that n foreign entries overwrite: eight runs.
-func (p *predictor) runs(n, size int) (out [8]entryRun) {
-	// exp(-x) = (exp(-x/16))^16, the inner one to second order; multiplication only, so that every host agrees.
+// displacedBy returns the fraction of size entries that n random ones overwrite: 1 - exp(-n/size), where exp(-x) is
+// (exp(-x/16))^16 and the inner one is taken to second order: multiplication only, so that every host agrees.
+func displacedBy(n, size int) float64 {
 	x := min(float64(n)/float64(size), 16) / 16
 	keep := float64(1-x) + float64(x*x)/2
 	for range 4 {
 		keep = float64(keep * keep)
 	}
-	total := int(float64(float64(size)*(1-keep)) + 0.5)
+	return 1 - keep
+}
+
+// overwrite replaces a fraction of each kind of table by foreign entries, in runs at random places: the entries of other
+// code lie where its addresses and histories hash to.
+func (p *predictor) overwrite(bimodal, tagged, btb, indirect float64) {
+	for _, run := range p.runs(bimodal, len(p.bimodal)) {
+		for i := range run.n {
+			p.bimodal[run.at+i] = uint8(i>>1+i) & 3
+		}
+	}
+	for t := range p.tables {
+		e := p.tagged[t]
+		for _, run := range p.runs(tagged, len(e)) {
+			for i := range run.n {
+				e[run.at+i] = tagEntry{ctr: int8(i&7) - 4}
+			}
+		}
+	}
+	for way := range 2 {
+		for _, run := range p.runs(btb, len(p.btb)) {
+			for i := range run.n {
+				p.btb[run.at+i][way] = ^uint32(0)
+			}
+		}
+	}
+	for _, run := range p.runs(indirect, len(p.ind)) {
+		clear(p.ind[run.at : run.at+run.n])
+		clear(p.indBase[run.at : run.at+run.n])
+	}
+}
+
+type entryRun struct{ at, n int }
+
+// runs returns the entries of a table of size entries, a power of two, that make up a fraction of it: a run somewhere in
+// every eighth.
+func (p *predictor) runs(fraction float64, size int) (out [8]entryRun) {
+	total := int(float64(float64(size)*fraction) + 0.5)
 	for k := range out {
-		slice, length := size/8, (total+k)/8 // a run in every eighth of the table
+		slice, length := size/8, (total+k)/8
 		out[k] = entryRun{k*slice + int(p.rand()>>40)%(slice-length+1), length}
 	}
 	return out

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -96,7 +97,7 @@ func (x *Experiment) run(s *platform.Spec, p Point) (*Outcome, error) {
 	default:
 		b := &x.MapBench
 		r, err = mapbench.Run(m, dev, mapbench.Config{Variant: v, Threads: b.Threads, Rounds: x.Operations, Seconds: b.Seconds, Node: b.Node,
-			Bits: b.Bits, Dir: kernel.Direction(b.Dir), TransNS: b.TransNS, Granule: b.Granule, Around: around, Seed: x.Seed})
+			Bits: b.Bits, Dir: kernel.Direction(b.Dir), TransNS: b.TransNS, Granule: cmp.Or(b.Granule, int(size+4095)/4096), Around: around, Seed: x.Seed})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", p, err)

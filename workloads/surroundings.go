@@ -26,12 +26,18 @@ type Ambience struct {
 	cpi float64
 }
 
+// A line of code per 13 and a line of data per 32 executed instructions: means over the recorded kernel paths.
+const (
+	instructionsPerCodeLine = 13
+	instructionsPerDataLine = 32
+)
+
 // sampleOps is how many instructions of surrounding code are timed to find their rate.
 const sampleOps = 20_000
 
 // NewAmbience prepares surroundings and finds the rate of their instructions: core runs a sample of code with the
 // instruction mix of the recorded kernel paths (25 % loads, 12 % stores, 15 % branches, of which 7 % go the other way than
-// usual) whose code and data are as large as the surroundings', so that a larger footprint also runs slower.
+// usual) on as many lines of code and data as so many instructions touch on those paths.
 func NewAmbience(s Surroundings, core *cpu.Core, hier *cache.Hierarchy, stack, data uint64, seed uint64) (*Ambience, error) {
 	if s.CodeLines < 0 || s.DataLines < 0 || s.Instructions < 0 || s.Instructions > 10_000_000 {
 		return nil, fmt.Errorf("surroundings %q: code_lines %d, data_lines %d, instructions %d: allowed are 0 and more, instructions at most 10000000",
@@ -44,8 +50,8 @@ func NewAmbience(s Surroundings, core *cpu.Core, hier *cache.Hierarchy, stack, d
 	r := sim.NewRand(seed, "surroundings")
 	st := cpu.NewStream(stack, cpu.MitNone)
 	st.Enter(surround)
-	lines := uint64(max(s.DataLines, 64))
-	code := max(s.CodeLines, 64) * 16 // instructions of distinct code
+	lines := uint64(max(s.Instructions/instructionsPerDataLine, 64))
+	code := max(s.Instructions/instructionsPerCodeLine, 64) * 16 // instructions of distinct code
 	for i := 0; i < sampleOps; i++ {
 		if i%code == 0 {
 			st.Back(surround.PC)

@@ -55,6 +55,7 @@ type Cookie struct {
 	at      cookieFields
 
 	gathers []*iommucore.Gather // free ones
+	segs    []iommucore.Segment // of the scatterlist being mapped
 	Stats   Stats
 }
 

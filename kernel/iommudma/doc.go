@@ -31,6 +31,6 @@
 //
 // Bounce buffers for untrusted devices and unaligned kmalloc buffers (trusted, coherent PCI devices never take
 // them), cache maintenance of non-coherent devices, the single global queue of s390, deferred attach, and scatterlists
-// (the drivers modelled here map page by page; one list is one IOVA range with several Map calls in 7.3's two-step
-// interface).
+// whose segments leave gaps. MapSG (sg.go) has no recording to be compared with: the passes over the list are
+// estimates, what they call is as everywhere else.
 package iommudma

@@ -1,0 +1,92 @@
+package iommucore
+
+import (
+	"dmapath/cpu"
+	"dmapath/kernel"
+)
+
+var fnMapSG = cpu.NewFunc("iommu_map_sg", file, 320)
+
+// Segment is one entry of a scatterlist: Size bytes of physical memory at Phys.
+type Segment struct{ Phys, Size uint64 }
+
+// Layout of struct scatterlist (32 bytes, two to a line).
+const (
+	SegPageLink  = 0
+	SegOffset    = 8
+	SegLength    = 12
+	SegDMAAddr   = 16
+	SegDMALength = 24
+	SegBytes     = 32
+)
+
+// MapSG maps the segments of the scatterlist at list one after the other from iova on (iommu_map_sg): physically
+// contiguous neighbours are mapped together, and the hardware is told once at the end. Segments must be whole pages.
+// On an error nothing stays mapped. No recording contains it: the instructions outside of the map calls are estimated from
+// the structure of the source.
+func (d *Domain) MapSG(t *cpu.Thread, iova uint64, list uint64, sg []Segment, prot Prot) error {
+	t.Call(fnMapSG)
+	t.Nop(2)
+	t.Push(6)
+	t.Frame(40)
+	t.ALU(6, 0)
+	var start, run, done uint64
+	var err error
+	top := t.Here()
+	for i := 0; i <= len(sg); i++ {
+		if i < len(sg) {
+			e := list + SegBytes*uint64(i)
+			p := t.Load(e+SegPageLink, 0)
+			p = t.Chain(4, t.LoadOp(d.Env.Sym.VmemmapBase, 0, p)) // sg_phys
+			t.ALU(2, t.Mem(cpu.Load, e+SegOffset, 4, 0, 0))
+			if run > 0 && sg[i].Phys == start+run {
+				t.Branch(false, p)
+				t.Mem(cpu.LoadOp, e+SegLength, 4, 0, 0)
+				t.ALU(4, 0)
+				run += sg[i].Size
+				t.Loop(top, true, t.Last())
+				continue
+			}
+			t.Branch(run > 0, p)
+		}
+		if run > 0 {
+			t.ALU(6, 0)
+			if d.Env.Version == kernel.V7_3 {
+				err = d.MapNosync(t, iova+done, start, run, prot)
+			} else {
+				err = d.map12Loop(t, iova+done, start, run, prot)
+			}
+			t.Branch(err != nil, t.ALU(1, 0))
+			if err != nil {
+				break
+			}
+			t.ALU(2, 0)
+			done += run
+			run = 0
+		}
+		if i < len(sg) {
+			start, run = sg[i].Phys, sg[i].Size
+			t.ALU(4, t.Mem(cpu.Load, list+SegBytes*uint64(i)+SegLength, 4, 0, 0))
+			t.Loop(top, true, t.Last())
+		}
+	}
+	if err == nil {
+		ops := t.Load(d.At.Ops, 0)
+		op := t.Load(d.At.OpSyncMap, ops)
+		t.Branch(false, t.ALU(1, op))
+		t.ALU(3, 0)
+		err = d.driver.SyncMap(t, op, false, iova, done)
+		t.Branch(err != nil, t.ALU(1, 0))
+	}
+	if err != nil && done > 0 {
+		t.ALU(4, 0)
+		g := Gather{}
+		g.Init(t.SP())
+		d.unmapLoop(t, iova, done, &g, false)
+		d.driver.SyncTLB(t, 0, &g)
+	}
+	t.Frame(-40)
+	t.Pop(6)
+	t.Ret()
+	return err
+}

@@ -71,6 +71,7 @@ type Stats struct {
 }
 
 // cookieFields are addresses in struct iommu_dma_cookie, at the bytes of their lines that were recorded.
+// Instructions like tzcnt with the granule in memory are emitted as a load with an ALU operation: what counts is the load.
 type cookieFields struct {
 	kind, granule, fq, start, finish, timerOn, fqDomain, qt, timeout uint64
 }

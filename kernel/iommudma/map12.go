@@ -191,7 +191,7 @@ func (k *Cookie) allocIova12(t *cpu.Thread, dev *kernel.Device, size uint64) (ad
 	t.ALU(1, 0)
 	bus := t.Load(dev.At.BusDmaLimit, 0)
 	t.ALU(1, bus)
-	sh := t.Mem(cpu.BitScan, k.at.granule, 8, c, 0)
+	sh := t.Mem(cpu.LoadOp, k.at.granule, 8, c, 0)
 	t.ALU(4, sh)
 	t.Branch(false, t.Last())
 	t.ALU(6, bus)

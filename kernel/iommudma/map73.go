@@ -29,7 +29,7 @@ func (k *Cookie) mapPhys73(t *cpu.Thread, dev *kernel.Device, phys, size uint64,
 	t.ALU(3, 0)
 	t.Branch(dir == kernel.FromDevice, t.Last())
 	if dir == kernel.Bidirectional {
-		t.ALU(5, 0)
+		t.ALU(6, 0)
 	} else {
 		t.ALU(1, 0)
 	}
@@ -119,7 +119,7 @@ func (k *Cookie) allocIova73(t *cpu.Thread, dev *kernel.Device, size uint64) (ad
 	c := t.Load(k.dom.At.Cookie, 0)
 	t.Branch(false, typ) // cookie_type is IOMMU_COOKIE_DMA_MSI
 	t.ALU(2, 0)
-	sh := t.Mem(cpu.BitScan, k.at.granule, 8, c, 0)
+	sh := t.Mem(cpu.LoadOp, k.at.granule, 8, c, 0)
 	t.Branch(false, t.ALU(1, sh))
 	t.ALU(1, 0)
 	bus := t.Load(dev.At.BusDmaLimit, 0)

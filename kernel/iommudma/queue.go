@@ -70,7 +70,7 @@ func (q *queue) full() bool { return (q.tail+1)%QueueEntries == q.head }
 func (k *Cookie) queueIova12(t *cpu.Thread, start, length uint64, gt *iommucore.Gather, c cpu.Val) {
 	kind := t.Mem(cpu.LoadOp, k.at.kind, 4, c, 0)
 	t.Branch(true, kind)
-	sh := t.Mem(cpu.BitScan, k.at.granule, 8, c, 0)
+	sh := t.Mem(cpu.LoadOp, k.at.granule, 8, c, 0)
 	t.ALU(2, sh)
 	t.FenceLockAdd() // pairs with the flush's count
 	qt := t.Mem(cpu.LoadOp, k.at.qt, 4, c, 0)
@@ -290,7 +290,7 @@ func (k *Cookie) freeIova73(t *cpu.Thread, start, length uint64, gt *iommucore.G
 		t.ALU(1, b)
 		b = t.ALU(1, t.Op(cpu.BitScan, g))
 		t.Branch(false, b)
-		t.ALU(4, b)
+		t.ALU(3, b)
 		t.Frame(-16)
 		t.Pop(1)
 		t.ALU(1, b)
@@ -332,7 +332,7 @@ func (k *Cookie) freeIova73(t *cpu.Thread, start, length uint64, gt *iommucore.G
 	t.Mem(cpu.Load, k.at.timeout, 4, 0, 0)
 	k.timers.MsecsToJiffies(t)
 	t.Load(k.timers.JiffiesVA(), 0)
-	t.ALU(2, 0)
+	t.ALU(1, 0)
 	t.Frame(-16)
 	t.Pop(1)
 	t.ALU(1, 0)
@@ -352,7 +352,7 @@ func (k *Cookie) freeIova(t *cpu.Thread, start, length uint64) {
 	c := t.Load(k.dom.At.Cookie, 0)
 	kind := t.Mem(cpu.LoadOp, k.at.kind, 4, c, 0)
 	t.Branch(false, kind)
-	sh := t.Mem(cpu.BitScan, k.at.granule, 8, c, 0)
+	sh := t.Mem(cpu.LoadOp, k.at.granule, 8, c, 0)
 	t.ALU(4, sh)
 	k.IOVA.TailFreeFast(t, t.CPU, start>>s, length>>s)
 }

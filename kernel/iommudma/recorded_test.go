@@ -169,7 +169,7 @@ func compare(t *testing.T, ops []cpu.Op, key string, names ...string) {
 		if want.Function(n) == nil {
 			continue
 		}
-		recorded.CheckFunction(t, ops, key, n, recorded.Tolerance{Function: 0.02})
+		recorded.CheckFunction(t, ops, key, n, recorded.Exact)
 	}
 }
 

@@ -47,7 +47,7 @@ func (l *Layer) TryAlloc(t *cpu.Thread, dev *kernel.Device, st *State, phys, siz
 		t.Branch(false, g)
 		k.emitMask(t, dev)
 		g = t.Load(k.at.granule, c)
-		t.ALU(8, g)
+		t.ALU(9, g)
 		off, length := k.aligned(phys, size)
 		var addr uint64
 		addr, ok = k.allocIova73(t, dev, length)

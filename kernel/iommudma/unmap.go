@@ -170,7 +170,7 @@ func (k *Cookie) unmapIn12(t *cpu.Thread, dev *kernel.Device, addr, size uint64)
 		}
 		kind := t.Mem(cpu.LoadOp, k.at.kind, 4, c, 0)
 		t.Branch(false, kind)
-		sh := t.Mem(cpu.BitScan, k.at.granule, 8, c, 0)
+		sh := t.Mem(cpu.LoadOp, k.at.granule, 8, c, 0)
 		t.ALU(4, sh)
 		s := k.IOVA.Shift()
 		k.IOVA.FreeFast(t, t.CPU, start>>s, length>>s)

@@ -17,10 +17,14 @@ func (c *Ctx) SyncSingle(t *cpu.Thread, addr, size uint64, dir kernel.Direction)
 	} else {
 		t.Branch(!d.NeedSync, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
 	}
-	if !d.NeedSync {
-		return
+	if d.NeedSync {
+		c.syncSingle(t)
 	}
-	g := c.Env.Sym
+}
+
+// syncSingle is __dma_sync_single_for_cpu with dma-direct.
+func (c *Ctx) syncSingle(t *cpu.Thread) {
+	g, d := c.Env.Sym, c.Dev
 	t.Call(syncSingle) // 41 instructions when the address is above the pool
 	t.Nop(2)
 	t.Push(5)
@@ -40,4 +44,24 @@ func (c *Ctx) SyncSingle(t *cpu.Thread, addr, size uint64, dir kernel.Direction)
 	t.Nop(1)
 	t.Pop(5)
 	t.Ret()
+}
+
+var skipSync = cpu.NewFunc("dev_dma_skip_sync", "include/linux/dma-mapping.h", 32)
+
+// SyncSingleCold is SyncSingle where the compiler did not inline the test: gcc 14 calls it from code that it takes for cold.
+// On 6.12 (gcc 12) it is SyncSingle.
+func (c *Ctx) SyncSingleCold(t *cpu.Thread, addr, size uint64, dir kernel.Direction) {
+	if c.Env.Version != kernel.V7_3 {
+		c.SyncSingle(t, addr, size, dir)
+		return
+	}
+	d := c.Dev
+	t.ALU(1, 0)
+	t.Call(skipSync)
+	v := t.ALU(2, t.Load(d.At.Flags, 0))
+	t.Ret()
+	t.Branch(!d.NeedSync, t.ALU(1, v))
+	if d.NeedSync {
+		c.syncSingle(t)
+	}
 }

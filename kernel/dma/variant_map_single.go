@@ -3,6 +3,7 @@ package dma
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/mm"
 )
 
 // mapSingle is dma_map_single: the caller has a kernel virtual address. It tests for vmalloc memory, converts to a struct
@@ -27,11 +28,25 @@ func (m mapSingle) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, at
 		return c.fail(b, ErrNoPage)
 	}
 	if m.v == kernel.V6_12 { // inlined into the driver
+		t.StackLoad(0)
 		c.isVmalloc(t)
 		t.Branch(true, t.ALU(1, 0))
-		page, v := c.MM.VirtToPage(t, kernel.Virt(b.Phys), 0)
-		b.Page = page
-		t.ALU(8, v)
+		// virt_to_page, between the loads of what the driver keeps on its stack
+		va := t.Mem(cpu.LoadOp, t.SP()+16, 8, 0, 0)
+		t.Load(c.Env.Sym.PhysBase, 0)
+		t.Branch(false, va)
+		off := t.LoadOp(c.Env.Sym.PageOffsetBase, 0, t.ALU(1, 0))
+		t.StackLoad(0)
+		t.StackLoad(24)
+		t.ALU(3, 0)
+		pa := t.ALU2(off, va)
+		t.ALU(1, 0)
+		if c.MM.Memory().Model == mm.SparseVmemmap {
+			t.LoadOp(c.Env.Sym.VmemmapBase, 0, t.Chain(2, pa))
+		} else {
+			c.MM.PfnToPage(t, b.Phys>>12, t.ALU(1, pa))
+		}
+		b.Page, _ = c.MM.PfnToPage(nil, b.Phys>>12, 0)
 		return c.mapPage12(t, b, dir, attrs)
 	}
 	t.Call(mapSingleAttrs)

@@ -128,6 +128,9 @@ type Domain struct {
 	driver Driver
 }
 
+// Driver returns the page-table code behind the domain.
+func (d *Domain) Driver() Driver { return d.driver }
+
 // DomainFields are the addresses of the fields of struct iommu_domain and of its operations.
 type DomainFields struct {
 	Type         uint64 // type (4 bytes)

@@ -1,0 +1,234 @@
+package bench
+
+import (
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"dmapath/kernel/recorded"
+)
+
+// CallResult is a recorded call beside the modelled one.
+type CallResult struct {
+	*RecordedCall
+	Modelled *ModelledCall // nil when Reason says why there is none
+	Reason   error
+	Misses   []Metric // judged metrics outside the tolerance
+	Paths    []PathResult
+}
+
+// PathResult is a path of a recorded call (a set of functions executed) beside the modelled one.
+type PathResult struct {
+	RecordedPath
+	Calls, Instructions int // modelled calls that took the path, and the most common count among them; 0 when none did
+	Within              bool
+}
+
+// Judged says whether the call has a row of its own in summary.csv.
+func (c *CallResult) Judged() bool { return c.Of > 0 }
+
+// Within says that every judged metric is within its tolerance.
+func (c *CallResult) Within() bool { return c.Modelled != nil && len(c.Misses) == 0 }
+
+// Deviation returns (modelled - recorded) / recorded, NaN when one is not known. Nothing instead of nothing is no deviation.
+func (c *CallResult) Deviation(m Metric) float64 {
+	if c.Modelled == nil || c.Counts[m] < 0 {
+		return math.NaN()
+	}
+	d := float64(c.Modelled.Counts[m] - c.Counts[m])
+	if d == 0 {
+		return 0
+	}
+	if c.Counts[m] == 0 {
+		return math.NaN()
+	}
+	return d / float64(c.Counts[m])
+}
+
+// miss reports whether a judged metric is outside its tolerance.
+func (c *CallResult) miss(m Metric) bool {
+	want := c.Counts[m]
+	if want < 0 {
+		return false
+	}
+	d := c.Modelled.Counts[m] - want
+	if d < 0 {
+		d = -d
+	}
+	return float64(d) > Tolerance*float64(want) && !(m == Lines && d <= LineSlack)
+}
+
+// Validation is the comparison of a directory of recordings with the model.
+type Validation struct {
+	Dir     string
+	Results []*CallResult
+	Notes   []string
+}
+
+// Validate models every call of k on at most jobs processors at a time (0: all) and compares.
+func (k *KernelTraces) Validate(dir string, jobs int) *Validation {
+	v := &Validation{Dir: dir, Notes: k.Notes}
+	type group struct {
+		c     conditions
+		f     family
+		calls []*CallResult
+	}
+	var groups []*group
+	index := map[string]*group{}
+	for _, c := range k.Calls {
+		r := &CallResult{RecordedCall: c}
+		v.Results = append(v.Results, r)
+		cond, err := parseConditions(c.Kernel, c.Backend)
+		var f family
+		if err == nil {
+			f, err = familyOf(cond, c.CallKey)
+		}
+		if err != nil {
+			r.Reason = err
+			continue
+		}
+		key := CallKey{c.Kernel, c.Backend, f.kind + " " + f.name, f.size}.String()
+		g := index[key]
+		if g == nil {
+			g = &group{c: cond, f: f}
+			index[key], groups = g, append(groups, g)
+		}
+		g.calls = append(g.calls, r)
+	}
+	if jobs <= 0 {
+		jobs = runtime.GOMAXPROCS(0)
+	}
+	work := make(chan *group)
+	var wg sync.WaitGroup
+	for range min(jobs, len(groups)) {
+		wg.Go(func() {
+			for g := range work {
+				calls, err := model(g.c, g.f)
+				for _, r := range g.calls {
+					r.judge(calls[r.API], err, g.f.kind == "cold")
+				}
+			}
+		})
+	}
+	for _, g := range groups {
+		work <- g
+	}
+	close(work)
+	wg.Wait()
+	return v
+}
+
+// errNotExecuted says that a model ran and a call of it did not happen.
+type errNotExecuted string
+
+func (e errNotExecuted) Error() string { return "the model never executes " + string(e) }
+
+// judge compares r with the modelled calls. Of cold calls the one with the recorded index counts.
+func (r *CallResult) judge(calls []ModelledCall, err error, cold bool) {
+	if err == nil && len(calls) == 0 {
+		err = errNotExecuted(r.API)
+	}
+	if err != nil {
+		r.Reason = err
+		return
+	}
+	n := make([]int, len(calls))
+	for i := range calls {
+		n[i] = calls[i].Counts[Instructions]
+	}
+	i := representative(n)
+	if cold && r.Index >= 0 && r.Index < len(calls) {
+		i = r.Index
+	}
+	r.Modelled = &calls[i]
+	for _, m := range judged {
+		if r.miss(m) {
+			r.Misses = append(r.Misses, m)
+		}
+	}
+	r.paths(calls)
+}
+
+// path is the set of functions that calls executed.
+type path struct {
+	functions    []string
+	instructions []int
+}
+
+// paths finds for every recorded path the modelled one whose functions differ from the most common path in the same way.
+func (r *CallResult) paths(calls []ModelledCall) {
+	if len(r.Recorded) == 0 {
+		return
+	}
+	var paths []*path
+	index := map[string]*path{}
+	for i := range calls {
+		f := executed(calls[i].Functions)
+		key := strings.Join(f, " ")
+		if index[key] == nil {
+			index[key] = &path{functions: f}
+			paths = append(paths, index[key])
+		}
+		index[key].instructions = append(index[key].instructions, calls[i].Counts[Instructions])
+	}
+	common := paths[0]
+	for _, p := range paths {
+		if len(p.instructions) > len(common.instructions) {
+			common = p
+		}
+	}
+	for _, want := range r.Recorded {
+		res := PathResult{RecordedPath: want}
+		var best *path
+		score := 0.0
+		for _, p := range paths {
+			if s := likeness(want, p, common); s > score {
+				best, score = p, s
+			}
+		}
+		if best != nil && score >= 0.5 {
+			res.Calls = len(best.instructions)
+			res.Instructions = best.instructions[representative(best.instructions)]
+			near := min(max(res.Instructions, want.Min), want.Max)
+			res.Within = math.Abs(float64(res.Instructions-near)) <= Tolerance*float64(near)
+		}
+		r.Paths = append(r.Paths, res)
+	}
+}
+
+// executed returns the sorted names of functions.
+func executed(fs []recorded.Function) []string {
+	var names []string
+	for i := range fs {
+		names = append(names, fs[i].Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// likeness is the share of functions by which both the recorded and the modelled path differ from their most common ones, among all
+// by which one of them does; 1 when neither differs.
+func likeness(want RecordedPath, p, common *path) float64 {
+	extra, missing := without(p.functions, common.functions), without(common.functions, p.functions)
+	both := shared(want.Extra, extra) + shared(want.Missing, missing)
+	all := len(want.Extra) + len(want.Missing) + len(extra) + len(missing) - both
+	if all == 0 {
+		return 1
+	}
+	return float64(both) / float64(all)
+}
+
+// without returns the elements of sorted a that sorted b does not have.
+func without(a, b []string) []string {
+	var r []string
+	for _, s := range a {
+		if _, ok := slices.BinarySearch(b, s); !ok {
+			r = append(r, s)
+		}
+	}
+	return r
+}
+
+func shared(a, b []string) int { return len(a) - len(without(a, b)) }

@@ -1,0 +1,570 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/kernel/dma"
+	"dmapath/kernel/iommudma"
+	"dmapath/kernel/recorded"
+	"dmapath/platform"
+	"dmapath/sim"
+)
+
+// The protocol of the recordings; see the README of the recordings.
+const (
+	warmCalls     = 1000 // pairs before the recorded ones
+	warmRecorded  = 12
+	lazyRecorded  = 128 // in lazy mode, so that the flush queue's timer is armed among them
+	coldRecorded  = 8
+	burstCalls    = 400 // maps without an unmap, then as many unmaps
+	runPairs      = 300
+	largestBuffer = 1 << 30 // that still is contiguous in 6 GiB
+)
+
+// pairTime is how far apart two calls began where the time shows (timers): the runs of 300 pairs in lazy mode armed the
+// flush queue's timer of 10 ms 3 to 5 times.
+const pairTime = 100 * sim.Microsecond
+
+// Physical addresses of what the recorded calls mapped: RAM above 4 GiB and a device's registers below.
+const (
+	recordedPage = 0x163456000
+	recordedHuge = 0x180000000 // for buffers of more than a page, which the page allocator aligns to their size
+	recordedMMIO = 0xfe000000
+)
+
+// conditions are what a backend's name says about the machine.
+type conditions struct {
+	version    kernel.Version
+	backend    platform.Backend
+	coherent   bool
+	mitigation string
+}
+
+// parseConditions reads kernel and backend; the error says what the model does not have.
+func parseConditions(kern, backend string) (conditions, error) {
+	c := conditions{coherent: true, mitigation: "none"}
+	switch {
+	case kern == "6.12":
+		c.version = kernel.V6_12
+	case kern == "7.3":
+		c.version = kernel.V7_3
+	case strings.Contains(kern, "arm64"):
+		return c, fmt.Errorf("arm64 is not modelled: its instructions are others")
+	default:
+		return c, fmt.Errorf("kernel %s is not modelled, only 6.12 and 7.3 on x86-64 are", kern)
+	}
+	base := backend
+	for more := true; more; {
+		var cut bool
+		base, cut = strings.CutSuffix(base, "-nc")
+		more = cut
+		c.coherent = c.coherent && !cut
+		if base, cut = strings.CutSuffix(base, "-mitig"); cut {
+			c.mitigation, more = "retpoline", true
+		}
+	}
+	for _, b := range platform.Backends {
+		if string(b) == base {
+			c.backend = b
+			return c, nil
+		}
+	}
+	if strings.HasPrefix(base, "swiotlb") {
+		return c, errors.New("bouncing through swiotlb is not modelled: its cost depends on where the slot search starts")
+	}
+	return c, fmt.Errorf("backend %s is not modelled", backend)
+}
+
+// machine builds the recorded machine, as far as instructions depend on it: 6 GiB, one CPU, 4-level tables.
+func (c conditions) machine() (*platform.Machine, *platform.Device, error) {
+	s, err := platform.Load("icelake-sp")
+	if err != nil {
+		return nil, nil, err
+	}
+	onOff := map[bool]string{false: "off", true: "on"}
+	var errs []error
+	for _, kv := range [][2]string{
+		{"memory.ram", "6GiB"}, {"memory.low_top", "2GiB"}, {"memory.hole_top", "4GiB"}, {"memory.model", "sparsemem-vmemmap"}, {"memory.map", "contiguous"},
+		{"kernel.mem_encrypt", "on"}, {"kernel.p2pdma", onOff[c.version == kernel.V7_3]}, {"kernel.mitigation", c.mitigation},
+		{"iommu.coherent", onOff[c.coherent]}, {"iommu.levels", "4"}, {"iommu.scalable", "off"}, {"iommu.caching_mode", "off"},
+	} {
+		errs = append(errs, s.Set(kv[0], kv[1]))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, nil, err
+	}
+	m, err := platform.Build(s, platform.Options{Version: c.version, Backend: c.backend, CPUs: 1, Seed: 1})
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := m.AddDevice("0000:00:01.0", 8)
+	return m, d, err
+}
+
+// ModelledCall is what one modelled call executed.
+type ModelledCall struct {
+	Counts
+	Functions []recorded.Function
+}
+
+// family is the set of API calls that one run of the model answers for: map and unmap alternate.
+type family struct {
+	kind  string // cold, run, burst; empty for warm
+	name  string // of the map call, of the conversion
+	size  uint64
+	parts []string // API names that it measures
+}
+
+// errNoSuchCall says that a kernel does not have an API call.
+func errNoSuchCall(c conditions, what string) error {
+	return fmt.Errorf("%v has no %s", c.version, what)
+}
+
+var iovaCalls = []string{"iova_try_alloc", "iova_link", "iova_sync", "iova_unlink", "iova_free", "iova_destroy"}
+
+var conversions = map[string]bool{"page_to_phys": true, "phys_to_page": true, "page_to_pfn": true, "pfn_to_page": true, "virt_to_page": true,
+	"page_address": true, "pfn_valid_ram": true, "pfn_valid_earlyhole": true, "pfn_valid_hole": true, "pfn_valid_mmio": true,
+	"pfn_valid_highmmio": true, "pfn_valid_toobig": true}
+
+// familyOf finds what has to run to model a call; the error says why it cannot be.
+func familyOf(c conditions, k CallKey) (family, error) {
+	api := k.API
+	f := family{size: k.Size}
+	for _, kind := range []string{"cold", "run", "burst"} {
+		if rest, ok := strings.CutPrefix(api, kind+"_"); ok {
+			f.kind, api = kind, rest
+		}
+	}
+	if conversions[api] {
+		if f.kind != "" {
+			return f, fmt.Errorf("%s of %s is not modelled", f.kind, api)
+		}
+		f.name, f.size, f.parts = api, 0, []string{k.API}
+		return f, nil
+	}
+	if k.Size == 0 {
+		return f, fmt.Errorf("a size of 0 maps nothing")
+	}
+	if k.Size > largestBuffer {
+		return f, fmt.Errorf("a buffer of %d bytes is not contiguous in the recorded machine's 6 GiB", k.Size)
+	}
+	prefix := strings.TrimSuffix(k.API, api)
+	for _, n := range iovaCalls {
+		if n != api {
+			continue
+		}
+		switch {
+		case c.version != kernel.V7_3:
+			return f, errNoSuchCall(c, "dma_"+api)
+		case f.kind != "" && f.kind != "run" && f.kind != "cold":
+			return f, fmt.Errorf("%s of %s is not modelled", f.kind, api)
+		case (c.backend == platform.Direct || c.backend == platform.IommuPassthrough) && api != "iova_try_alloc":
+			return f, errors.New("dma_iova_try_alloc refuses a device without translation")
+		}
+		f.name = "iova"
+		if api == "iova_unlink" || api == "iova_free" {
+			f.name = "iova_unlink"
+		}
+		for _, n := range iovaCalls {
+			f.parts = append(f.parts, prefix+n)
+		}
+		return f, nil
+	}
+	switch api {
+	case "sync_single_for_cpu", "sync_single_for_device":
+		f.name, f.parts = "sync", []string{prefix + "sync_single_for_cpu", prefix + "sync_single_for_device"}
+		return f, nil
+	}
+	call := strings.TrimPrefix(api, "un")
+	base := strings.TrimSuffix(call, "_todev")
+	switch base {
+	case "map_page", "map_single", "map_resource":
+	case "map_phys", "map_phys_mmio":
+		if c.version != kernel.V7_3 {
+			return f, errNoSuchCall(c, "dma_"+strings.TrimSuffix(api, "_mmio"))
+		}
+	default:
+		return f, fmt.Errorf("the call %s is not modelled", api)
+	}
+	f.name, f.parts = call, []string{prefix + call, prefix + "un" + call}
+	return f, nil
+}
+
+// model runs a family on a machine of its own and returns the measured calls by API name.
+func model(c conditions, f family) (calls map[string][]ModelledCall, err error) {
+	m, d, err := c.machine()
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	r := &recorder{c: c, f: f, m: m, d: d, calls: map[string][]ModelledCall{}}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the model failed: %v", p)
+		}
+	}()
+	if e := m.Do("recording", func(t *cpu.Thread) { err = r.run(t) }); e != nil {
+		return nil, e
+	}
+	return r.calls, err
+}
+
+// recorder plays the part of the module that made the recordings.
+type recorder struct {
+	c     conditions
+	f     family
+	m     *platform.Machine
+	d     *platform.Device
+	t     *cpu.Thread
+	ops   []cpu.Op
+	top   uint64          // of the stack
+	pages map[uint64]bool // IOMMU page-table pages, direct-map addresses
+	calls map[string][]ModelledCall
+}
+
+func (r *recorder) run(t *cpu.Thread) error {
+	r.t, r.top, r.pages = t, t.SP()+192, map[uint64]bool{}
+	switch {
+	case conversions[r.f.name]:
+		return r.conversion()
+	case r.f.name == "sync":
+		return r.syncs()
+	case strings.HasPrefix(r.f.name, "iova"):
+		return r.iovas()
+	}
+	return r.maps()
+}
+
+// measure executes call and keeps what it emitted under the name api. inline: the call has no public entry, and the caller's part
+// counts; otherwise the recording begins after the call instruction. An empty name measures nothing.
+func (r *recorder) measure(api string, inline bool, call func() error) error {
+	t := r.t
+	t.Sync()
+	if api == "" {
+		err := call()
+		t.Sync()
+		return err
+	}
+	r.tables()
+	r.ops = r.ops[:0]
+	t.Tap = func(ops []cpu.Op) { r.ops = append(r.ops, ops...) }
+	err := call()
+	t.Sync()
+	t.Tap = nil
+	if err != nil {
+		return err
+	}
+	r.tables()
+	ops := r.ops
+	if !inline {
+		ops = ops[1:]
+	}
+	r.calls[api] = append(r.calls[api], r.count(ops))
+	return nil
+}
+
+// count measures ops.
+func (r *recorder) count(ops []cpu.Op) ModelledCall {
+	g := recorded.MeasureStack(ops, r.top)
+	m := ModelledCall{Functions: g.Functions}
+	m.Counts = Counts{Instructions: g.Instructions, Loads: g.Loads, Stores: g.Stores, Branches: g.Branches, Atomics: g.Atomics,
+		Fences: g.Fences, LineFlushes: g.Flushes, Lines: g.LinesNoStack}
+	for i := range ops {
+		o := &ops[i]
+		if o.Class == cpu.CallInd || o.Class == cpu.JmpInd || o.Class == cpu.Call && cpu.FuncByID(o.Fn).Name == retpoline {
+			m.Counts[IndirectCalls]++
+		}
+		if o.Class.Writes() && r.pages[o.Addr&^4095] {
+			n := 1
+			if o.Class == cpu.String {
+				n = int(o.Size)
+			}
+			m.Counts[PTEsWritten] += n
+		}
+	}
+	return m
+}
+
+// retpoline is the thunk in which a retpoline makes its second call.
+const retpoline = "__x86_indirect_thunk_array"
+
+// tables adds the present pages of the device's page table to r.pages.
+func (r *recorder) tables() {
+	if r.d.Cookie == nil {
+		return
+	}
+	d, ok := r.d.Cookie.Domain().Driver().(interface {
+		Root() uint64
+		Levels() int
+	})
+	if !ok {
+		return
+	}
+	var walk func(table uint64, level int)
+	walk = func(table uint64, level int) {
+		r.pages[kernel.Virt(table)] = true
+		if level == 1 {
+			return
+		}
+		for i := range uint64(512) {
+			const present, leaf = 3, 1 << 7
+			if e := r.m.Mem.Read64(table + i*8); e&present != 0 && e&leaf == 0 {
+				walk(e&(1<<52-1)&^4095, level-1)
+			}
+		}
+	}
+	walk(d.Root(), d.Levels())
+}
+
+// pace lets the time between two calls pass.
+func (r *recorder) pace() { r.t.Proc.SleepUntil(r.t.Proc.Now() + pairTime) }
+
+// buffer is what the recorded calls mapped: RAM of size bytes.
+func buffer(size uint64) dma.Buffer {
+	b := dma.Buffer{Phys: recordedPage, Size: size}
+	if size > 4096 {
+		b.Phys = recordedHuge
+	}
+	b.Page = cpu.VmemmapBase + b.Phys>>12*64
+	return b
+}
+
+// pair returns the map and unmap calls of an API name (map_page, map_phys_mmio, ...) for a buffer of size bytes.
+func (r *recorder) pair(call string, size uint64) (doMap func() (uint64, error), doUnmap func(addr uint64) error, inline bool, err error) {
+	t, ctx := r.t, r.d.Ctx
+	b, dir, attrs := buffer(size), kernel.FromDevice, kernel.Attrs(0)
+	if strings.HasSuffix(call, "_todev") {
+		dir = kernel.ToDevice
+	}
+	call = strings.TrimSuffix(call, "_todev")
+	switch call {
+	case "map_resource":
+		dir = kernel.Bidirectional
+		return func() (uint64, error) { return ctx.MapResource(t, recordedMMIO, size, dir, 0) },
+			func(a uint64) error { return ctx.UnmapResource(t, a, size, dir, 0) }, false, nil
+	case "map_phys_mmio":
+		call, dir, attrs = "map_phys", kernel.Bidirectional, kernel.AttrMMIO
+		b = dma.Buffer{Phys: recordedMMIO, Size: size}
+	case "map_single":
+		dir = kernel.ToDevice
+	}
+	v, err := dma.Lookup(call + "@" + r.c.version.String())
+	if err != nil {
+		return nil, nil, false, err
+	}
+	return func() (uint64, error) { return v.Map(t, ctx, b, dir, attrs) },
+		func(a uint64) error { return v.Unmap(t, ctx, a, size, dir, attrs) }, call == "map_single", nil
+}
+
+// pairs maps and unmaps n times, under the API names given.
+func (r *recorder) pairs(call string, size uint64, n int, mapName, unmapName string) error {
+	doMap, doUnmap, inline, err := r.pair(call, size)
+	if err != nil {
+		return err
+	}
+	for range n {
+		var addr uint64
+		if err := r.measure(mapName, inline, func() (err error) { addr, err = doMap(); return err }); err != nil {
+			return err
+		}
+		if err := r.measure(unmapName, false, func() error { return doUnmap(addr) }); err != nil {
+			return err
+		}
+		r.pace()
+	}
+	return nil
+}
+
+// history brings the device to where the recording of other calls than the first ones began: mappings of a page came before.
+func (r *recorder) history() error {
+	if r.d.Cookie == nil {
+		return nil
+	}
+	return r.pairs("map_page", 4096, warmCalls, "", "")
+}
+
+func (r *recorder) maps() error {
+	f := r.f
+	switch f.kind {
+	case "cold":
+		return r.pairs(f.name, f.size, coldRecorded, f.parts[0], f.parts[1])
+	case "":
+		if f.size > 4096 {
+			if err := r.history(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.pairs(f.name, f.size, warmCalls, "", ""); err != nil {
+		return err
+	}
+	switch f.kind {
+	case "":
+		n := warmRecorded
+		if r.c.backend == platform.IommuLazy {
+			n = lazyRecorded
+		}
+		return r.pairs(f.name, f.size, n, f.parts[0], f.parts[1])
+	case "run":
+		return r.pairs(f.name, f.size, runPairs, f.parts[0], f.parts[1])
+	}
+	doMap, doUnmap, inline, err := r.pair(f.name, f.size)
+	if err != nil {
+		return err
+	}
+	var addrs []uint64
+	for range burstCalls {
+		err := r.measure(f.parts[0], inline, func() error {
+			a, err := doMap()
+			addrs = append(addrs, a)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		r.pace()
+	}
+	for _, a := range addrs {
+		if err := r.measure(f.parts[1], false, func() error { return doUnmap(a) }); err != nil {
+			return err
+		}
+		r.pace()
+	}
+	return nil
+}
+
+func (r *recorder) syncs() error {
+	doMap, _, _, err := r.pair("map_page", r.f.size)
+	if err != nil {
+		return err
+	}
+	var addr uint64
+	if err := r.measure("", false, func() (err error) { addr, err = doMap(); return err }); err != nil {
+		return err
+	}
+	for _, api := range r.f.parts {
+		for range warmRecorded {
+			r.t.Enter(fnRecorder)
+			err := r.measure(api, true, func() error {
+				r.d.Ctx.SyncSingleCold(r.t, addr, r.f.size, kernel.FromDevice)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			r.t.Ret()
+			r.t.Sync()
+		}
+	}
+	return nil
+}
+
+// iovas allocates a range, links it page by page, syncs and destroys it.
+func (r *recorder) iovas() error {
+	t, l, dev := r.t, r.m.Layer, r.d.Ctx.Dev
+	st := &iommudma.State{VA: r.top - 64} // on the caller's stack
+	n := warmRecorded
+	warm := warmCalls
+	if r.f.kind == "cold" {
+		warm, n = 0, coldRecorded
+	} else if r.f.kind == "run" {
+		n = runPairs
+	} else if err := r.history(); err != nil {
+		return err
+	}
+	prefix := strings.TrimSuffix(r.f.parts[0], iovaCalls[0])
+	b := buffer(r.f.size)
+	for i := range warm + n {
+		name := func(api string) string {
+			if i < warm {
+				return ""
+			}
+			return prefix + api
+		}
+		ok := false
+		err := r.measure(name("iova_try_alloc"), false, func() error { ok = l.TryAlloc(t, dev, st, b.Phys, b.Size); return nil })
+		if err != nil {
+			return err
+		}
+		if !ok {
+			if r.d.Cookie != nil {
+				return iommudma.ErrNoIOVA
+			}
+			continue
+		}
+		for off := uint64(0); off < b.Size; off += 4096 {
+			part := min(4096, b.Size-off)
+			api := ""
+			if off == 0 || i == warm+n-1 {
+				api = name("iova_link")
+			}
+			if err := r.measure(api, false, func() error { return l.Link(t, dev, st, b.Phys+off, off, part, kernel.FromDevice, 0) }); err != nil {
+				return err
+			}
+		}
+		if err := r.measure(name("iova_sync"), false, func() error { l.Sync(t, dev, st, 0, b.Size); return nil }); err != nil {
+			return err
+		}
+		end := func(api string, call func()) error {
+			return r.measure(name(api), false, func() error { call(); return nil })
+		}
+		if r.f.name == "iova_unlink" {
+			err = errors.Join(end("iova_unlink", func() { l.Unlink(t, dev, st, 0, b.Size, kernel.FromDevice, 0) }), end("iova_free", func() { l.Free(t, dev, st) }))
+		} else {
+			err = end("iova_destroy", func() { l.Destroy(t, dev, st, b.Size, kernel.FromDevice, 0) })
+		}
+		if err != nil {
+			return err
+		}
+		r.pace()
+	}
+	return nil
+}
+
+var fnRecorder = cpu.NewFunc("gt_probe", "the module that made the recordings", 256)
+
+// frames are the page frames that the recorded conversions were asked about.
+const (
+	frameRAM       = recordedPage >> 12
+	frameEarlyHole = 0xa0000 >> 12         // legacy VGA hole
+	frameHole      = 0xc0000000 >> 12      // between the RAM below 4 GiB and the device windows
+	frameMMIO      = recordedMMIO >> 12    // no struct page, in a root that exists
+	frameHighMMIO  = 0x380000000000 >> 12  // no root
+	frameTooBig    = 1<<46>>12 + 1<<46>>13 // beyond MAX_PHYSMEM_BITS
+)
+
+// conversion calls one of the recorder's noinline functions: an entry nop, the conversion, a return.
+func (r *recorder) conversion() error {
+	t, mem := r.t, r.m.MM
+	frames := map[string]uint64{"pfn_valid_ram": frameRAM, "pfn_valid_earlyhole": frameEarlyHole, "pfn_valid_hole": frameHole,
+		"pfn_valid_mmio": frameMMIO, "pfn_valid_highmmio": frameHighMMIO, "pfn_valid_toobig": frameTooBig}
+	page := cpu.VmemmapBase + uint64(frameRAM)*64
+	body := map[string]func(){
+		"page_to_phys": func() { mem.PageToPhys(t, page, 0) },
+		"phys_to_page": func() { mem.PhysToPage(t, recordedPage, 0) },
+		"page_to_pfn":  func() { mem.PageToPfn(t, page, 0) },
+		"pfn_to_page":  func() { mem.PfnToPage(t, frameRAM, 0) },
+		"virt_to_page": func() { mem.VirtToPage(t, kernel.Virt(recordedPage), 0) },
+		"page_address": func() { mem.PageAddress(t, page, 0) },
+	}[r.f.name]
+	if pfn, ok := frames[r.f.name]; ok {
+		body = func() { mem.PfnValid(t, pfn, 0) }
+	}
+	for range warmRecorded {
+		err := r.measure(r.f.parts[0], false, func() error {
+			t.Call(fnRecorder)
+			t.Nop(1)
+			body()
+			t.Ret()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"dmapath/sim"
 )
 
 const data = DirectMapBase + 1<<30
@@ -527,6 +529,29 @@ func TestCyclesDoNotDependOnTheFrequency(t *testing.T) {
 			t.Errorf("%d cycles at %d Hz, %d before", n, hz, last)
 		}
 		last = n
+	}
+}
+
+func TestFastConversionsStayWithinTheirSlack(t *testing.T) {
+	for _, hz := range []int64{1_000_000_000, 2_600_000_000, 2_999_999_999, 3_000_000_000, 10_000_000_000} {
+		r := newRig(t, func(c *Config) { c.Hz = hz })
+		rnd := rand.New(rand.NewPCG(1, uint64(hz)))
+		for range 10_000 {
+			n := rnd.Int64N(1 << rnd.IntN(46))
+			exact := r.c.clock.Edge(n)
+			if d := r.c.edge(n) - exact; d < -1 || d > 1 {
+				t.Fatalf("%d Hz: edge %d is off by %d ps", hz, n, d)
+			}
+			// A time reached from an edge by spans rounded up is not a cycle later.
+			for late := range sim.Time(4) {
+				if got := r.c.cyc(exact + late); got != n && n > 0 {
+					t.Fatalf("%d Hz: %d ps behind edge %d is cycle %d", hz, late, n, got)
+				}
+			}
+			if got := r.c.cyc(exact + 8); got != n+1 {
+				t.Fatalf("%d Hz: 8 ps behind edge %d is cycle %d", hz, n, got)
+			}
+		}
 	}
 }
 

@@ -1,5 +1,7 @@
 package cpu
 
+import "slices"
+
 // Val names the result of an op of a stream: its sequence number. The zero Val was ready long ago (a register that
 // was live before the stream started, a constant).
 type Val int64
@@ -43,18 +45,28 @@ func NewStream(stackTop uint64, mit Mitigation) *Stream {
 	return &Stream{Ops: make([]Op, 0, 4096), sp: stackTop, fn: funcs[0], mit: mit}
 }
 
+// maxDep is the largest distance of a dependence; what lies farther back has retired.
+const maxDep = 1000
+
+// dep returns the distance from the next op back to the producer of v; 0 when v was ready long ago.
 func (s *Stream) dep(v Val) uint16 {
-	if v == 0 {
-		return 0
+	d := s.seq + 1 - v
+	if v == 0 || d >= maxDep {
+		d = 0
 	}
-	if d := s.seq + 1 - v; d < 1000 {
-		return uint16(d)
-	}
-	return 0
+	return uint16(d)
 }
 
+// emit appends one op. It writes the op in place: this is every modelled instruction passes here.
 func (s *Stream) emit(c Class, addr uint64, size uint32, a, b Val, fl Flag) Val {
-	s.Ops = append(s.Ops, Op{Addr: addr, PC: s.pc, Size: size, Dep1: s.dep(a), Dep2: s.dep(b), Fn: s.fn.ID, Class: c, Flag: fl})
+	n := len(s.Ops)
+	if n == cap(s.Ops) {
+		s.Ops = slices.Grow(s.Ops, 1)
+	}
+	s.Ops = s.Ops[:n+1]
+	o := &s.Ops[n]
+	o.Addr, o.Src, o.PC, o.Size = addr, 0, s.pc, size
+	o.Dep1, o.Dep2, o.Fn, o.Class, o.Flag = s.dep(a), s.dep(b), s.fn.ID, c, fl
 	s.pc += insnBytes
 	s.seq++
 	return s.seq

@@ -47,7 +47,7 @@ func (c *Core) load(addr uint64, size uint32, pc uint32, t int64, fa *FnCount) i
 }
 
 func (c *Core) loadMiss(pa uint64, pc uint32, t, lat int64, fa *FnCount) int64 {
-	done, lvl := c.h.Load(c.id, pa, pc, c.clock.Edge(t))
+	done, lvl := c.h.Load(c.id, pa, pc, c.edge(t))
 	fa.Level[lvl]++
 	c.cause = levelStall[lvl]
 	return max(lat, c.cyc(done))
@@ -67,7 +67,7 @@ func (c *Core) own(pa uint64, pc uint32, t int64, fa *FnCount) int64 {
 		}
 		return t
 	}
-	done, lvl := c.h.Store(c.id, pa, pc, c.clock.Edge(t))
+	done, lvl := c.h.Store(c.id, pa, pc, c.edge(t))
 	fa.Level[lvl]++
 	c.cause = levelStall[lvl]
 	return max(t, c.cyc(done))
@@ -122,7 +122,7 @@ func (c *Core) commitFlush(op *Op, pa uint64, r int64) {
 	if c.cfg.FlushOrdered {
 		t = max(t, c.flushDone)
 	}
-	now := c.clock.Edge(t)
+	now := c.edge(t)
 	if op.Flag&KeepLine != 0 {
 		now = c.h.Clean(c.id, pa, now)
 	} else {

@@ -258,7 +258,7 @@ func (c *Core) read(pa uint64, t int64) int64 {
 	ready, ok := c.h.LoadHit(c.id, pa)
 	lat := t + c.class[Load].lat
 	if !ok {
-		done, _ := c.h.Load(c.id, pa, 0, c.clock.Edge(t))
+		done, _ := c.h.Load(c.id, pa, 0, c.edge(t))
 		return max(lat, c.cyc(done))
 	}
 	if ready != 0 {

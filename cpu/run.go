@@ -82,35 +82,47 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 		dep1, dep2 := c.done[(seq-d1)&ringMask], c.done[(seq-d2)&ringMask]
 		ready := max(d+1, dep1)
 
+		// Take a port; this is Core.issue, here because it is too large to be inlined.
+		t := max(ready, dep2&ci.dep2M, c.barrier&ci.memM)
+		if ci.start != 0 && !fused {
+			e := &c.busy[t&portMask]
+			used := *e
+			if tag := uint32(t>>portBits) << 16; used&0xffff0000 != tag {
+				used = tag
+			}
+			if free := ci.start &^ used; free != 0 {
+				*e = used | free&-free
+			} else {
+				t = c.issueLater(ci, t)
+			}
+		}
+
 		// Execute.
 		var done int64
 		cause := StallExec
 		isALU := false
 		switch ci.kind {
 		case kALU:
-			done = c.issue(ci, max(ready, dep2)) + ci.lat
+			done = t + ci.lat
 			isALU = op.Class == ALU
 		case kNop:
 			done = d
 		case kLoad:
-			t := c.issue(ci, max(ready, c.barrier))
 			done = c.load(op.Addr, op.Size, op.PC, t, fa)
 			cause = c.cause
 			if op.Class == LoadOp {
 				done = c.issue(&c.class[ALU], max(done, dep2)) + ci.lat
 			}
 		case kStore:
-			t := c.issue(ci, ready)
 			x := c.translate(op.Addr, t, fa)
 			if x > t {
 				cause = StallTLB
 			}
 			done, c.storePA = max(x+ci.lat, dep2), c.pa
 		case kBranch:
-			if fused {
-				done = max(ready, dep2)
-			} else {
-				done = c.issue(ci, max(ready, dep2)) + ci.lat
+			done = t
+			if !fused {
+				done += ci.lat
 			}
 			taken := op.Flag&Taken != 0
 			if taken {
@@ -126,16 +138,16 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 				fetch = c.takenDirect(op.PC, fetch, fa)
 			}
 		case kJmp:
-			done = c.issue(ci, ready) + ci.lat
+			done = t + ci.lat
 			fetch = c.takenDirect(op.PC, fetch, fa)
 		case kCall:
 			c.translate(op.Addr, c.issue(&c.class[Store], ready), fa)
 			c.storePA = c.pa
-			done = c.issue(ci, ready) + ci.lat
+			done = t + ci.lat
 			fetch = c.takenDirect(op.PC, fetch, fa)
 			c.pred.call(op.PC)
 		case kRet:
-			t := c.issue(&c.class[Load], max(ready, c.barrier))
+			t = c.issue(&c.class[Load], max(ready, c.barrier))
 			done = c.issue(ci, c.load(op.Addr, op.Size, op.PC, t, fa)) + ci.lat
 			cause = c.cause
 			if to, known := target(ops, i); !known {
@@ -253,7 +265,7 @@ func (c *Core) fetchLine(pc uint32, fetch int64, fa *FnCount) int64 {
 	pa := c.mmu.textPhys + uint64(pc)
 	ready, ok := c.h.FetchHit(c.id, pa)
 	if !ok {
-		done, lvl := c.h.Fetch(c.id, pa, c.clock.Edge(at))
+		done, lvl := c.h.Fetch(c.id, pa, c.edge(at))
 		if lvl != cache.L1 {
 			fa.FetchMisses++
 		}

@@ -71,8 +71,8 @@ func (x *Experiment) pfnValid(s *platform.Spec) ([]PfnValid, error) {
 	return list, nil
 }
 
-// fnProbe is the caller around the inlined lookup.
-var fnProbe = cpu.NewFunc("pfn_valid (inlined)", "include/linux/mmzone.h", 256)
+// fnInlined is the caller around the inlined lookup.
+var fnInlined = cpu.NewFunc("pfn_valid (inlined)", "include/linux/mmzone.h", 256)
 
 func (x *Experiment) lookUp(s *platform.Spec, v kernel.Version, model mm.Model, lookup mm.Lookup, hotplug, cold bool) (*workloads.Op, error) {
 	m, err := platform.Build(s, platform.Options{Version: v, Backend: platform.Direct, CPUs: 1, Seed: x.Seed})
@@ -121,7 +121,7 @@ func (x *Experiment) lookUp(s *platform.Spec, v kernel.Version, model mm.Model, 
 			around.Pass(t)
 			t.Sync()
 			err = op.Measure(t, func() error {
-				t.Enter(fnProbe)
+				t.Enter(fnInlined)
 				if !mem.PfnValid(t, pfn, 0) {
 					return fmt.Errorf("frame %#x of RAM is not valid", pfn)
 				}

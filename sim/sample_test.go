@@ -57,8 +57,8 @@ func TestLevel(t *testing.T) {
 		t.Errorf("mean %v, maximum %d", got, l.Max)
 	}
 	l.Restart(50)
-	l.Add(60, -10)
-	if got := l.Mean(70); got != (5*10-5*10)/20. || l.Now != -5 || l.Max != 5 {
+	l.Add(60, -10) // 5 for 10, then -5 for 10
+	if got := l.Mean(70); got != 0 || l.Now != -5 || l.Max != 5 {
 		t.Errorf("after the restart: mean %v, level %d, maximum %d", got, l.Now, l.Max)
 	}
 }

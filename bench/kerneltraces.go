@@ -69,6 +69,9 @@ func (k CallKey) String() string {
 // instruction count, what functions it consists of and how often it went another way.
 type RecordedCall struct {
 	CallKey
+	// Typical says that at least half of the recorded calls have the representative's instruction count. When the shape of a tree
+	// changes from call to call none is typical, and Counts are medians.
+	Typical   bool
 	Index     int // of the representative among the recorded calls
 	Of        int // rows in summary.csv
 	Min, Max  int // instructions over all rows
@@ -311,8 +314,39 @@ func (k *KernelTraces) readSummary(name string, r io.Reader) error {
 		}
 		rep := &c.rows[representative(n)]
 		c.Index, c.Counts, c.Of, c.Min, c.Max = rep.index, rep.counts, len(n), slices.Min(n), slices.Max(n)
+		if c.Typical = typical(n); !c.Typical {
+			all := make([]Counts, len(c.rows))
+			for i := range c.rows {
+				all[i] = c.rows[i].counts
+			}
+			c.Counts = medians(all)
+		}
 	}
 	return nil
+}
+
+// typical reports whether at least half of the calls have the most common instruction count.
+func typical(instructions []int) bool {
+	n := 0
+	for _, v := range instructions {
+		if v == instructions[representative(instructions)] {
+			n++
+		}
+	}
+	return 2*n >= len(instructions)
+}
+
+// medians returns the median of every metric; between two the lower one.
+func medians(all []Counts) (med Counts) {
+	v := make([]int, len(all))
+	for m := range med {
+		for i := range all {
+			v[i] = all[i][m]
+		}
+		slices.Sort(v)
+		med[m] = v[(len(v)-1)/2]
+	}
+	return med
 }
 
 // representative returns the last of the calls that have the most common instruction count; of several as common ones, the count

@@ -143,12 +143,32 @@ func (r *CallResult) judge(calls []ModelledCall, err error, cold bool) {
 		i = r.Index
 	}
 	r.Modelled = &calls[i]
+	if r.Judged() && !r.Typical {
+		r.Modelled = middle(calls)
+	}
 	for _, m := range judged {
 		if r.miss(m) {
 			r.Misses = append(r.Misses, m)
 		}
 	}
 	r.paths(calls)
+}
+
+// middle returns a call with the medians of all metrics and the functions of the call whose instructions are nearest.
+func middle(calls []ModelledCall) *ModelledCall {
+	all := make([]Counts, len(calls))
+	for i := range calls {
+		all[i] = calls[i].Counts
+	}
+	m := &ModelledCall{Counts: medians(all)}
+	best := -1
+	for i := range all {
+		if all[i][Instructions] == m.Counts[Instructions] && best < 0 {
+			best = i
+		}
+	}
+	m.Functions = calls[best].Functions
+	return m
 }
 
 // path is the set of functions that calls executed.

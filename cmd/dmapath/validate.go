@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"dmapath/bench"
+	"dmapath/results"
+)
+
+func newValidate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "validate",
+		Short: "the model against references",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newValidateKernelTraces())
+	return cmd
+}
+
+func newValidateKernelTraces() *cobra.Command {
+	var o options
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "kernel-traces --dir DIR",
+		Short: "the modelled kernel against recorded instructions of real kernels",
+		Long: `kernel-traces runs every call of a directory of recordings on the modelled kernel, by the protocol of the
+recordings (1000 calls before the recorded ones; first calls for cold_, 400 maps and then 400 unmaps for
+burst_, 300 pairs for run_), and compares instructions, loads, stores and distinct cache lines. DIR holds summary.csv,
+and functions.csv and variants.csv if there are any.
+
+What cannot be modelled is listed with the reason. The exit code is 1 when a row is outside its tolerance (10 % in
+instructions, loads and stores, 2 or 10 % in lines), 2 when the directory cannot be read.
+
+Examples:
+  dmapath validate kernel-traces --dir kernel-traces
+  dmapath validate kernel-traces --dir kernel-traces --format csv`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := results.ParseFormat(o.format)
+			if err != nil {
+				return fmt.Errorf("--format: %w", err)
+			}
+			if dir == "" {
+				return errors.New("--dir is missing: name a directory with summary.csv, such as kernel-traces")
+			}
+			if o.jobs < 0 {
+				return fmt.Errorf("--jobs is %d: allowed are 0 (all processors) and up", o.jobs)
+			}
+			k, err := bench.ReadKernelTraces(dir)
+			if err != nil {
+				return err
+			}
+			v := k.Validate(dir, o.jobs)
+			r := v.Record()
+			r.Version, r.Command = results.Version(), "dmapath validate kernel-traces --dir "+dir
+			if err := r.Write(cmd.OutOrStdout(), f); err != nil {
+				return failure{err}
+			}
+			if n := v.Tally(""); n.Miss > 0 {
+				return failure{fmt.Errorf("%d of %d rows are outside their tolerance", n.Miss, n.Rows)}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "directory of recordings")
+	cmd.Flags().StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench")
+	cmd.Flags().IntVar(&o.jobs, "jobs", 0, "processors to use (0: all)")
+	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
+	return cmd
+}

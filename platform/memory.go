@@ -69,7 +69,7 @@ func (m *Machine) RandomRAM(r *rand.Rand, size uint64) dma.Buffer {
 		if pa < m.reserved[1] && end > m.reserved[0] || pa < pool.End && end > pool.Start {
 			continue
 		}
-		return dma.Buffer{Phys: pa, Page: m.pageOf(pa), Size: size}
+		return dma.Buffer{Phys: pa, Page: m.PageOf(pa), Size: size}
 	}
 	panic(fmt.Sprintf("platform: no room for a buffer of %d bytes in RAM", size))
 }
@@ -84,8 +84,8 @@ func (m *Machine) find(pa uint64) (int, bool) {
 	return 0, false
 }
 
-// pageOf returns the address of the struct page of pa.
-func (m *Machine) pageOf(pa uint64) uint64 {
+// PageOf returns the address of the struct page of pa.
+func (m *Machine) PageOf(pa uint64) uint64 {
 	if m.Spec.Memory.Model == "sparsemem-vmemmap" {
 		return cpu.VmemmapBase + pa>>12*64
 	}

@@ -15,6 +15,6 @@
 // parse is delivered as a *SyntaxError with its line number, in the stream, and reading goes on; comments, blank
 // lines and events of other subsystems are counted and skipped.
 //
-// Field layouts are those of include/trace/events/dma.h and iommu.h in Linux 6.12 and 7.3. Not read: dma_alloc and
-// dma_free (coherent allocations, which are not streaming mappings), swiotlb events, binary trace.dat and perf.data.
+// Field layouts are those of include/trace/events/dma.h and iommu.h in Linux 6.12 and 7.3. Not read: the
+// dma_alloc_sgt, dma_free_sgt and dma_sync_sg events, swiotlb events, binary trace.dat and perf.data.
 package ftrace

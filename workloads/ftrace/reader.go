@@ -37,6 +37,9 @@ func NewReader(r io.Reader, file string) *Reader {
 	return &Reader{file: file, br: bufio.NewReaderSize(r, 256<<10), buf: make([]byte, 0, 4096)}
 }
 
+// Lines returns how many lines have been read.
+func (r *Reader) Lines() int64 { return int64(r.line) }
+
 // Next returns the next event. At the end it returns io.EOF; for a line that does not parse a *SyntaxError, after which
 // reading may go on; any other error is one of the input and final.
 func (r *Reader) Next() (*Event, error) {

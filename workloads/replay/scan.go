@@ -1,0 +1,67 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"dmapath/kernel"
+	"dmapath/workloads/ftrace"
+)
+
+// Extent is what a machine must have to replay a trace.
+type Extent struct {
+	Events  int64
+	CPUs    int    // highest CPU seen, plus 1
+	Online  int    // CPUs that the traced machine had, by the trace's heading; 0: it does not say
+	PhysTop uint64 // end of the highest buffer that is not MMIO
+	// Version is the kernel that the dma: events come from, by their names; valid when Known.
+	Version kernel.Version
+	Known   bool
+}
+
+// Scan reads up to limit events (0: all) of a trace and returns its extent.
+func Scan(ctx context.Context, r *ftrace.Reader, limit int64) (Extent, error) {
+	var x Extent
+	for limit == 0 || x.Events < limit {
+		if x.Events&0xfff == 0 && ctx.Err() != nil {
+			return x, ctx.Err()
+		}
+		ev, err := r.Next()
+		var se *ftrace.SyntaxError
+		switch {
+		case err == io.EOF:
+			x.Online = r.CPUs
+			return x, nil
+		case errors.As(err, &se):
+			continue
+		case err != nil:
+			return x, err
+		}
+		x.add(ev)
+	}
+	x.Online = r.CPUs
+	return x, nil
+}
+
+func (x *Extent) add(ev *ftrace.Event) {
+	x.Events++
+	x.CPUs = max(x.CPUs, ev.CPU+1)
+	switch ev.Kind {
+	case ftrace.MapPage, ftrace.UnmapPage:
+		x.Known, x.Version = true, kernel.V6_12
+	case ftrace.MapPhys, ftrace.UnmapPhys:
+		x.Known, x.Version = true, kernel.V7_3
+	}
+	if ev.Kind == ftrace.MapResource || ev.Attrs&kernel.AttrMMIO != 0 {
+		return
+	}
+	if ev.Kind == ftrace.IommuMap || ev.Kind.IsMap() {
+		if ev.Size < 1<<40 { // a size that no buffer has is a damaged line
+			x.PhysTop = max(x.PhysTop, ev.Phys+ev.Size)
+		}
+	}
+	for _, p := range ev.SGPhys {
+		x.PhysTop = max(x.PhysTop, p+4096)
+	}
+}

@@ -1,0 +1,452 @@
+package replay
+
+import (
+	"fmt"
+	"math/bits"
+
+	"dmapath/kernel"
+	"dmapath/workloads/ftrace"
+)
+
+// Counts is what became of a trace's events.
+type Counts struct {
+	Read    [ftrace.NumKinds]int64 // events by kind
+	Maps    [NumHow]int64          // calls delivered
+	Unmaps  [NumHow]int64
+	Older   int64 // unmaps of mappings older than the trace, skipped
+	Lost    int64 // mappings whose unmap the trace does not contain, ended when their addresses were mapped again
+	Evicted int64 // mappings ended because MaxLive was reached
+	Failed  int64 // maps that failed on the traced machine, skipped
+	Guessed int64 // links whose device was chosen among several
+	Ruled   int64 // links joined by rule, because no unmap within Window showed their extent
+	Live    int64 // mappings that were live at the end
+}
+
+// Device is one device that the trace names.
+type Device struct {
+	Name       string
+	Prediction *Prediction // nil until an iommu: event is known to be its
+	maps       int64
+	odd        bool // has mapped something other than whole sectors
+}
+
+// maxDevices is how many devices a trace may name: each becomes a function on a bus of its own.
+const maxDevices = 250
+
+// noDevice is the name for links of a trace that names no block device.
+const noDevice = "(no dma event)"
+
+// Tracker turns events into calls.
+type Tracker struct {
+	Counts  Counts
+	Devices []*Device
+
+	cpus   int
+	byName map[string]int
+	win    window
+	live   table
+	ids    uint64
+	emit   func(*Call) error
+}
+
+// NewTracker returns a tracker for a trace of a machine with cpus CPUs; emit takes the calls in order.
+func NewTracker(cpus int, emit func(*Call) error) *Tracker {
+	return &Tracker{cpus: cpus, byName: map[string]int{}, live: newTable(), emit: emit}
+}
+
+// Live returns how many mappings are live.
+func (tr *Tracker) Live() int { return tr.live.n }
+
+func (tr *Tracker) device(name string) (int, error) {
+	if i, ok := tr.byName[name]; ok {
+		return i, nil
+	}
+	if len(tr.Devices) == maxDevices {
+		return 0, fmt.Errorf("the trace names more than %d devices; the next is %q", maxDevices, name)
+	}
+	tr.Devices = append(tr.Devices, &Device{Name: name})
+	tr.byName[name] = len(tr.Devices) - 1
+	return len(tr.Devices) - 1, nil
+}
+
+// Event takes the next event of the trace.
+func (tr *Tracker) Event(ev *ftrace.Event) error {
+	if ev.CPU >= tr.cpus {
+		return fmt.Errorf("line %d is of CPU %d: the trace is replayed with %d CPUs", ev.Line, ev.CPU, tr.cpus)
+	}
+	tr.Counts.Read[ev.Kind]++
+	if tr.win.full() {
+		if err := tr.oldest(); err != nil {
+			return err
+		}
+	}
+	dev := -1
+	if ev.Device != "" {
+		var err error
+		if dev, err = tr.device(ev.Device); err != nil {
+			return fmt.Errorf("line %d: %w", ev.Line, err)
+		}
+	}
+	switch ev.Kind {
+	case ftrace.IommuMap, ftrace.IommuUnmap:
+		tr.win.pushLoose(ev)
+	case ftrace.MapPage, ftrace.MapPhys:
+		tr.mapped(ev, dev, Single)
+	case ftrace.MapResource:
+		tr.mapped(ev, dev, Resource)
+	case ftrace.Alloc, ftrace.AllocPages:
+		tr.mapped(ev, dev, Coherent)
+	case ftrace.MapSG:
+		tr.mappedSG(ev, dev)
+	case ftrace.UnmapPage, ftrace.UnmapPhys, ftrace.UnmapResource:
+		tr.unmapped(ev, dev)
+	case ftrace.UnmapSG:
+		it := tr.win.push(ev)
+		it.owned, it.how, it.dev, it.hash = true, List, dev, hash(ev.SGPhys)
+	}
+	// A free of coherent memory is followed by its iommu:unmap, which finds the mapping by itself.
+	return nil
+}
+
+// mapped finds what a map event tells the owner of.
+func (tr *Tracker) mapped(ev *ftrace.Event, dev int, how How) {
+	if ev.Addr == kernel.MappingError || how == Coherent && ev.Addr == 0 || ev.Size == 0 {
+		tr.Counts.Failed++
+		return
+	}
+	if ev.Attrs&kernel.AttrMMIO != 0 {
+		how = Resource
+	}
+	it := tr.win.find(ev.CPU, ftrace.IommuMap, ev.Addr)
+	if it == nil {
+		if how == Coherent { // dma-direct: nothing was mapped
+			return
+		}
+		it = tr.win.push(ev)
+	}
+	phys := ev.Phys
+	if how == Coherent {
+		phys = it.phys
+	}
+	it.owned, it.how, it.dev, it.addr, it.size, it.dir, it.attrs = true, how, dev, ev.Addr, ev.Size, ev.Dir, ev.Attrs
+	it.runs = []Piece{{phys, ev.Size}}
+	tr.Devices[dev].maps++
+	if how == Single && ev.Size%512 != 0 {
+		tr.Devices[dev].odd = true
+	}
+}
+
+func (tr *Tracker) mappedSG(ev *ftrace.Event, dev int) {
+	if len(ev.SGAddrs) == 0 || len(ev.SGPhys) == 0 || ev.Size == 0 {
+		tr.Counts.Failed++
+		return
+	}
+	last := len(ev.SGAddrs) - 1
+	parts := tr.win.list(ev.CPU, ev.SGAddrs[0]&^4095, ev.SGAddrs[last]+ev.SGSizes[last], ev.Truncated)
+	var it *item
+	if len(parts) > 0 {
+		it = parts[0]
+		it.size = 0
+		for _, p := range parts {
+			it.runs = append(it.runs, Piece{p.phys, p.hi - p.lo})
+			it.hi, it.size = p.hi, it.size+p.hi-p.lo
+			p.gone = p != it
+		}
+	} else {
+		it = tr.win.push(ev)
+		it.runs = directRuns(ev)
+	}
+	it.owned, it.how, it.dev, it.addr, it.dir, it.attrs, it.hash = true, List, dev, ev.Addr, ev.Dir, ev.Attrs, hash(ev.SGPhys)
+	tr.Devices[dev].maps++
+}
+
+// directRuns are the pieces of a list behind which there is no iommu:map: without translation every entry is a segment. Where
+// they differ in number (a merging IOMMU whose events are off) the list is taken as one piece.
+func directRuns(ev *ftrace.Event) []Piece {
+	if len(ev.SGPhys) != len(ev.SGSizes) {
+		return []Piece{{ev.SGPhys[0], ev.Size}}
+	}
+	var rs []Piece
+	for i, p := range ev.SGPhys {
+		if n := len(rs); n > 0 && rs[n-1].Phys+rs[n-1].Size == p {
+			rs[n-1].Size += ev.SGSizes[i]
+			continue
+		}
+		rs = append(rs, Piece{p, ev.SGSizes[i]})
+	}
+	return rs
+}
+
+func (tr *Tracker) unmapped(ev *ftrace.Event, dev int) {
+	it := tr.win.find(ev.CPU, ftrace.IommuUnmap, ev.Addr)
+	if it == nil {
+		it = tr.win.push(ev)
+	}
+	it.owned, it.dev, it.addr = true, dev, ev.Addr
+}
+
+// hash is FNV-1a over a list of addresses.
+func hash(list []uint64) uint64 {
+	h := uint64(14695981039346656037)
+	for _, v := range list {
+		for range 8 {
+			h = (h ^ v&0xff) * 1099511628211
+			v >>= 8
+		}
+	}
+	return h
+}
+
+// Flush delivers what is held back; the trace has ended.
+func (tr *Tracker) Flush() error {
+	for tr.win.head != tr.win.tail {
+		if err := tr.oldest(); err != nil {
+			return err
+		}
+	}
+	tr.Counts.Live = int64(tr.live.n)
+	return nil
+}
+
+// oldest decides the oldest event and delivers its call.
+func (tr *Tracker) oldest() error {
+	it := tr.win.at(tr.win.head)
+	defer tr.win.pop()
+	switch {
+	case it.gone:
+		return nil
+	case it.kind == ftrace.IommuUnmap:
+		return tr.iommuUnmap(it)
+	case it.kind == ftrace.UnmapSG:
+		return tr.unmapSG(it)
+	case it.kind.IsUnmap():
+		return tr.directUnmap(it)
+	case !it.owned:
+		if err := tr.link(it); err != nil {
+			return err
+		}
+	}
+	return tr.doMap(it)
+}
+
+// linkMost is how long a linked request can be when its unmap does not show it: dma_opt_mapping_size with an IOMMU.
+const linkMost = 128 << 10
+
+// link gathers the links of one allocation.
+func (tr *Tracker) link(it *item) (err error) {
+	w := &tr.win
+	it.how, it.dir = Link, kernel.Bidirectional
+	lo, hi := it.lo, uint64(0)
+	end := w.tail
+	for seq := w.head + 1; seq < w.tail; seq++ {
+		u := w.at(seq)
+		if u.kind == ftrace.IommuUnmap && !u.owned && u.lo <= lo && u.hi >= it.hi {
+			lo, hi, end = u.lo, u.hi, seq
+			break
+		}
+	}
+	it.runs = []Piece{{it.phys, it.hi - it.lo}}
+	ruled := hi == 0
+	if ruled {
+		hi = lo + linkMost
+		end = min(end, w.head+Window/4)
+	}
+	for seq := w.head + 1; seq < end && it.hi < hi; seq++ {
+		p := w.at(seq)
+		if p.kind != ftrace.IommuMap || p.owned || p.gone || p.lo != it.hi || p.hi > hi || ruled && p.pid != it.pid {
+			continue
+		}
+		if ruled {
+			if n := p.hi - it.lo; it.lo&(1<<bits.Len64(n-1)-1) != 0 {
+				break // an allocation of that size would be aligned to it
+			}
+			tr.Counts.Ruled++
+		}
+		it.runs = append(it.runs, Piece{p.phys, p.hi - p.lo})
+		it.hi = p.hi
+		p.gone = true
+	}
+	it.lo, it.size = lo, it.hi-lo
+	if !ruled {
+		it.hi, it.size = hi, hi-lo
+	}
+	it.dev, err = tr.blockDevice(it)
+	return err
+}
+
+// blockDevice guesses whose a link is; see the package comment.
+func (tr *Tracker) blockDevice(it *item) (int, error) {
+	best, free, n := -1, -1, 0
+	for i, d := range tr.Devices {
+		if d.odd || d.maps == 0 || d.Name == noDevice {
+			continue
+		}
+		n++
+		if best < 0 || d.maps > tr.Devices[best].maps {
+			best = i
+		}
+	}
+	switch {
+	case n == 0:
+		return tr.device(noDevice)
+	case n == 1:
+		return best, nil
+	}
+	tr.Counts.Guessed++
+	for i, d := range tr.Devices {
+		if d.odd || d.maps == 0 || d.Name == noDevice || tr.live.find(i, it.lo) != nil {
+			continue
+		}
+		if d.Prediction != nil && d.Prediction.names(it.at, it.cpu, it.lo, it.hi) {
+			return i, nil
+		}
+		if free < 0 || d.maps > tr.Devices[free].maps {
+			free = i
+		}
+	}
+	if free >= 0 {
+		return free, nil
+	}
+	return best, nil
+}
+
+// prediction returns the predictor of a device.
+func (tr *Tracker) prediction(dev int) *Prediction {
+	d := tr.Devices[dev]
+	if d.Prediction == nil {
+		d.Prediction = newPrediction(tr.cpus)
+	}
+	return d.Prediction
+}
+
+func (tr *Tracker) doMap(it *item) error {
+	lo := it.lo
+	if !it.iommu {
+		lo = it.addr
+	}
+	if m := tr.live.find(it.dev, lo); m != nil && it.iommu {
+		tr.Counts.Lost++
+		if err := tr.end(m, it, true); err != nil {
+			return err
+		}
+	}
+	if tr.live.n >= MaxLive {
+		tr.Counts.Evicted++
+		if err := tr.end(tr.live.old, it, true); err != nil {
+			return err
+		}
+	}
+	if it.iommu {
+		tr.prediction(it.dev).alloc(it.at, it.cpu, it.lo, it.hi)
+	}
+	tr.ids++
+	m := &mapping{id: tr.ids, dev: it.dev, how: it.how, iommu: it.iommu, lo: lo, hi: it.hi, cpu: it.cpu, size: it.size, dir: it.dir,
+		attrs: it.attrs, hash: it.hash}
+	tr.live.add(m)
+	tr.Counts.Maps[it.how]++
+	return tr.emit(&Call{How: it.how, Unmeasured: it.how == Coherent, Device: it.dev, CPU: it.cpu, At: it.at, ID: m.id, Size: it.size, Dir: it.dir,
+		Attrs: it.attrs, Runs: it.runs})
+}
+
+// end delivers the unmap of m at the time and on the CPU of it, and forgets m.
+func (tr *Tracker) end(m *mapping, it *item, unmeasured bool) error {
+	tr.live.remove(m)
+	if m.ending {
+		return nil
+	}
+	return tr.unmapCall(m, it, unmeasured)
+}
+
+func (tr *Tracker) unmapCall(m *mapping, it *item, unmeasured bool) error {
+	if !unmeasured {
+		tr.Counts.Unmaps[m.how]++
+	}
+	return tr.emit(&Call{Unmap: true, How: m.how, Unmeasured: unmeasured || m.how == Coherent, Device: m.dev, CPU: it.cpu, At: it.at, ID: m.id,
+		Size: m.size, Dir: m.dir, Attrs: m.attrs})
+}
+
+// iommuUnmap ends the mapping that an iommu:unmap is of.
+func (tr *Tracker) iommuUnmap(it *item) error {
+	var m *mapping
+	if it.owned {
+		m = tr.live.find(it.dev, it.lo)
+	} else {
+		// A list whose dma_unmap_sg came before, a link, or coherent memory.
+		rank := 0
+		for i := range tr.Devices {
+			c := tr.live.find(i, it.lo)
+			if c == nil {
+				continue
+			}
+			r := 1
+			switch {
+			case c.ending:
+				r = 4
+			case c.how == Link && c.hi == it.hi:
+				r = 3
+			case c.how == Link || c.how == Coherent:
+				r = 2
+			}
+			if r > rank {
+				m, rank = c, r
+			}
+		}
+	}
+	if m == nil {
+		tr.Counts.Older++
+		var err error
+		if !it.owned {
+			if it.dev, err = tr.blockDevice(it); err != nil {
+				return err
+			}
+		}
+		tr.prediction(it.dev).free(it.at, it.cpu, it.lo, it.hi)
+		return nil
+	}
+	err := tr.end(m, it, false)
+	tr.prediction(m.dev).free(it.at, it.cpu, it.lo, it.hi)
+	return err
+}
+
+// unmapSG performs dma_unmap_sg. With an IOMMU the iommu:unmap that follows frees the addresses.
+func (tr *Tracker) unmapSG(it *item) error {
+	m := tr.live.findSG(it.dev, it.hash)
+	if m == nil {
+		// Its iommu:unmap, if there is one, is counted as older than the trace.
+		if !tr.unmapAhead(it) {
+			tr.Counts.Older++
+		}
+		return nil
+	}
+	if !m.iommu {
+		return tr.end(m, it, false)
+	}
+	m.ending = true
+	return tr.unmapCall(m, it, false)
+}
+
+// unmapAhead reports whether an undecided iommu:unmap of the same CPU follows it.
+func (tr *Tracker) unmapAhead(it *item) bool {
+	if it.cpu >= len(tr.win.loose) {
+		return false
+	}
+	for _, seq := range tr.win.loose[it.cpu] {
+		if u := tr.win.at(seq); seq > tr.win.head && u.kind == ftrace.IommuUnmap && !u.owned {
+			return u.at-it.at < 1_000_000_000 // within a millisecond
+		}
+	}
+	return false
+}
+
+// directUnmap ends a mapping without iommu: events.
+func (tr *Tracker) directUnmap(it *item) error {
+	m := tr.live.find(it.dev, it.addr)
+	if m == nil {
+		m = tr.live.find(it.dev, it.addr&^4095)
+	}
+	if m == nil {
+		tr.Counts.Older++
+		return nil
+	}
+	return tr.end(m, it, false)
+}

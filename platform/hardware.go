@@ -40,7 +40,7 @@ func (s *Spec) coreConfig() cpu.Config {
 		FlushOrdered: bool(c.FlushOrdered), DivBusy: int(c.Latency.DivBusy), Forward: int(c.Latency.StoreForward),
 		BlockedPlus: int(c.Latency.StoreBlocked), MMIOWrite: int(c.Latency.MMIOWrite), StringStart: int(c.String.Startup),
 		StringBytes: int(c.String.BytesPerCycle), StringAhead: int(c.String.LinesAhead), PauseDispatch: int(c.Latency.Pause),
-		Mispredict: int(c.Branch.Mispredict), BTBMiss: int(c.Branch.BTBMiss),
+		Lfence: int(c.Latency.Serialize), Mispredict: int(c.Branch.Mispredict), BTBMiss: int(c.Branch.BTBMiss),
 		Predictor: predictorConfig(&c.Branch), STLBLatency: int(t.STLBLatency), Walkers: int(t.Walkers), WalkStart: int(t.WalkStart),
 		TextPhys: textPhys, TextShift: shiftOf(s.Memory.Text), TablePhys: tablesPhys,
 	}

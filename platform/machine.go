@@ -128,7 +128,10 @@ func stackTop(c int) uint64 {
 // Spawn starts body on CPU c at the current time.
 func (m *Machine) Spawn(c int, name string, body func(t *cpu.Thread)) {
 	s := cpu.NewStream(stackTop(c), m.Env.Mitigation)
-	m.Eng.Go(name, func(p *sim.Proc) { body(cpu.NewThread(p, c, m.Cores[c], s)) })
+	m.Eng.Go(name, func(p *sim.Proc) {
+		p.SleepUntil(m.Cores[c].Drained()) // what set the machine up may have run ahead on the core
+		body(cpu.NewThread(p, c, m.Cores[c], s))
+	})
 }
 
 // Do runs body to its end on CPU 0 without timing what it executes: boot, set-up.

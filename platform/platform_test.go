@@ -256,7 +256,7 @@ func TestSet(t *testing.T) {
 		{"cpu.string", "1", `"cpu.string" is a section: it has startup, bytes_per_cycle, lines_ahead`},
 		{"cpu.rob.size", "1", `"cpu.rob" is a value, not a section`},
 		{"", "1", `unknown key "" in a platform: it has cpu, tlb, cache, dram, pcie, iommu, memory, kernel, surroundings`},
-		{"cpu.rob", "5000", "--set cpu.rob: 5000 is outside the allowed 1..1000 (reorder buffer entries)"},
+		{"cpu.rob", "5000", "--set cpu.rob: 5000 is outside the allowed 1..512 (reorder buffer entries)"},
 		{"cpu.rob", "352entries", `--set cpu.rob: "352entries" has a unit; a plain number is wanted, such as 512`},
 		{"cpu.frequency", "3.1", `--set cpu.frequency: "3.1" has no unit: write a frequency, such as 3.4GHz`},
 		{"cpu.frequency", "3.1gHz", `--set cpu.frequency: unknown unit "gHz" in "3.1gHz": allowed are GHz, MHz, kHz, Hz`},

@@ -35,9 +35,9 @@ type CPU struct {
 	DispatchWidth Count  `key:"dispatch_width" range:"1..16" doc:"slots renamed per cycle"`
 	RetireWidth   Count  `key:"retire_width" range:"1..16" doc:"instructions retired per cycle"`
 	FuseBranch    Switch `key:"fuse_branch" doc:"compare and branch share a slot"`
-	ROB           Count  `key:"rob" range:"1..1000" doc:"reorder buffer entries"`
-	LoadQueue     Count  `key:"load_queue" range:"1..1000" doc:"loads in flight"`
-	StoreQueue    Count  `key:"store_queue" range:"1..500" doc:"stores not yet in L1"`
+	ROB           Count  `key:"rob" range:"1..512" doc:"reorder buffer entries"`
+	LoadQueue     Count  `key:"load_queue" range:"1..256" doc:"loads in flight"`
+	StoreQueue    Count  `key:"store_queue" range:"1..128" doc:"stores not yet in L1"`
 	CommitWidth   Count  `key:"commit_width" range:"1..4" doc:"stores written to L1 per cycle"`
 	WeakStores    Switch `key:"weak_stores" doc:"stores reach L1 out of order (Arm)"`
 	AtomicDrains  Switch `key:"atomic_drains" doc:"atomics drain the store queue (x86)"`
@@ -74,6 +74,7 @@ type Latency struct {
 	StoreBlocked Cycles `key:"store_blocked" range:"0cycles..100cycles" doc:"added, load overlaps a store in part"`
 	Atomic       Cycles `key:"atomic" range:"1cycle..200cycles" doc:"locked RMW, line owned, queue empty"`
 	Fence        Cycles `key:"fence" range:"0cycles..500cycles" doc:"full fence, store queue empty"`
+	Serialize    Cycles `key:"serialize" range:"0cycles..500cycles" doc:"lfence, isb: on top of the drain"`
 	IrqFlag      Cycles `key:"irq_flag" range:"1cycle..200cycles" doc:"cli, sti, pushf, popf; msr daif"`
 	Pause        Cycles `key:"pause" range:"1cycle..1000cycles" doc:"pause, yield in a spin loop"`
 	Flush        Cycles `key:"flush" range:"1cycle..1000cycles" doc:"issue of a line clean/invalidate"`

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"dmapath": func() {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}})
+}
+
+// The scripts are the command line as a user sees it: what is printed, what is written, what is refused.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		// exitcode N ARGS... runs dmapath and wants exit code N.
+		"exitcode": func(ts *testscript.TestScript, neg bool, args []string) {
+			var out, errs strings.Builder
+			old, err := os.Getwd()
+			ts.Check(err)
+			ts.Check(os.Chdir(ts.MkAbs(".")))
+			code := run(context.Background(), args[1:], &out, &errs)
+			ts.Check(os.Chdir(old))
+			if got := string(rune('0' + code)); got != args[0] {
+				ts.Fatalf("exit code %s, want %s\n%s%s", got, args[0], out.String(), errs.String())
+			}
+			if code != 0 && out.Len() > 0 {
+				ts.Fatalf("a failed command printed on standard output: %s", out.String())
+			}
+		},
+		// narrow FILE wants no line of more than 80 bytes, and ASCII only.
+		"narrow": func(ts *testscript.TestScript, neg bool, args []string) {
+			for i, l := range strings.Split(ts.ReadFile(args[0]), "\n") {
+				if len(l) > 80 {
+					ts.Fatalf("%s:%d: %d columns: %s", args[0], i+1, len(l), l)
+				}
+				if strings.IndexFunc(l, func(r rune) bool { return r > 126 || r < 32 }) >= 0 {
+					ts.Fatalf("%s:%d: not printable ASCII: %q", args[0], i+1, l)
+				}
+			}
+		},
+	}})
+}

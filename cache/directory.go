@@ -11,7 +11,16 @@ type directory struct {
 	words   int
 	mask    uint64
 	n       int
+	// pages counts the lines held of the pages that share a hash. Devices mostly touch pages of which no core holds a line, and
+	// 128 KiB of counters stay in the host's caches where the entries do not.
+	pages [pageFilter]uint32
 }
+
+// pageFilter is the number of counters, a power of two.
+const pageFilter = 1 << 15
+
+// pageOf returns the counter of the page of line number key-1.
+func pageOf(key uint64) uint64 { return (key - 1) >> 6 * 0x9e3779b97f4a7c15 >> 40 & (pageFilter - 1) }
 
 // entry is one line of the directory: 16 bytes, since looking it up is mostly a miss of the host's own caches.
 type entry struct {
@@ -51,6 +60,9 @@ func (d *directory) home(line uint64) uint64 { return line * 0x9e3779b97f4a7c15 
 // find returns the index of the line of pa, or -1.
 func (d *directory) find(pa uint64) int {
 	key := pa>>6 + 1
+	if d.pages[pageOf(key)] == 0 {
+		return -1
+	}
 	for i := d.home(key); ; i = (i + 1) & d.mask {
 		switch d.entries[i].key & lineMask {
 		case key:
@@ -70,6 +82,7 @@ func (d *directory) add(pa uint64, core int, own bool) {
 		}
 		i = d.put(entry{key: pa>>6 + 1})
 		d.n++
+		d.pages[pageOf(pa>>6+1)]++
 	}
 	e := &d.entries[i]
 	if own {
@@ -137,6 +150,7 @@ func (d *directory) empty(i int) bool {
 // delete empties entry i and moves later entries of its run up, so that no tombstones remain.
 func (d *directory) delete(i uint64) {
 	d.n--
+	d.pages[pageOf(d.entries[i].key&lineMask)]--
 	w := uint64(d.words - 1)
 	for j := i; ; {
 		j = (j + 1) & d.mask

@@ -70,7 +70,7 @@ func (k CallKey) String() string {
 type RecordedCall struct {
 	CallKey
 	// Typical says that at least half of the recorded calls have the representative's instruction count. When the shape of a tree
-	// changes from call to call none is typical, and Counts are medians.
+	// changes from call to call none is typical, and Counts are means.
 	Typical   bool
 	Index     int // of the representative among the recorded calls
 	Of        int // rows in summary.csv
@@ -319,7 +319,7 @@ func (k *KernelTraces) readSummary(name string, r io.Reader) error {
 			for i := range c.rows {
 				all[i] = c.rows[i].counts
 			}
-			c.Counts = medians(all)
+			c.Counts = means(all)
 		}
 	}
 	return nil
@@ -336,17 +336,29 @@ func typical(instructions []int) bool {
 	return 2*n >= len(instructions)
 }
 
-// medians returns the median of every metric; between two the lower one.
-func medians(all []Counts) (med Counts) {
+// means returns the mean of every metric, rounded, without the smallest and the largest value where there are three or more: a
+// call that refilled a slab among them is no part of the others' mean.
+func means(all []Counts) (mean Counts) {
 	v := make([]int, len(all))
-	for m := range med {
+	for m := range mean {
 		for i := range all {
 			v[i] = all[i][m]
 		}
 		slices.Sort(v)
-		med[m] = v[(len(v)-1)/2]
+		mid := v
+		if len(v) > 2 {
+			mid = v[1 : len(v)-1]
+		}
+		sum := 0
+		for _, n := range mid {
+			sum += n
+		}
+		mean[m] = (2*sum + len(mid)) / (2 * len(mid))
+		if v[0] < 0 {
+			mean[m] = -1
+		}
 	}
-	return med
+	return mean
 }
 
 // representative returns the last of the calls that have the most common instruction count; of several as common ones, the count

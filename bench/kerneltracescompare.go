@@ -134,6 +134,8 @@ func (r *CallResult) judge(calls []ModelledCall, err error, cold bool) {
 		r.Reason = err
 		return
 	}
+	r.paths(calls)
+	calls = calls[:min(len(calls), warmRecorded)] // more were modelled for the sake of rare paths
 	n := make([]int, len(calls))
 	for i := range calls {
 		n[i] = calls[i].Counts[Instructions]
@@ -144,26 +146,28 @@ func (r *CallResult) judge(calls []ModelledCall, err error, cold bool) {
 	}
 	r.Modelled = &calls[i]
 	if r.Judged() && !r.Typical {
-		r.Modelled = middle(calls)
+		r.Modelled = average(calls)
 	}
 	for _, m := range judged {
 		if r.miss(m) {
 			r.Misses = append(r.Misses, m)
 		}
 	}
-	r.paths(calls)
 }
 
-// middle returns a call with the medians of all metrics and the functions of the call whose instructions are nearest.
-func middle(calls []ModelledCall) *ModelledCall {
+// average returns the means of calls with the functions of the call whose instructions are nearest.
+func average(calls []ModelledCall) *ModelledCall {
 	all := make([]Counts, len(calls))
 	for i := range calls {
 		all[i] = calls[i].Counts
 	}
-	m := &ModelledCall{Counts: medians(all)}
-	best := -1
+	m := &ModelledCall{Counts: means(all)}
+	best := 0
+	distance := func(i int) int {
+		return max(all[i][Instructions]-m.Counts[Instructions], m.Counts[Instructions]-all[i][Instructions])
+	}
 	for i := range all {
-		if all[i][Instructions] == m.Counts[Instructions] && best < 0 {
+		if distance(i) < distance(best) {
 			best = i
 		}
 	}

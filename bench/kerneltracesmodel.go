@@ -83,7 +83,7 @@ func parseConditions(kern, backend string) (conditions, error) {
 		}
 	}
 	if strings.HasPrefix(base, "swiotlb") {
-		return c, errors.New("bouncing through swiotlb is not modelled: its cost depends on where the slot search starts")
+		return c, errors.New("bouncing through swiotlb is not modelled")
 	}
 	return c, fmt.Errorf("backend %s is not modelled", backend)
 }

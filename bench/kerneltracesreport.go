@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"dmapath/kernel/recorded"
 	"dmapath/results"
@@ -180,7 +181,7 @@ func (v *Validation) counts(place string, of func(*CallResult) bool) *results.Ta
 			r.versus(Lines), verdict)
 	}
 	if atypical {
-		t.Notes = append(t.Notes, "~ no instruction count is typical of the recorded calls (the shape of the IOVA tree changes from call to call): medians of both.")
+		t.Notes = append(t.Notes, "~ no instruction count is typical of the recorded calls (the shape of the IOVA tree changes from call to call): means of both, without the smallest and the largest.")
 	}
 	return t
 }
@@ -188,7 +189,7 @@ func (v *Validation) counts(place string, of func(*CallResult) bool) *results.Ta
 // flow is the table of the other metrics.
 func (v *Validation) flow(place string, of func(*CallResult) bool) *results.Table {
 	t := &results.Table{ID: "control_flow", Title: place + ": modelled/recorded, not judged", Keys: 2, Columns: []results.Column{{Name: "call", Text: true},
-		{Name: "size", Text: true}, {Name: "branches"}, {Name: "atomics"}, {Name: "fences"}, {Name: "indirect calls"}, {Name: "line flushes"}, {Name: "PTEs written"}}}
+		{Name: "size", Text: true}, {Name: "branches"}, {Name: "atom"}, {Name: "fence"}, {Name: "ind. calls"}, {Name: "flush"}, {Name: "PTEs"}}}
 	for _, r := range v.Results {
 		if of(r) && r.Judged() && r.Modelled != nil {
 			t.Add(r.API, sizeName(r.Size), r.versus(Branches), r.versus(Atomics), r.versus(Fences), r.versus(IndirectCalls), r.versus(LineFlushes),
@@ -255,12 +256,26 @@ func (v *Validation) pathTable() *results.Table {
 
 // unmodelled lists what the model cannot answer for, and why.
 func (v *Validation) unmodelled() *results.Table {
-	t := &results.Table{ID: "not_modelled", Title: "Not modelled", Keys: 1, Columns: []results.Column{{Name: "call", Text: true}, {Name: "size", Text: true},
+	t := &results.Table{ID: "not_modelled", Title: "Not modelled", Columns: []results.Column{{Name: "where", Text: true}, {Name: "calls", Text: true},
 		{Name: "reason", Text: true}}}
+	type why struct{ where, reason string }
+	var order []why
+	calls := map[why][]string{}
 	for _, r := range v.Results {
 		if r.Reason != nil {
-			t.Add(r.Kernel+" "+r.Backend+" "+r.API, sizeName(r.Size), r.Reason.Error())
+			w := why{r.Kernel + " " + r.Backend, r.Reason.Error()}
+			if calls[w] == nil {
+				order = append(order, w)
+			}
+			name := r.API
+			if r.Size > 0 {
+				name += " " + sizeName(r.Size)
+			}
+			calls[w] = append(calls[w], name)
 		}
+	}
+	for _, w := range order {
+		t.Add(w.where, strings.Join(calls[w], ", "), w.reason)
 	}
 	return t
 }

@@ -26,14 +26,16 @@ type Trace struct {
 }
 
 // Run reads up to limit events (0: all) from r and has every player perform the calls, each machine in a goroutine of its own. cpus is
-// how many CPUs the traced machine had, at least as many as the players' machines have. malformed is told about every line
-// that cannot be read; nil is allowed.
+// how many CPUs the traced machine had; an event of a CPU that a player's machine does not have is an error. malformed is
+// told about every line that cannot be read; nil is allowed.
 func Run(ctx context.Context, r *ftrace.Reader, limit int64, cpus int, players []*Player, malformed func(*ftrace.SyntaxError)) (*Trace, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	var ins []chan batch
+	cores := cpus
 	for _, p := range players {
 		in := make(chan batch, batches)
 		ins = append(ins, in)
+		cores = min(cores, len(p.M.Cores))
 		g.Go(func() error { return p.play(in) })
 	}
 	tr := &Trace{}
@@ -43,15 +45,14 @@ func Run(ctx context.Context, r *ftrace.Reader, limit int64, cpus int, players [
 				close(in)
 			}
 		}()
-		return tr.read(ctx, r, limit, cpus, ins, malformed)
+		return tr.read(ctx, r, limit, NewTracker(cpus, cores), ins, malformed)
 	})
 	return tr, g.Wait()
 }
 
 // read feeds the players.
-func (tr *Trace) read(ctx context.Context, r *ftrace.Reader, limit int64, cpus int, ins []chan batch, malformed func(*ftrace.SyntaxError)) error {
+func (tr *Trace) read(ctx context.Context, r *ftrace.Reader, limit int64, t *Tracker, ins []chan batch, malformed func(*ftrace.SyntaxError)) error {
 	var b batch
-	var t *Tracker
 	send := func() error {
 		for len(b.names) < len(t.Devices) {
 			// The players may be reading the old array: append never changes what they see.
@@ -67,12 +68,12 @@ func (tr *Trace) read(ctx context.Context, r *ftrace.Reader, limit int64, cpus i
 		b.calls = make([]*Call, 0, batchCalls)
 		return nil
 	}
-	t = NewTracker(cpus, func(c *Call) error {
+	t.emit = func(c *Call) error {
 		if b.calls = append(b.calls, c); len(b.calls) == batchCalls {
 			return send()
 		}
 		return nil
-	})
+	}
 	for limit == 0 || tr.Events < limit {
 		if tr.Events&0xfff == 0 && ctx.Err() != nil {
 			return ctx.Err()

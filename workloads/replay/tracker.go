@@ -41,7 +41,8 @@ type Tracker struct {
 	Counts  Counts
 	Devices []*Device
 
-	cpus   int
+	cpus   int // of the traced machine
+	cores  int // of the simulated ones
 	byName map[string]int
 	win    window
 	live   table
@@ -49,9 +50,9 @@ type Tracker struct {
 	emit   func(*Call) error
 }
 
-// NewTracker returns a tracker for a trace of a machine with cpus CPUs; emit takes the calls in order.
-func NewTracker(cpus int, emit func(*Call) error) *Tracker {
-	return &Tracker{cpus: cpus, byName: map[string]int{}, live: newTable(), emit: emit}
+// NewTracker returns a tracker for a trace of a machine with cpus CPUs, replayed on machines with cores.
+func NewTracker(cpus, cores int) *Tracker {
+	return &Tracker{cpus: cpus, cores: cores, byName: map[string]int{}, live: newTable()}
 }
 
 // Live returns how many mappings are live.
@@ -71,8 +72,8 @@ func (tr *Tracker) device(name string) (int, error) {
 
 // Event takes the next event of the trace.
 func (tr *Tracker) Event(ev *ftrace.Event) error {
-	if ev.CPU >= tr.cpus {
-		return fmt.Errorf("line %d is of CPU %d: the trace is replayed with %d CPUs", ev.Line, ev.CPU, tr.cpus)
+	if ev.CPU >= tr.cores {
+		return fmt.Errorf("line %d is of CPU %d: the machine has %d CPUs (--cpus)", ev.Line, ev.CPU, tr.cores)
 	}
 	tr.Counts.Read[ev.Kind]++
 	if tr.win.full() {

@@ -107,7 +107,7 @@ func (k *KernelTraces) Validate(dir string, jobs int) *Validation {
 			for g := range work {
 				calls, err := model(g.c, g.f)
 				for _, r := range g.calls {
-					r.judge(calls[r.API], err, g.f.kind == "cold")
+					r.judge(calls[r.API], err, g.f.kind)
 				}
 			}
 		})
@@ -125,8 +125,8 @@ type errNotExecuted string
 
 func (e errNotExecuted) Error() string { return "the model never executes " + string(e) }
 
-// judge compares r with the modelled calls. Of cold calls the one with the recorded index counts.
-func (r *CallResult) judge(calls []ModelledCall, err error, cold bool) {
+// judge compares r with the modelled calls of a kind: of the first calls, a burst or a run those with the recorded indices count.
+func (r *CallResult) judge(calls []ModelledCall, err error, kind string) {
 	if err == nil && len(calls) == 0 {
 		err = errNotExecuted(r.API)
 	}
@@ -135,24 +135,40 @@ func (r *CallResult) judge(calls []ModelledCall, err error, cold bool) {
 		return
 	}
 	r.paths(calls)
-	calls = calls[:min(len(calls), warmRecorded)] // more were modelled for the sake of rare paths
+	if !r.Judged() {
+		return
+	}
+	if kind == "" {
+		calls = calls[:min(len(calls), warmRecorded)] // more were modelled for the sake of rare paths
+	} else {
+		calls = r.sameCalls(calls)
+	}
 	n := make([]int, len(calls))
 	for i := range calls {
 		n[i] = calls[i].Counts[Instructions]
 	}
-	i := representative(n)
-	if cold && r.Index >= 0 && r.Index < len(calls) {
-		i = r.Index
-	}
-	r.Modelled = &calls[i]
-	if r.Judged() && !r.Typical {
+	switch {
+	case !r.Typical:
 		r.Modelled = average(calls)
+	case kind == "":
+		r.Modelled = &calls[representative(n)]
+	default:
+		r.Modelled = &calls[slices.IndexFunc(r.rows, func(w recordedRow) bool { return w.index == r.Index })]
 	}
 	for _, m := range judged {
 		if r.miss(m) {
 			r.Misses = append(r.Misses, m)
 		}
 	}
+}
+
+// sameCalls returns the modelled call for each recorded one of a series in which every call has its history.
+func (r *CallResult) sameCalls(calls []ModelledCall) []ModelledCall {
+	same := make([]ModelledCall, len(r.rows))
+	for i := range r.rows {
+		same[i] = calls[min(r.rows[i].index, len(calls)-1)]
+	}
+	return same
 }
 
 // average returns the means of calls with the functions of the call whose instructions are nearest.

@@ -84,16 +84,24 @@ func (s *Stream) ALU(n int, d Val) Val {
 	if n <= 0 {
 		return d
 	}
-	first := s.emit(ALU, 0, 0, d, 0, 0)
-	last := first
-	for i := 1; i < n; i++ {
-		src := last - 1
-		if i == 1 {
-			src = d
-		}
-		last = s.emit(ALU, 0, 0, src, 0, 0)
+	s.emit(ALU, 0, 0, d, 0, 0)
+	if n > 1 {
+		s.emit(ALU, 0, 0, d, 0, 0)
+		s.repeat(n-2, Op{Dep1: 2, Fn: s.fn.ID, Class: ALU})
 	}
-	return last
+	return s.seq
+}
+
+// repeat emits n copies of op, each at its own address.
+func (s *Stream) repeat(n int, op Op) {
+	at := len(s.Ops)
+	s.Ops = slices.Grow(s.Ops, n)[:at+n]
+	for i := range n {
+		op.PC = s.pc
+		s.Ops[at+i] = op
+		s.pc += insnBytes
+	}
+	s.seq += Val(n)
 }
 
 // Chain emits n integer operations each of which depends on the one before.
@@ -115,9 +123,7 @@ func (s *Stream) Op(c Class, d Val) Val {
 
 // Nop emits n nops (endbr64, ftrace call site, disabled static key).
 func (s *Stream) Nop(n int) {
-	for i := 0; i < n; i++ {
-		s.emit(Nop, 0, 0, 0, 0, 0)
-	}
+	s.repeat(n, Op{Fn: s.fn.ID, Class: Nop})
 }
 
 // Load emits an 8-byte load whose address depends on a.

@@ -20,7 +20,7 @@ type command struct {
 	write  bool
 	size   uint32
 	prps   []uint64 // device addresses of the 4 KiB pieces; prps[0] may have an offset
-	list   uint64   // device address of the PRP list, when there are more than two pieces; kept for the slot
+	list   uint64   // device address of the PRP list, when there are more than two pieces; kept for the tag
 	listVA uint64   // where the driver writes it
 	id     uint16
 	issue  sim.Time // when the driver started on it
@@ -30,7 +30,8 @@ type command struct {
 type queue struct {
 	sq, cq  uint64 // device addresses of the rings
 	entries uint32
-	cmds    []command // the ring's contents by slot
+	slots   []uint32  // the submission ring's contents: the tag of the command in each slot
+	cmds    []command // by tag
 	head    uint32    // next submission entry to fetch
 	tail    uint32    // as last written to the doorbell
 	cqTail  uint32
@@ -40,21 +41,21 @@ type queue struct {
 	timer  bool // the coalescing timer runs
 }
 
-// ring is a bounded FIFO of completed slots.
+// ring is a bounded FIFO of tags.
 type ring struct {
-	slots []uint32
-	head  int
-	n     int
+	tags []uint32
+	head int
+	n    int
 }
 
 func (r *ring) push(v uint32) {
-	r.slots[(r.head+r.n)%len(r.slots)] = v
+	r.tags[(r.head+r.n)%len(r.tags)] = v
 	r.n++
 }
 
 func (r *ring) pop() uint32 {
-	v := r.slots[r.head]
-	r.head = (r.head + 1) % len(r.slots)
+	v := r.tags[r.head]
+	r.head = (r.head + 1) % len(r.tags)
 	r.n--
 	return v
 }
@@ -98,7 +99,7 @@ type Device struct {
 	Interrupts              int64
 }
 
-// arg packs a queue, a slot and, for doorbells, a tail value.
+// arg packs a queue with a tag or, for doorbells, a tail value.
 func arg(q int, v uint32) uint64 { return uint64(q)<<32 | uint64(v) }
 
 // NewDevice returns a controller behind port.
@@ -123,13 +124,15 @@ func NewDevice(eng *sim.Engine, port *pcie.Port, rid uint16, m Media, c Coalesci
 	return d, nil
 }
 
-// AddQueue creates a queue pair of the given number of entries whose rings lie at device addresses sq and cq.
-func (d *Device) AddQueue(sq, cq uint64, entries uint32) int {
-	d.queues = append(d.queues, queue{sq: sq, cq: cq, entries: entries, cmds: make([]command, entries),
-		done: ring{slots: make([]uint32, entries)}})
-	for i := range d.queues[len(d.queues)-1].cmds {
-		d.queues[len(d.queues)-1].cmds[i].prps = make([]uint64, 0, 64)
+// AddQueue creates a queue pair of the given number of entries whose rings lie at device addresses sq and cq. Up to depth
+// commands, fewer than entries, are under way at once; they are told apart by their tags, since they complete in any order.
+func (d *Device) AddQueue(sq, cq uint64, entries uint32, depth int) int {
+	q := queue{sq: sq, cq: cq, entries: entries, slots: make([]uint32, entries), cmds: make([]command, depth),
+		done: ring{tags: make([]uint32, depth)}}
+	for i := range q.cmds {
+		q.cmds[i].prps = make([]uint64, 0, 64)
 	}
+	d.queues = append(d.queues, q)
 	return len(d.queues) - 1
 }
 
@@ -157,7 +160,7 @@ func (d *Device) doorbell(a uint64) {
 		q.head = (q.head + 1) % q.entries
 		done, err := d.port.Read(d.rid, q.sq+uint64(slot)*sqeBytes, sqeBytes, d.eng.Now())
 		d.check(err, done)
-		d.eng.At(done, d.evFetched, arg(int(a>>32), slot))
+		d.eng.At(done, d.evFetched, arg(int(a>>32), q.slots[slot]))
 	}
 }
 

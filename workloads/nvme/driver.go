@@ -67,7 +67,8 @@ type submitter struct {
 	flight  int
 	irq     bool // interrupt pending
 	sig     sim.Signal
-	reqs    []request // by slot
+	reqs    []request // by tag
+	free    ring      // tags not in use; like blk-mq's bitmap with its moving hint it gives the longest unused first
 	buf     *workloads.Buffers
 	rnd     *rand.Rand
 	next    sim.Time // open loop: next arrival
@@ -75,13 +76,12 @@ type submitter struct {
 	err     error
 }
 
-// request is struct request with its nvme_iod, by slot of the submission queue.
+// request is struct request with its nvme_iod, by tag.
 type request struct {
-	va    uint64 // where it lies: 4 lines
+	va    uint64 // where it lies: 7 lines
 	dir   kernel.Direction
 	size  uint64
 	addr  uint64
-	busy  bool
 	issue sim.Time
 }
 
@@ -104,12 +104,14 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	}
 	for i := range cfg.CPUs {
 		s := &submitter{d: d, cpu: i, entries: entries, nvmeq: m.Env.Slab(256, 64),
-			rnd: sim.NewRand(cfg.Seed, fmt.Sprintf("nvme cpu %d", i)), reqs: make([]request, entries)}
+			rnd: sim.NewRand(cfg.Seed, fmt.Sprintf("nvme cpu %d", i)), reqs: make([]request, cfg.Depth),
+			free: ring{tags: make([]uint32, cfg.Depth)}}
 		s.sig.Name = fmt.Sprintf("interrupt of nvme queue %d", i)
 		s.sig.Owner = "nvme device"
 		s.buf = workloads.NewBuffers(m, sim.NewRand(cfg.Seed, fmt.Sprintf("buffers %d", i)))
 		for j := range s.reqs {
 			s.reqs[j].va = m.Env.Slab(448, 64)
+			s.free.push(uint32(j))
 		}
 		var sq, cq uint64
 		if s.sq, sq, err = dev.AllocCoherent(int(entries) * sqeBytes); err != nil {
@@ -118,7 +120,12 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		if s.cq, cq, err = dev.AllocCoherent(int(entries) * cqeBytes); err != nil {
 			return nil, err
 		}
-		s.q = d.ctrl.AddQueue(sq, cq, entries)
+		s.q = d.ctrl.AddQueue(sq, cq, entries, cfg.Depth)
+		if cfg.Size > 2*4096 {
+			if err := s.allocLists(); err != nil {
+				return nil, err
+			}
+		}
 		s.wake = m.Eng.Register("nvme arrival", func(uint64) { s.sig.Fire(m.Eng.Now()) })
 		d.cpus = append(d.cpus, s)
 	}
@@ -196,11 +203,9 @@ func (s *submitter) due(now sim.Time) bool {
 // submit is nvme_queue_rq (drivers/nvme/host/pci.c): set up the command, map the data, write the entry, ring the doorbell.
 func (s *submitter) submit(t *cpu.Thread) {
 	d, cfg := s.d, &s.d.cfg
-	r := &s.reqs[s.sqTail]
-	if r.busy {
-		panic("nvme: submission slot still in use")
-	}
-	*r = request{va: r.va, dir: kernel.FromDevice, size: uint64(cfg.Size), busy: true, issue: t.Now()}
+	tag := s.free.pop()
+	r := &s.reqs[tag]
+	*r = request{va: r.va, dir: kernel.FromDevice, size: uint64(cfg.Size), issue: t.Now()}
 	if s.rnd.IntN(100) < cfg.WritePercent {
 		r.dir = kernel.ToDevice
 	}
@@ -219,7 +224,8 @@ func (s *submitter) submit(t *cpu.Thread) {
 		return
 	}
 	slot := s.sqTail
-	c := &d.ctrl.queues[s.q].cmds[slot]
+	d.ctrl.queues[s.q].slots[slot] = tag
+	c := &d.ctrl.queues[s.q].cmds[tag]
 	c.write, c.size, c.issue = r.dir == kernel.ToDevice, uint32(r.size), r.issue
 	c.prps = c.prps[:0]
 	for a, left := r.addr, r.size; left > 0; {
@@ -228,7 +234,7 @@ func (s *submitter) submit(t *cpu.Thread) {
 		a, left = a+n, left-n
 	}
 	if len(c.prps) > 2 {
-		s.prpList(t, c, slot)
+		s.prpList(t, c)
 	}
 	entry := s.sq + uint64(slot)*sqeBytes
 	for o := uint64(0); o < sqeBytes; o += 16 { // the 64-byte copy of nvme_sq_copy_cmd
@@ -240,17 +246,29 @@ func (s *submitter) submit(t *cpu.Thread) {
 	t.MMIOWrite(d.ctrl, uint64(s.q), uint64(s.sqTail), 0, 0)
 }
 
-// prpList writes the list of the third and further pages (nvme_setup_prps): one load of the segment and one store of the
-// entry per page.
-func (s *submitter) prpList(t *cpu.Thread, c *command, slot uint32) {
-	if c.list == 0 {
-		va, addr, err := s.d.dev.AllocCoherent(512)
-		if err != nil {
-			s.err = err
-			return
+// listBytes is the size of a PRP list of up to 64 entries: the driver's small pool (NVME_SMALL_POOL_SIZE) holds 32 of them, as many
+// as 128 KiB need; here each list has a 512-byte piece of a page.
+const listBytes = 512
+
+// allocLists gives every tag of the queue a PRP list, as the driver's DMA pool has them ready after the first commands.
+func (s *submitter) allocLists() error {
+	cmds := s.d.ctrl.queues[s.q].cmds
+	for i := range cmds {
+		if i%(4096/listBytes) == 0 {
+			va, addr, err := s.d.dev.AllocCoherent(4096)
+			if err != nil {
+				return err
+			}
+			cmds[i].listVA, cmds[i].list = va, addr
+			continue
 		}
-		c.list, c.listVA = addr, va
+		cmds[i].listVA, cmds[i].list = cmds[i-1].listVA+listBytes, cmds[i-1].list+listBytes
 	}
+	return nil
+}
+
+// prpList writes the list of the second and further pages (nvme_pci_setup_prps): the segment's address and one store per page.
+func (s *submitter) prpList(t *cpu.Thread, c *command) {
 	top := t.Here()
 	for i := range c.prps[1:] {
 		v := t.ALU(3, 0)
@@ -275,9 +293,9 @@ func (s *submitter) complete(t *cpu.Thread) {
 		if !seen {
 			break
 		}
-		slot := q.done.pop()
+		tag := q.done.pop()
 		s.cqHead = (s.cqHead + 1) % s.entries
-		r := &s.reqs[slot]
+		r := &s.reqs[tag]
 		cfg.Around.Pass(t)
 		t.Load(r.va, entry)
 		d.fn.unmapData.emit(t, r.va+64, r.va+128)
@@ -289,7 +307,7 @@ func (s *submitter) complete(t *cpu.Thread) {
 			break
 		}
 		d.fn.completeRq.emit(t, r.va, s.nvmeq)
-		r.busy = false
+		s.free.push(tag)
 		s.flight--
 		d.res.IOs++
 		d.res.Bytes += int64(r.size)

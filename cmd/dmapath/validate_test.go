@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// validate kernel-traces prints the comparison and says by its exit code whether the model holds (0), misses (1) or was asked
+// wrongly (2).
+func TestValidateKernelTraces(t *testing.T) {
+	const heading = "kernel,backend,api,size,call_index,instructions,loads,stores,distinct_cachelines_nostack\n"
+	dir := func(rows string) string {
+		d := t.TempDir()
+		if err := os.WriteFile(filepath.Join(d, "summary.csv"), []byte(heading+rows), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	kt := []string{"validate", "kernel-traces"}
+	for name, c := range map[string]struct {
+		args        []string
+		code        int
+		out, stderr string
+	}{
+		"holds":       {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n")), 0, "1 rows, 1 within, 0 miss, 0 not modelled", ""},
+		"misses":      {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,99,21,8,9\n")), 1, "MISS", "1 of 1 rows"},
+		"not there":   {append(kt, "--dir", dir("6.12,swiotlb-force,map_page,4096,0,74,21,8,9\n")), 0, "swiotlb is not", ""},
+		"csv":         {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n"), "--format", "csv"), 0, "6.12,direct,map_page,4096,instructions_modelled", ""},
+		"json":        {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n"), "--format", "json"), 0, "instructions_recorded", ""},
+		"bad row":     {append(kt, "--dir", dir("6.12,direct,map_page,big,0,74,21,8,9\n")), 2, "", "summary.csv:2: size"},
+		"no dir":      {kt, 2, "", "--dir is missing"},
+		"absent":      {append(kt, "--dir", filepath.Join(t.TempDir(), "x")), 2, "", "no such directory"},
+		"bad format":  {append(kt, "--dir", t.TempDir(), "--format", "xml"), 2, "", "xml"},
+		"empty dir":   {append(kt, "--dir", t.TempDir()), 2, "", "no summary.csv"},
+		"extra words": {append(kt, "more"), 2, "", "more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, stderr bytes.Buffer
+			if code := run(context.Background(), c.args, &out, &stderr); code != c.code {
+				t.Errorf("exit code %d, want %d: %s", code, c.code, &stderr)
+			}
+			if !strings.Contains(out.String(), c.out) || !strings.Contains(stderr.String(), c.stderr) {
+				t.Errorf("output %q, errors %q; want %q and %q", &out, &stderr, c.out, c.stderr)
+			}
+		})
+	}
+}

@@ -83,6 +83,7 @@ func ReplayStream(ctx context.Context, s *platform.Spec, x Replay, r io.Reader) 
 	}
 	if n == probeBytes {
 		ext.CPUs = max(ext.CPUs, ext.Online)
+		ext.Events = max(ext.Events, 1) // the rest may have some
 	}
 	return x.run(ctx, s, ext, io.MultiReader(bytes.NewReader(head[:n]), text))
 }
@@ -132,6 +133,9 @@ func (x *Replay) Validate() error {
 func (x *Replay) run(ctx context.Context, s *platform.Spec, ext replay.Extent, text io.Reader) (*results.Record, error) {
 	if err := x.Validate(); err != nil {
 		return nil, err
+	}
+	if ext.Events == 0 {
+		return nil, fmt.Errorf("%s: no dma or iommu event found: want the text of tracefs/trace, trace-cmd report or perf script with the events dma:* and iommu:*", x.Name)
 	}
 	vs, err := x.variants(ext)
 	if err != nil {

@@ -124,6 +124,20 @@ func (p *Predictor) Free(at sim.Time, c int, pfn, pages uint64) {
 	}
 }
 
+// FreeNow replays a free that never waits in a flush queue: dma_iova_free of 7.3's two-step interface, which has
+// invalidated already.
+func (p *Predictor) FreeNow(at sim.Time, c int, pfn, pages uint64) {
+	p.advance(at)
+	p.seen[pfn] = true
+	if order(pages) >= Orders {
+		p.tree.free(pfn, pages)
+		return
+	}
+	for _, h := range p.hyps {
+		h.put(at, c, pfn, order(pages))
+	}
+}
+
 // advance runs the depots' trim work, and the flush timer, up to time at.
 func (p *Predictor) advance(at sim.Time) {
 	if q := p.hyps[0].queue; q != nil {

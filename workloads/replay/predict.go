@@ -7,8 +7,8 @@ import (
 
 // Prediction compares the IOVAs of one device's domain with those that the modelled allocator hands out.
 //
-// Whether the traced domain was strict or lazy no event says: both are tried until they have differed in sign tests
-// allocations, then the better one goes on.
+// Whether the traced domain was strict or lazy no event says: both are tried for the first trial
+// allocations, then the one that was right more often goes on alone.
 type Prediction struct {
 	strict, lazy *iova.Predictor
 	allocs       int
@@ -62,8 +62,15 @@ func (p *Prediction) alloc(at sim.Time, cpu int, lo, hi uint64) {
 	}
 }
 
-func (p *Prediction) free(at sim.Time, cpu int, lo, hi uint64) {
-	p.each(func(q *iova.Predictor) { q.Free(at, cpu, lo>>12, (hi-lo)>>12) })
+// free frees a range; now says that it does not wait in a flush queue, whatever the mode.
+func (p *Prediction) free(at sim.Time, cpu int, lo, hi uint64, now bool) {
+	p.each(func(q *iova.Predictor) {
+		if now {
+			q.FreeNow(at, cpu, lo>>12, (hi-lo)>>12)
+		} else {
+			q.Free(at, cpu, lo>>12, (hi-lo)>>12)
+		}
+	})
 }
 
 // names reports whether the allocator would hand out lo.

@@ -401,11 +401,11 @@ func (tr *Tracker) iommuUnmap(it *item) error {
 				return err
 			}
 		}
-		tr.prediction(it.dev).free(it.at, it.cpu, it.lo, it.hi)
+		tr.prediction(it.dev).free(it.at, it.cpu, it.lo, it.hi, !it.owned)
 		return nil
 	}
 	err := tr.end(m, it, false)
-	tr.prediction(m.dev).free(it.at, it.cpu, it.lo, it.hi)
+	tr.prediction(m.dev).free(it.at, it.cpu, it.lo, it.hi, m.how == Link)
 	return err
 }
 

@@ -165,7 +165,6 @@ func finite(v float64) float64 {
 
 // step is one kernel function's share of a call.
 type step struct {
-	fn            *cpu.Func
 	name          string
 	cycles, instr float64
 	loads, stores float64

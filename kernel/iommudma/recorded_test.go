@@ -121,13 +121,12 @@ func (d *tables) PutPages(t *cpu.Thread, l *iommucore.PageList) { d.freed += len
 
 // machine is a booted kernel with one device on one domain.
 type machine struct {
-	env   *kernel.Env
-	drv   *tables
-	dev   *kernel.Device
-	k     *iommudma.Cookie
-	l     *iommudma.Layer
-	fired []func() // timers that wait, earliest first
-	run   func(at sim.Time, fn func(t *cpu.Thread))
+	env *kernel.Env
+	drv *tables
+	dev *kernel.Device
+	k   *iommudma.Cookie
+	l   *iommudma.Layer
+	run func(at sim.Time, fn func(t *cpu.Thread))
 }
 
 func boot(tb testing.TB, v kernel.Version, cpus int, lazy bool) *machine {

@@ -18,13 +18,6 @@ type magazine struct {
 // pfn returns the address of slot i.
 func (m *magazine) pfn(i int) uint64 { return m.VA + 8 + 8*uint64(i) }
 
-func (m *magazine) va() uint64 {
-	if m == nil {
-		return 0
-	}
-	return m.VA
-}
-
 func (m *magazine) empty() bool { return m == nil || m.size == 0 }
 
 // cpuRcache is a struct iova_cpu_rcache: one CPU's two magazines of one order.

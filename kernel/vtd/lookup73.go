@@ -138,7 +138,7 @@ func (d *Domain) lookup(t *cpu.Thread, r *ptRange, level int, tbl uint64, tblv c
 	}
 	t.ALU(1, va)
 	off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
-	idx = t.ALU(2, off)
+	t.ALU(2, off)
 	t.Branch(false, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
 	idx = t.ALU(2, off)
 	leaf := entry(virt(val), r.va, 1)

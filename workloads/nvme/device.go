@@ -22,7 +22,6 @@ type command struct {
 	prps   []uint64 // device addresses of the 4 KiB pieces; prps[0] may have an offset
 	list   uint64   // device address of the PRP list, when there are more than two pieces; kept for the tag
 	listVA uint64   // where the driver writes it
-	id     uint16
 	issue  sim.Time // when the driver started on it
 }
 

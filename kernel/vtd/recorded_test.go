@@ -245,7 +245,7 @@ func TestCostIsLinearWithinATable(t *testing.T) {
 		v          kernel.Version
 		mapPage    int // instructions per further page
 		unmapPages int
-	}{{kernel.V6_12, 17, 22}, {kernel.V7_3, 26, 18}} {
+	}{{kernel.V6_12, 17, 23}, {kernel.V7_3, 26, 18}} {
 		m2, u2 := cost(tt.v, 2)
 		for _, n := range []uint64{3, 8, 32, 256, 511} {
 			m, u := cost(tt.v, n)

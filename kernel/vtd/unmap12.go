@@ -187,7 +187,7 @@ func (d *Domain) clearLevel(t *cpu.Thread, tbl uint64, level int, base, first, l
 	t.StackStore(24, list)
 	t.ALU(8, 0)
 	t.StackStore(16, 0)
-	idx := t.ALU(5, tblv)
+	idx := t.ALU(4, tblv)
 	size := uint64(1) << shift(level)
 	at := max(first, base)
 	pte := entry(tbl, at, level)
@@ -196,6 +196,7 @@ func (d *Domain) clearLevel(t *cpu.Thread, tbl uint64, level int, base, first, l
 	top := t.Here()
 	for {
 		split(t)
+		t.ALU(1, idx)
 		p := t.Load(pte, idx)
 		val := d.read(pte)
 		t.ALU(2, p)

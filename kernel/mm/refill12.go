@@ -44,10 +44,7 @@ func (c *Cache) refill12(t *cpu.Thread, this, s cpu.Val) {
 func (c *Cache) refillNode12(t *cpu.Thread) {
 	v := kernel.V6_12
 	cs := &c.cpus[t.CPU]
-	t.Call(getPartialNode)
-	t.Nop(1)
-	t.Push(6)
-	t.Frame(32)
+	t.ALU(6, 0)
 	n := t.Load(c.node.lock.VA+8, 0) // nr_partial, looked at without the lock
 	t.Branch(len(c.node.partial) == 0, t.ALU(1, n))
 	if len(c.node.partial) > 0 {
@@ -78,9 +75,7 @@ func (c *Cache) refillNode12(t *cpu.Thread) {
 		}
 		locking.SpinUnlockIrqrestore(t, v, &c.node.lock)
 	}
-	t.Frame(-32)
-	t.Pop(6)
-	t.Ret()
+	t.ALU(2, 0)
 	if cs.page == nil {
 		cs.page = c.newSlab12(t)
 	}
@@ -97,6 +92,7 @@ func (c *Cache) newSlab12(t *cpu.Thread) *slab {
 	t.Mem(cpu.Load, c.va+48, 4, 0, 0)
 	t.ALU(18, 0)
 	t.Branch(false, t.Last())
+	c.mempolicy12(t)
 	s := c.newSlab(t)
 	page := t.Load(s.page, 0)
 	t.ALU(20, page)
@@ -104,26 +100,88 @@ func (c *Cache) newSlab12(t *cpu.Thread) *slab {
 	t.Store(s.page+8, 0, 0)
 	t.RMW(s.page+44, 0, 0)
 	t.Branch(false, t.Last())
-	t.Call(shuffleFree)
-	t.Push(6)
 	t.Load(kernel.StackGuard(v, t.CPU), 0)
 	t.ALU(24, 0)
+	c.m.randomBelow(t)
 	top := t.Here()
 	for i := range s.free { // link the objects in the order of random_seq
 		obj := s.free[len(s.free)-1-i]
-		idx := t.Mem(cpu.Load, c.seqVA+uint64(i)*4, 4, 0, 0)
-		t.ALU(8, idx)
-		t.LoadOp(c.va+cacheRandom12, 0, idx)
-		t.ALU(4, t.Last())
-		t.Store(obj+c.free, idx, t.Last())
+		// next_freelist_entry: take the next offset, wrap around
+		pos := t.StackLoad(0)
+		idx := t.Mem(cpu.Load, c.seqVA+uint64(i)*4, 4, 0, pos)
+		t.StackStore(0, t.ALU(1, pos))
+		t.Branch(false, t.ALU(1, pos))
+		t.Branch(false, t.ALU(1, idx))
+		t.ALU(3, idx)
+		c.setupObject12(t)
+		// set_freepointer of a hardened free list
+		t.Branch(false, t.ALU(1, t.Mem(cpu.Load, c.va+40, 4, 0, 0)))
+		swapped := t.Chain(2, idx)
+		enc := t.ALU2(t.LoadOp(c.va+cacheRandom12, 0, swapped), idx)
+		t.Store(obj+c.free, idx, enc)
+		t.ALU(4, 0)
 		t.Loop(top, i+1 < len(s.free), t.ALU(1, 0))
 	}
-	t.Pop(6)
-	t.Ret()
+	c.m.modNodePageState(t)
 	t.Frame(-16)
 	t.Pop(6)
 	t.Ret()
 	return s
+}
+
+// setupObject12 is setup_object of a cache without a constructor.
+func (c *Cache) setupObject12(t *cpu.Thread) {
+	t.Call(setupObject)
+	t.Nop(1)
+	t.Push(1)
+	t.Branch(false, t.ALU(1, t.Mem(cpu.Load, c.va+8, 4, 0, 0)))
+	t.ALU(2, 0)
+	t.Branch(true, t.ALU(1, t.Load(c.va+80, 0)))
+	t.ALU(1, 0)
+	t.Pop(1)
+	t.Ret()
+}
+
+// mempolicy12 is what lies between allocate_slab and the page allocator, and get_any_partial's look for another node's slabs:
+// alloc_pages_noprof, alloc_pages_mpol_noprof, policy_nodemask, mempolicy_slab_node.
+func (c *Cache) mempolicy12(t *cpu.Thread) {
+	v := kernel.V6_12
+	t.Call(mempolicySlabNode)
+	t.Nop(2)
+	count := t.Mem(cpu.Load, kernel.PreemptCount(v, t.CPU), 4, 0, 0)
+	t.Branch(false, t.ALU(1, count))
+	pol := t.Load(c.m.task(t.CPU)+24, t.Load(kernel.CurrentTask(v, t.CPU), 0))
+	t.Branch(true, t.ALU(1, pol))
+	t.ALU(1, 0)
+	t.Ret()
+	t.Call(allocNoprof)
+	t.Nop(2)
+	t.Push(2)
+	task := t.Load(kernel.CurrentTask(v, t.CPU), 0)
+	pol = t.Load(c.m.task(t.CPU)+24, task)
+	t.Branch(true, t.ALU(1, pol))
+	t.ALU(8, pol)
+	t.Call(allocPagesMpol)
+	t.Nop(2)
+	t.Push(6)
+	t.Frame(16)
+	t.Load(kernel.StackGuard(v, t.CPU), 0)
+	t.ALU(8, 0)
+	t.StackStore(0, 0)
+	t.Call(policyNodemask)
+	t.Nop(2)
+	mode := t.Mem(cpu.Load, c.m.task(t.CPU)+64, 2, 0, 0)
+	t.Branch(false, t.ALU(1, mode))
+	t.Branch(true, t.ALU(1, mode))
+	t.ALU(5, mode)
+	t.Ret()
+	t.ALU(8, 0)
+	t.Branch(false, t.Last())
+	t.Frame(-16)
+	t.Pop(6)
+	t.Ret()
+	t.Pop(2)
+	t.Ret()
 }
 
 // cpuPartialSlabs is how many partial slabs a CPU keeps: cpu_partial objects (120 below 256 bytes, 52 below 1024, 24

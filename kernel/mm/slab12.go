@@ -19,11 +19,13 @@ var (
 	kmemCacheFree  = cpu.NewFunc("kmem_cache_free", "mm/slub.c", 560)
 	slabAllocSlow  = cpu.NewFunc("___slab_alloc", "mm/slub.c", 2100)
 	slabFreeSlow   = cpu.NewFunc("__slab_free", "mm/slub.c", 720)
-	getPartialNode = cpu.NewFunc("get_partial_node", "mm/slub.c", 560)
 	putCPUPartial  = cpu.NewFunc("put_cpu_partial", "mm/slub.c", 260)
 	putPartials    = cpu.NewFunc("__put_partials", "mm/slub.c", 360)
 	allocateSlab   = cpu.NewFunc("allocate_slab", "mm/slub.c", 700)
-	shuffleFree    = cpu.NewFunc("shuffle_freelist", "mm/slub.c", 420)
+	setupObject    = cpu.NewFunc("setup_object", "mm/slub.c", 100)
+	allocNoprof    = cpu.NewFunc("alloc_pages_noprof", "mm/mempolicy.c", 160)
+	allocPagesMpol = cpu.NewFunc("alloc_pages_mpol_noprof", "mm/mempolicy.c", 600)
+	policyNodemask = cpu.NewFunc("policy_nodemask", "mm/mempolicy.c", 200)
 )
 
 // alloc12 is kmem_cache_alloc_noprof of 6.12, 81 instructions on the fast path.

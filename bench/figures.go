@@ -22,6 +22,11 @@ func (c *Comparison) Write(dir *results.OutputDir, r *results.Record, m *results
 			return err
 		}
 	}
+	if text := c.Text(); text != "" {
+		if err := dir.Create("map-benchmark.txt", func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
+			return err
+		}
+	}
 	for _, w := range c.Exp.Workloads {
 		for _, b := range c.Exp.Backends {
 			p, err := c.costFigure(w, b)

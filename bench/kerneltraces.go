@@ -135,7 +135,59 @@ func ReadKernelTraces(dir string) (*KernelTraces, error) {
 			return nil, err
 		}
 	}
-	return k, nil
+	return k, k.readSteps(dir)
+}
+
+// readSteps takes the functions of calls that functions.csv does not know from their steps file, if there is one.
+func (k *KernelTraces) readSteps(dir string) error {
+	var errs []error
+	for _, c := range k.Calls {
+		if len(c.Functions) > 0 || c.Of == 0 || strings.ContainsAny(c.Kernel+c.Backend+c.API, `/\`) {
+			continue
+		}
+		name := fmt.Sprintf("steps/%s__%s__%s__%d.csv", c.Kernel, c.Backend, c.API, c.Size)
+		err := k.file(dir, filepath.FromSlash(name), c.readSteps)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// readSteps counts instructions, loads, stores and entries by function.
+func (c *RecordedCall) readSteps(name string, r io.Reader) error {
+	s, err := newSheet(name, r, "symbol", "mem")
+	if err != nil {
+		return err
+	}
+	at := -1
+	for s.next() {
+		fn, offset, ok := strings.Cut(s.text("symbol"), "+")
+		fn = recorded.Plain(fn)
+		if !ok || fn == "" && at < 0 {
+			s.bad("symbol is %q; wanted is function+offset, or +offset after such a line", s.text("symbol"))
+			continue
+		}
+		if fn != "" {
+			if at = slices.IndexFunc(c.Functions, func(f recorded.Function) bool { return f.Name == fn }); at < 0 {
+				at, c.Functions = len(c.Functions), append(c.Functions, recorded.Function{Name: fn})
+			}
+		}
+		f := &c.Functions[at]
+		f.Instructions++
+		if offset == "0" {
+			f.Calls++
+		}
+		for _, m := range strings.Fields(s.text("mem")) {
+			switch m[0] {
+			case 'r':
+				f.Loads++
+			case 'w':
+				f.Stores++
+			}
+		}
+	}
+	return s.err()
 }
 
 func (k *KernelTraces) file(dir, name string, read func(name string, r io.Reader) error) error {

@@ -240,6 +240,35 @@ func TestBadRecordingsAreRefused(t *testing.T) {
 	}
 }
 
+// A steps file stands in for functions.csv, and reads the same.
+func TestStepsStandInForFunctions(t *testing.T) {
+	const steps = "seq,symbol,class,br,mem,obj\n0,f.isra.0+0,nop,,,\n1,+4,rmw,,r1+0:8 w1+0:8,\n2,+8,call,,w2+0:8,\n3,g [mod]+0,ret,,r2+0:8,\n4,f.isra.0+c,ret,,r3+0:8,\n"
+	dir := write(t, map[string]string{"summary.csv": heading + "6.12,direct,map_page,4096,0,5,3,2,1\n"})
+	if err := os.Mkdir(filepath.Join(dir, "steps"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "steps", "6.12__direct__map_page__4096.csv")
+	if err := os.WriteFile(file, []byte(steps), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	k, err := ReadKernelTraces(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"f 1 4 2 2", "g 1 1 1 0"}
+	for i, f := range k.Calls[0].Functions {
+		if got := fmt.Sprint(f.Name, " ", f.Calls, " ", f.Instructions, " ", f.Loads, " ", f.Stores); i >= len(want) || got != want[i] {
+			t.Errorf("%s, want %v", got, want)
+		}
+	}
+	if err := os.WriteFile(file, []byte("seq,symbol,mem\n0,+4,\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadKernelTraces(dir); err == nil || !strings.Contains(err.Error(), "4096.csv:2: symbol") {
+		t.Errorf("a step without a function: %v", err)
+	}
+}
+
 // Of calls that are all different none is typical, and what a slab's refill added to one is not in the mean.
 func TestRepresentative(t *testing.T) {
 	for _, c := range []struct {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"math"
 	"runtime"
 	"slices"
@@ -219,22 +220,32 @@ func (r *CallResult) paths(calls []ModelledCall) {
 			common = p
 		}
 	}
-	for _, want := range r.Recorded {
-		res := PathResult{RecordedPath: want}
-		var best *path
-		score := 0.0
-		for _, p := range paths {
-			if s := likeness(want, p, common); s > score {
-				best, score = p, s
+	// The most alike first; a modelled path stands for one recorded path only.
+	type match struct {
+		recorded, modelled int
+		score              float64
+	}
+	var matches []match
+	for i, want := range r.Recorded {
+		r.Paths = append(r.Paths, PathResult{RecordedPath: want})
+		for j, p := range paths {
+			if s := likeness(want, p, common); s >= 0.5 {
+				matches = append(matches, match{i, j, s})
 			}
 		}
-		if best != nil && score >= 0.5 {
-			res.Calls = len(best.instructions)
-			res.Instructions = best.instructions[representative(best.instructions)]
-			near := min(max(res.Instructions, want.Min), want.Max)
-			res.Within = math.Abs(float64(res.Instructions-near)) <= Tolerance*float64(near)
+	}
+	slices.SortStableFunc(matches, func(a, b match) int { return cmp.Compare(b.score, a.score) })
+	taken := make([]bool, len(paths))
+	for _, m := range matches {
+		res, p := &r.Paths[m.recorded], paths[m.modelled]
+		if res.Calls > 0 || taken[m.modelled] {
+			continue
 		}
-		r.Paths = append(r.Paths, res)
+		taken[m.modelled] = true
+		res.Calls = len(p.instructions)
+		res.Instructions = p.instructions[representative(p.instructions)]
+		near := min(max(res.Instructions, res.Min), res.Max)
+		res.Within = math.Abs(float64(res.Instructions-near)) <= Tolerance*float64(near)
 	}
 }
 

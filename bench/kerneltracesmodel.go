@@ -98,8 +98,8 @@ func (c conditions) machine() (*platform.Machine, *platform.Device, error) {
 	var errs []error
 	for _, kv := range [][2]string{
 		{"memory.ram", "6GiB"}, {"memory.low_top", "2GiB"}, {"memory.hole_top", "4GiB"}, {"memory.model", "sparsemem-vmemmap"}, {"memory.map", "contiguous"},
-		{"kernel.mem_encrypt", "on"}, {"kernel.p2pdma", onOff[c.version == kernel.V7_3]}, {"kernel.mitigation", c.mitigation},
-		{"iommu.coherent", onOff[c.coherent]}, {"iommu.levels", "4"}, {"iommu.scalable", "off"}, {"iommu.caching_mode", "off"},
+		{"kernel.mem_encrypt", "on"}, {"kernel.mitigation", c.mitigation},
+		{"iommu.coherent", onOff[c.coherent]}, {"iommu.levels", "4"},
 	} {
 		errs = append(errs, s.Set(kv[0], kv[1]))
 	}

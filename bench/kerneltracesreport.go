@@ -205,7 +205,7 @@ func (r *CallResult) functions() *results.Table {
 	t := &results.Table{ID: "functions", Title: what + ": modelled/recorded by function", Columns: []results.Column{{Name: "function", Text: true},
 		{Name: "calls"}, {Name: "instructions"}, {Name: "loads"}, {Name: "stores"}}}
 	if len(r.Functions) == 0 {
-		t.Notes = []string{"functions.csv does not know this call: the modelled functions alone."}
+		t.Notes = []string{"Neither functions.csv nor a steps file knows this call: the modelled functions alone."}
 	}
 	pair := func(got, want int) string { return fmt.Sprintf("%d/%d", got, want) }
 	row := func(name string, g, w recorded.Function) {
@@ -296,6 +296,7 @@ func (v *Validation) summary() *results.Table {
 	t.Notes = []string{
 		fmt.Sprintf("%d rows, %d within, %d miss, %d not modelled.", n.Rows, n.Within, n.Miss, n.Unmodelled),
 		fmt.Sprintf("A row is one kernel, backend, call and size; within is %g %% in instructions, loads and stores, and %g %% or %d in distinct lines.",
-			100*Tolerance, 100*Tolerance, LineSlack)}
+			100*Tolerance, 100*Tolerance, LineSlack),
+		"The recordings' emulator completed invalidations at once; the model's wait for them is left out, too."}
 	return t
 }

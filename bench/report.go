@@ -65,8 +65,10 @@ func (c *Comparison) Record() *results.Record {
 	for _, w := range c.Exp.Workloads {
 		r.Tables = append(r.Tables, c.countTable(w))
 	}
-	for _, b := range c.Exp.Backends {
-		r.Tables = append(r.Tables, c.stepTables(c.Exp.Workloads[0], b)...)
+	for _, w := range c.Exp.Workloads {
+		for _, b := range c.Exp.Backends {
+			r.Tables = append(r.Tables, c.stepTables(w, b)...)
+		}
 	}
 	r.Tables = append(r.Tables, c.pfnTable(), c.systemTable())
 	r.Warnings = c.warnings()
@@ -398,6 +400,17 @@ func (c *Comparison) systemTable() *results.Table {
 	}
 	t.Notes = []string{"Cache state: " + state + ". map share: part of the CPUs' busy time spent in mapping calls."}
 	return t
+}
+
+// Text returns what the outcomes print in the words of the tool they imitate, empty when none does.
+func (c *Comparison) Text() string {
+	var b strings.Builder
+	for _, o := range c.Outcomes {
+		if o.Text != "" {
+			fmt.Fprintf(&b, "# %v\n%s", o.Point, o.Text)
+		}
+	}
+	return b.String()
 }
 
 // warnings are the doubts about the figures.

@@ -121,6 +121,9 @@ func (s *Stream) Op(c Class, d Val) Val {
 	return s.emit(c, 0, 0, d, 0, fl)
 }
 
+// Serialize emits an lfence: everything before it has finished before anything after it starts.
+func (s *Stream) Serialize() { s.emit(Fence, 0, 0, 0, 0, Serialize) }
+
 // Nop emits n nops (endbr64, ftrace call site, disabled static key).
 func (s *Stream) Nop(n int) {
 	s.repeat(n, Op{Fn: s.fn.ID, Class: Nop})

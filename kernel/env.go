@@ -23,7 +23,6 @@ type Config struct {
 	Mitigation cpu.Mitigation // how indirect calls are compiled or patched
 	// MemEncrypt is CONFIG_X86_MEM_ENCRYPT: 7.3 dma-direct then asks cc_platform_has() on every map.
 	MemEncrypt bool
-	P2PDMA     bool // CONFIG_PCI_P2PDMA
 	Coherent   bool // page-table walks of the IOMMU snoop the caches (ECAP.C); otherwise tables are flushed
 }
 

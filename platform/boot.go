@@ -34,7 +34,7 @@ type Parts struct {
 func (m *Machine) boot() (err error) {
 	s := m.Spec
 	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
-		MemEncrypt: bool(s.Kernel.MemEncrypt), P2PDMA: bool(s.Kernel.P2PDMA), Coherent: bool(s.IOMMU.Coherent)}, m.Mem, m.reserved[0])
+		MemEncrypt: bool(s.Kernel.MemEncrypt), Coherent: bool(s.IOMMU.Coherent)}, m.Mem, m.reserved[0])
 	cfg := s.MemoryConfig()
 	if m.MM, err = mm.NewConfigured(m.Env, cfg); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 		}
 		return d, d.Ctx.Validate()
 	}
-	dom, err := m.Driver.NewDomain(min(int(m.Spec.IOMMU.Levels), 4))
+	dom, err := m.Driver.NewDomain(int(m.Spec.IOMMU.Levels))
 	if err != nil {
 		return nil, err
 	}

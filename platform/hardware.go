@@ -143,8 +143,8 @@ func (s *Spec) unitConfig(regBase uint64) iommu.Config {
 	table := func(t Table) tlb.Config { return tlb.Config{Entries: int(t.Entries), Ways: int(t.Ways)} }
 	c := func(n Cycles) iommu.Cycles { return iommu.Cycles(n) }
 	cfg := iommu.Config{RegBase: regBase, ClockHz: int64(u.Clock), HostWidth: int(s.Memory.PhysBits), GuestWidth: 12 + 9*int(u.Levels),
-		Scalable: bool(u.Scalable), Coherent: bool(u.Coherent), SnoopControl: bool(u.SnoopControl), PageSelective: bool(u.PageSelective),
-		MaxMask: int(u.MaxMask), CachingMode: bool(u.CachingMode), FaultRecords: int(u.FaultRecords),
+		Coherent: bool(u.Coherent), SnoopControl: bool(u.SnoopControl), PageSelective: bool(u.PageSelective),
+		MaxMask: int(u.MaxMask), FaultRecords: int(u.FaultRecords),
 		IOTLB: table(u.IOTLB), Context: table(u.Context), PASID: table(u.PASID),
 		Paging:  [6]tlb.Config{2: table(u.Paging.PD), 3: table(u.Paging.PDPT), 4: table(u.Paging.PML4), 5: table(u.Paging.PML5)},
 		Walkers: int(u.Walkers), LookupTime: c(u.Lookup), WalkStart: c(u.WalkStart), PTEOverhead: c(u.PTEOverhead), WalkEnd: c(u.WalkEnd),

@@ -238,12 +238,10 @@ type IOMMU struct {
 	Clock         Hertz  `key:"clock" range:"10MHz..10GHz" doc:"clock of the unit"`
 	Levels        Count  `key:"levels" range:"3..5" doc:"page-table levels"`
 	Pages         Pages  `key:"pages" doc:"leaf sizes"`
-	Scalable      Switch `key:"scalable" doc:"scalable mode: PASID tables"`
 	Coherent      Switch `key:"coherent" doc:"table walks snoop the CPU caches"`
 	SnoopControl  Switch `key:"snoop_control" doc:"can force snooped DMA"`
 	PageSelective Switch `key:"page_selective" doc:"page-selective invalidation"`
 	MaxMask       Count  `key:"max_mask" range:"0..63" doc:"log2 of the pages it may cover"`
-	CachingMode   Switch `key:"caching_mode" doc:"not-present entries may be cached"`
 	FaultRecords  Count  `key:"fault_records" range:"1..256" doc:"fault recording registers"`
 
 	IOTLB   Table  `key:"iotlb"`
@@ -287,25 +285,23 @@ type Table struct {
 
 // Memory is what is installed and how the kernel describes it.
 type Memory struct {
-	RAM         Bytes `key:"ram" range:"1GiB..64TiB" doc:"installed RAM"`
-	LowTop      Bytes `key:"low_top" range:"16MiB..4GiB" doc:"end of RAM below the 32-bit hole"`
-	HoleTop     Bytes `key:"hole_top" range:"16MiB..64TiB" doc:"start of RAM above the hole"`
-	Model       Word  `key:"model" words:"flatmem sparsemem sparsemem-extreme sparsemem-vmemmap" doc:"memory model"`
-	SectionSize Bytes `key:"section_size" range:"1MiB..4GiB" pow2:"yes" doc:"SPARSEMEM section"`
-	Map         Word  `key:"map" words:"contiguous holes" doc:"RAM as one range, or with firmware holes"`
-	MMIOBase    Bytes `key:"mmio_base" range:"1GiB..4096TiB" doc:"first 64-bit device window"`
-	MMIOSize    Bytes `key:"mmio_size" range:"1MiB..64TiB" doc:"its size"`
-	PhysBits    Count `key:"phys_bits" range:"36..52" doc:"physical address bits"`
-	DirectMap   Bytes `key:"direct_map" range:"4KiB..1GiB" pow2:"yes" doc:"page size of the direct map"`
-	VMemmap     Bytes `key:"vmemmap" range:"4KiB..1GiB" pow2:"yes" doc:"page size of the struct page array"`
-	Text        Bytes `key:"text" range:"4KiB..1GiB" pow2:"yes" doc:"page size of kernel text"`
+	RAM       Bytes `key:"ram" range:"4GiB..64TiB" doc:"installed RAM"`
+	LowTop    Bytes `key:"low_top" range:"16MiB..4GiB" doc:"end of RAM below the 32-bit hole"`
+	HoleTop   Bytes `key:"hole_top" range:"16MiB..64TiB" doc:"start of RAM above the hole"`
+	Model     Word  `key:"model" words:"flatmem sparsemem sparsemem-extreme sparsemem-vmemmap" doc:"memory model"`
+	Map       Word  `key:"map" words:"contiguous holes" doc:"RAM as one range, or with firmware holes"`
+	MMIOBase  Bytes `key:"mmio_base" range:"1GiB..4096TiB" doc:"first 64-bit device window"`
+	MMIOSize  Bytes `key:"mmio_size" range:"1MiB..64TiB" doc:"its size"`
+	PhysBits  Count `key:"phys_bits" range:"36..52" doc:"physical address bits"`
+	DirectMap Bytes `key:"direct_map" range:"4KiB..1GiB" pow2:"yes" doc:"page size of the direct map"`
+	VMemmap   Bytes `key:"vmemmap" range:"4KiB..1GiB" pow2:"yes" doc:"page size of the struct page array"`
+	Text      Bytes `key:"text" range:"4KiB..1GiB" pow2:"yes" doc:"page size of kernel text"`
 }
 
 // Kernel is the boot-time and configuration choices that change the modelled paths.
 type Kernel struct {
 	Mitigation Word   `key:"mitigation" words:"none ibrs lfence retpoline" doc:"indirect branch mitigation"`
 	MemEncrypt Switch `key:"mem_encrypt" doc:"CONFIG_X86_MEM_ENCRYPT"`
-	P2PDMA     Switch `key:"p2pdma" doc:"CONFIG_PCI_P2PDMA"`
 }
 
 // Surroundings is what driver, block or network layer and application displace from the caches between two mapping calls.

@@ -39,7 +39,7 @@ Examples:
 	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough (the first three)")
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
 	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")
-	f.Int64Var(&o.operations, "operations", 1500, "I/Os, frames or rounds per run")
+	f.Int64Var(&o.operations, "operations", 1200, "I/Os, frames or rounds per run")
 	f.StringVar(&o.config, "config", "", "repeat the run of this manifest; other flags change it")
 	f.StringVar(&o.out, "out", "dmapath-out", "directory for CSV, JSON, plots and manifest; empty for none")
 	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")
@@ -113,7 +113,12 @@ func (o *options) compare(cmd *cobra.Command) error {
 	if err := o.emit(cmd.OutOrStdout(), r); err != nil {
 		return failure{err}
 	}
-	if dir != nil && o.format == "ascii" {
+	if text := c.Text(); text != "" && o.format == "ascii" {
+		if _, err := io.WriteString(cmd.OutOrStdout(), "\n"+text); err != nil {
+			return failure{err}
+		}
+	}
+	if dir != nil && !o.quiet && o.format == "ascii" {
 		_, err = io.WriteString(cmd.ErrOrStderr(), "wrote "+filepath.Clean(o.out)+"/\n")
 	}
 	return err

@@ -28,14 +28,18 @@ Examples:
 				return err
 			}
 			x.Workloads, x.Variants, x.Backends, x.Caches = []string{"nvme"}, args, []string{backend}, []string{cache}
+			if err := x.Validate(s); err != nil {
+				return err
+			}
 			r, err := bench.Explain(s, x)
 			if err != nil {
-				return err
+				return failure{err}
 			}
 			return o.emit(cmd.OutOrStdout(), r)
 		},
 	}
 	o.machineFlags(cmd)
+	cmd.Flags().Int64Var(&o.operations, "operations", 1200, "I/Os that are simulated")
 	cmd.Flags().StringVar(&backend, "backend", "direct", "direct, iommu-strict, iommu-lazy or iommu-passthrough")
 	cmd.Flags().StringVar(&cache, "cache", "warm", "hot, warm or cold")
 	complete(cmd, "cache", bench.Caches)

@@ -16,7 +16,7 @@ const lowTop = 2 << 30
 
 func newCtx(t testing.TB, v kernel.Version) *Ctx {
 	t.Helper()
-	e := kernel.NewEnv(kernel.Config{Version: v, CPUs: 2, MemEncrypt: true, P2PDMA: v == kernel.V7_3, Coherent: true}, cache.NewMemory(), 4<<30)
+	e := kernel.NewEnv(kernel.Config{Version: v, CPUs: 2, MemEncrypt: true, Coherent: true}, cache.NewMemory(), 4<<30)
 	x, err := direct.New(e, direct.DefaultPool(lowTop))
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 func newMM(t testing.TB, v kernel.Version, cpus int) *MM {
 	t.Helper()
-	e := kernel.NewEnv(kernel.Config{Version: v, CPUs: cpus, MemEncrypt: true, P2PDMA: v == kernel.V7_3, Coherent: true}, cache.NewMemory(), 1<<30)
+	e := kernel.NewEnv(kernel.Config{Version: v, CPUs: cpus, MemEncrypt: true, Coherent: true}, cache.NewMemory(), 1<<30)
 	return New(e)
 }
 

@@ -133,7 +133,8 @@ func round(t *cpu.Thread, dev *platform.Device, cfg *Config, buf dma.Buffer, res
 	return nil
 }
 
-// timed measures call between two readings of the clock (ktime_get: the time stamp counter, 15 instructions).
+// timed measures call between two readings of the clock (ktime_get: the time stamp counter, about 15 instructions). Reading it is
+// ordered (rdtsc_ordered): what went before has finished, what follows has not begun.
 func timed(t *cpu.Thread, o *workloads.Op, call func() error) (sim.Time, error) {
 	clock(t)
 	t.Sync()
@@ -148,7 +149,9 @@ func clock(t *cpu.Thread) {
 	t.Call(ktimeGet)
 	t.Nop(1)
 	t.ALU(3, 0)
+	t.Serialize()
 	v := t.Op(cpu.Sysreg, 0) // rdtsc
+	t.Serialize()
 	t.ALU(9, v)
 	t.Ret()
 }

@@ -1,6 +1,7 @@
 package nic
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -50,6 +51,12 @@ func (c *Config) Validate(cores int) error {
 	}
 	if !slices.Contains(Patterns, c.Arrive.Pattern) {
 		return fmt.Errorf("nic.arrivals is %q: allowed are %v", c.Arrive.Pattern, Patterns)
+	}
+	if c.Arrive.Pattern == "onoff" && (c.Arrive.Burst < 1 || c.Arrive.Burst > 100_000) {
+		return fmt.Errorf("nic.burst is %d: allowed are 1 to 100000", c.Arrive.Burst)
+	}
+	if len(c.Sizes.sizes) == 0 {
+		return errors.New("nic.sizes is empty: use Fixed, IMIX or ReadSizes")
 	}
 	return nil
 }
@@ -151,7 +158,7 @@ func (d *driver) interrupt(q int) {
 	p.sig.Fire(d.m.Eng.Now())
 }
 
-// rxBuffer is the size of a receive buffer: one page, or as many as a frame needs.
+// rxBuffer is the size of a receive buffer in bytes: 2 KiB as e1000e has them, 16 KiB when frames are larger.
 func (p *poller) rxBuffer() uint64 {
 	if slices.Max(p.d.cfg.Sizes.sizes) > 2048 {
 		return 16 << 10

@@ -125,7 +125,7 @@ func ReadKernelTraces(dir string) (*KernelTraces, error) {
 		name, what string
 		read       func(name string, r io.Reader) error
 	}{
-		{"functions.csv", "misses are not broken down by function", k.readFunctions},
+		{"functions.csv", "misses are broken down by function only where there is a steps file", k.readFunctions},
 		{"variants.csv", "only the most common path of each call is compared", k.readVariants},
 	} {
 		err := k.file(dir, f.name, f.read)

@@ -404,6 +404,12 @@ func (r *recorder) pairs(call string, size uint64, n int, mapName, unmapName str
 	return nil
 }
 
+// warm is how many pairs come before the recorded ones: fewer for buffers of very many pages, for which that changes nothing but the
+// time it takes, though enough to fill a flush queue.
+func (r *recorder) warm() int {
+	return max(min(warmCalls, 1<<18/int((r.f.size+4095)>>12)), iommudma.QueueEntries+44)
+}
+
 // history brings the device to where the recording of other calls than the first ones began: mappings of a page came before.
 func (r *recorder) history() error {
 	if r.d.Cookie == nil {
@@ -453,7 +459,7 @@ func (r *recorder) maps() error {
 			}
 		}
 	}
-	if err := r.pairs(f.name, f.size, warmCalls, "", ""); err != nil {
+	if err := r.pairs(f.name, f.size, r.warm(), "", ""); err != nil {
 		return err
 	}
 	switch f.kind {
@@ -522,7 +528,7 @@ func (r *recorder) iovas() error {
 	t, l, dev := r.t, r.m.Layer, r.d.Ctx.Dev
 	st := &iommudma.State{VA: r.top - 64} // on the caller's stack
 	n := warmRecorded
-	warm := warmCalls
+	warm := r.warm()
 	if r.f.kind == "cold" {
 		warm, n = 0, coldRecorded
 	} else if r.f.kind == "run" {

@@ -26,6 +26,7 @@ type Parts struct {
 	Driver *vtd.Unit       // nil on Direct
 
 	nodes, magazines *mm.Cache
+	softirqs         [][]*cpu.Stream // per CPU: streams not in use
 	ram              []mm.Range
 	ramTop           uint64 // first page frame above RAM
 }
@@ -45,6 +46,7 @@ func (m *Machine) boot() (err error) {
 			m.ramTop = max(m.ramTop, r.End()>>12)
 		}
 	}
+	m.softirqs = make([][]*cpu.Stream, m.Opt.CPUs)
 	m.Timers = timer.NewWheel(m.Env, m.softirq)
 	if m.Direct, err = direct.New(m.Env, m.pool()); err != nil {
 		return err
@@ -73,8 +75,22 @@ func (m *Machine) pool() direct.Pool {
 func (m *Machine) softirq(c int, at sim.Time, fn func(t *cpu.Thread)) {
 	m.Eng.Go(fmt.Sprintf("cpu %d timer", c), func(p *sim.Proc) {
 		p.SleepUntil(at)
-		fn(cpu.NewThread(p, c, m.Cores[c], cpu.NewStream(stackTop(c)-kernel.StackBytes, m.Env.Mitigation)))
+		s := m.takeStream(c)
+		t := cpu.NewThread(p, c, m.Cores[c], s)
+		fn(t)
+		t.Sync()
+		m.softirqs[c] = append(m.softirqs[c], s)
 	})
+}
+
+// takeStream returns a stream for a softirq on CPU c, one that an earlier softirq has finished with if there is one.
+func (m *Machine) takeStream(c int) *cpu.Stream {
+	if n := len(m.softirqs[c]); n > 0 {
+		s := m.softirqs[c][n-1]
+		m.softirqs[c] = m.softirqs[c][:n-1]
+		return s
+	}
+	return cpu.NewStream(stackTop(c)-kernel.StackBytes, m.Env.Mitigation)
 }
 
 // Device is a PCIe device with its driver-visible side.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 type Sizes struct {
 	Name  string
 	sizes []int
-	cum   []int // cumulative weights
+	cum   []int64 // cumulative weights
 }
 
 // Smallest and largest frame: Ethernet without jumbo frames up to 9 KiB with them.
@@ -68,12 +69,12 @@ func ReadSizes(r io.Reader, file string) (Sizes, error) {
 
 func weighted(name string, sizes, weights []int) (Sizes, error) {
 	s := Sizes{Name: name, sizes: sizes}
-	sum := 0
+	sum := int64(0)
 	for i, n := range sizes {
 		if n < minFrame || n > maxFrame {
 			return s, fmt.Errorf("frame of %d bytes: allowed are %d to %d", n, minFrame, maxFrame)
 		}
-		sum += weights[i]
+		sum += int64(weights[i])
 		s.cum = append(s.cum, sum)
 	}
 	return s, nil
@@ -81,20 +82,16 @@ func weighted(name string, sizes, weights []int) (Sizes, error) {
 
 // Draw returns the next frame's length.
 func (s Sizes) Draw(r *rand.Rand) int {
-	x := r.IntN(s.cum[len(s.cum)-1])
-	for i, c := range s.cum {
-		if x < c {
-			return s.sizes[i]
-		}
-	}
-	panic("nic: weights do not add up")
+	x := r.Int64N(s.cum[len(s.cum)-1])
+	i, _ := slices.BinarySearch(s.cum, x+1) // the first sum above x
+	return s.sizes[i]
 }
 
 // Mean returns the expected length.
 func (s Sizes) Mean() float64 {
-	sum, prev := 0.0, 0
+	sum, prev := 0.0, int64(0)
 	for i, c := range s.cum {
-		sum += float64(s.sizes[i] * (c - prev))
+		sum += float64(s.sizes[i]) * float64(c-prev)
 		prev = c
 	}
 	return sum / float64(prev)

@@ -35,9 +35,10 @@ type queue struct {
 	tail    uint32    // as last written to the doorbell
 	cqTail  uint32
 
-	done   ring // completions that are in memory and that the driver has not seen
-	posted int  // completions since the last interrupt
-	timer  bool // the coalescing timer runs
+	done   ring     // completions that are in memory and that the driver has not seen
+	posted int      // completions since the last interrupt
+	timer  bool     // the coalescing timer runs
+	due    sim.Time // when the first of posted has waited long enough
 }
 
 // ring is a bounded FIFO of tags.
@@ -218,20 +219,28 @@ func (d *Device) mediaDone(a uint64) {
 func (d *Device) posted(a uint64) {
 	q := &d.queues[a>>32]
 	q.done.push(uint32(a))
-	q.posted++
+	if q.posted++; q.posted == 1 {
+		q.due = d.eng.Now() + d.coal.Time
+	}
 	switch {
 	case q.posted >= d.coal.Threshold:
 		d.interrupt(int(a >> 32))
 	case !q.timer:
 		q.timer = true
-		d.eng.At(d.eng.Now()+d.coal.Time, d.evTimer, a>>32)
+		d.eng.At(q.due, d.evTimer, a>>32)
 	}
 }
 
+// timeout ends the coalescing time. What it was set for may have been sent since: then it goes on for what came later.
 func (d *Device) timeout(a uint64) {
 	q := &d.queues[a]
 	q.timer = false
-	if q.posted > 0 {
+	switch {
+	case q.posted == 0:
+	case q.due > d.eng.Now():
+		q.timer = true
+		d.eng.At(q.due, d.evTimer, a)
+	default:
 		d.interrupt(int(a))
 	}
 }

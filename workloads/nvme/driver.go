@@ -1,6 +1,7 @@
 package nvme
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -32,13 +33,20 @@ type Config struct {
 
 // Validate lists everything that is out of range.
 func (c *Config) Validate(cores int) error {
-	return workloads.Ranges{
+	err := workloads.Ranges{
 		{Key: "cpus", Value: int64(c.CPUs), Lo: 1, Hi: int64(cores)},
 		{Key: "nvme.ios", Value: c.IOs, Lo: 1, Hi: 1 << 40},
 		{Key: "nvme.block_size", Value: int64(c.Size), Lo: 512, Hi: 128 << 10},
 		{Key: "nvme.queue_depth", Value: int64(c.Depth), Lo: 1, Hi: 1023},
 		{Key: "nvme.write_percent", Value: int64(c.WritePercent), Lo: 0, Hi: 100},
 	}.Check()
+	if c.Size%512 != 0 {
+		err = errors.Join(err, fmt.Errorf("nvme.block_size is %d: allowed are multiples of 512", c.Size))
+	}
+	if !(c.Rate >= 0 && c.Rate <= 1e9) {
+		err = errors.Join(err, fmt.Errorf("nvme.rate is %g: allowed are 0 to 1e9 commands per second", c.Rate))
+	}
+	return err
 }
 
 // driver is nvme-pci on one machine.
@@ -72,6 +80,7 @@ type submitter struct {
 	buf     *workloads.Buffers
 	rnd     *rand.Rand
 	next    sim.Time // open loop: next arrival
+	arrived sim.Time // when the command that is submitted next came: latency counts from there
 	wake    sim.Handler
 	err     error
 }
@@ -161,6 +170,7 @@ func (s *submitter) run(t *cpu.Thread) {
 		}
 	}()
 	began, idle := t.Now(), sim.Time(0)
+	s.next = began
 	for s.err == nil {
 		switch {
 		case s.irq:
@@ -191,11 +201,13 @@ func (s *submitter) run(t *cpu.Thread) {
 // due says whether the next command of an open loop has arrived.
 func (s *submitter) due(now sim.Time) bool {
 	if s.d.cfg.Rate == 0 {
+		s.arrived = now
 		return true
 	}
 	if s.next > now {
 		return false
 	}
+	s.arrived = s.next
 	s.next += sim.Time(s.rnd.ExpFloat64() / s.d.cfg.Rate * float64(sim.Second))
 	return true
 }
@@ -205,7 +217,7 @@ func (s *submitter) submit(t *cpu.Thread) {
 	d, cfg := s.d, &s.d.cfg
 	tag := s.free.pop()
 	r := &s.reqs[tag]
-	*r = request{va: r.va, dir: kernel.FromDevice, size: uint64(cfg.Size), issue: t.Now()}
+	*r = request{va: r.va, dir: kernel.FromDevice, size: uint64(cfg.Size), issue: s.arrived}
 	if s.rnd.IntN(100) < cfg.WritePercent {
 		r.dir = kernel.ToDevice
 	}

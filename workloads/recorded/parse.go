@@ -21,6 +21,9 @@ type Recording struct {
 // MaxSteps bounds a recording: the longest call recorded has about 10,000 instructions.
 const MaxSteps = 1 << 20
 
+// MaxString is how many bytes a string instruction may move.
+const MaxString = 1 << 24
+
 // columns is the header of a steps file.
 var columns = []string{"seq", "symbol", "class", "br", "mem", "obj", "addr_dep", "src_dep", "mem_dep"}
 
@@ -167,13 +170,13 @@ func (p *parser) mem(op *cpu.Op, s, obj string) error {
 	ln, err1 := strconv.ParseUint(line, 10, 20)
 	b, err2 := strconv.ParseUint(byteIn, 10, 6)
 	sz, err3 := strconv.ParseUint(size, 10, 16)
-	if !ok || !ok2 || err1 != nil || err2 != nil || err3 != nil {
+	if !ok || !ok2 || err1 != nil || err2 != nil || err3 != nil || sz == 0 {
 		return bad()
 	}
 	op.Addr, op.Size = p.line(int(ln), obj)+b, uint32(sz)
 	if repeated {
 		n, err := strconv.ParseUint(reps, 10, 20)
-		if err != nil {
+		if err != nil || n*sz > MaxString {
 			return bad()
 		}
 		op.Size *= uint32(n)

@@ -83,34 +83,34 @@ func TestOpMeasuresTheCallAlone(t *testing.T) {
 	}
 }
 
-// The share is calls times mean cost over the CPUs' time.
+// The share is the time of all calls, in the second half or not, over the CPUs' time.
 func TestMapShare(t *testing.T) {
-	clock, err := sim.NewClock(2_000_000_000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	op := func(cycles, n int64) *workloads.Op {
-		o := workloads.NewOp(0)
-		for range n {
-			o.Series.Add(cycles)
-			o.Cycles.Add(cycles)
-			o.N++
+	m := machine(t, 1)
+	r := workloads.Result{Map: workloads.NewOp(1000), Unmap: workloads.NewOp(0), Elapsed: sim.Millisecond, Busy: 500 * sim.Microsecond, CPUs: 2}
+	sync := workloads.NewOp(0)
+	on(t, m, func(th *cpu.Thread) {
+		for _, c := range []struct {
+			op *workloads.Op
+			n  int
+			d  sim.Time
+		}{{r.Map, 1000, 100 * sim.Nanosecond}, {r.Unmap, 500, 200 * sim.Nanosecond}, {sync, 1000, 100 * sim.Nanosecond}} {
+			for range c.n {
+				c.op.Measure(th, func() error { th.WaitUntil(cpu.StallIdle, th.Now()+c.d); return nil })
+			}
 		}
-		return o
+	})
+	near := func(got, want float64) bool { return math.Abs(got/want-1) < 0.005 } // a call is whole cycles
+	if got := r.MapShare(m.Clock, false); !near(got, 0.1) {
+		t.Errorf("0.2 of 2 ms of CPU time: %v, want 0.1", got)
 	}
-	// 1000 maps of 200 cycles and 500 unmaps of 400 cycles of 0.5 ns are 0.2 ms.
-	r := workloads.Result{Map: op(200, 1000), Unmap: op(400, 500), Elapsed: sim.Millisecond, Busy: 500 * sim.Microsecond, CPUs: 2}
-	if got := r.MapShare(clock, false); math.Abs(got-0.1) > 1e-9 {
-		t.Errorf("of 2 ms of CPU time: %v, want 0.1", got)
+	if got := r.MapShare(m.Clock, true); !near(got, 0.4) {
+		t.Errorf("0.2 of 0.5 ms busy: %v, want 0.4", got)
 	}
-	if got := r.MapShare(clock, true); math.Abs(got-0.4) > 1e-9 {
-		t.Errorf("of 0.5 ms busy: %v, want 0.4", got)
-	}
-	r.Sync = op(200, 1000)
-	if got := r.MapShare(clock, false); math.Abs(got-0.15) > 1e-9 {
+	r.Sync = sync
+	if got := r.MapShare(m.Clock, false); !near(got, 0.15) {
 		t.Errorf("with syncs: %v, want 0.15", got)
 	}
-	if got := (&workloads.Result{Map: op(1, 1), Unmap: op(1, 0)}).MapShare(clock, true); got != 0 {
+	if got := (&workloads.Result{Map: r.Map, Unmap: r.Unmap}).MapShare(m.Clock, true); got != 0 {
 		t.Errorf("a run without time: %v, want 0", got)
 	}
 }

@@ -210,11 +210,11 @@ func (s *stream) Read(b []byte) (int, error) {
 		if s.i >= s.n {
 			return 0, io.EOF
 		}
-		k := s.i / 8
-		x, y := uint64(0xffe00000+k%64*0x2000), uint64(0xfe000000+k%16*0x20000)
-		s.rest = lines("0 "+iounmap(x, x+0x1000), "0 "+dmaunmap("phys", nic, x+64, 1522), "0 "+iomap(x, x+0x1000, uint64(0x200000000+k%1000*4096)),
-			"0 "+dmamap("phys", nic, x+64, uint64(0x200000000+k%1000*4096)+64, 1522),
-			"1 "+iounmap(y, y+0x4000), "1 "+iomap(y, y+0x2000, uint64(0x240000000+k%5000*8192)), "1 "+iomap(y+0x2000, y+0x4000, uint64(0x280000000+k%5000*8192)),
+		k := uint64(s.i / 8)
+		x, y := 0xffe00000+k%64*0x2000, 0xfe000000+k%16*0x20000
+		s.rest = lines("0 "+iounmap(x, x+0x1000), "0 "+dmaunmap("phys", nic, x+64, 1522), "0 "+iomap(x, x+0x1000, 0x200000000+k%1000*4096),
+			"0 "+dmamap("phys", nic, x+64, 0x200000000+k%1000*4096+64, 1522),
+			"1 "+iounmap(y, y+0x4000), "1 "+iomap(y, y+0x2000, 0x240000000+k%5000*8192), "1 "+iomap(y+0x2000, y+0x4000, 0x280000000+k%5000*8192),
 			"1 x: y")
 		s.i += 8
 	}

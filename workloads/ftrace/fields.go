@@ -48,13 +48,13 @@ func (ev *Event) iommuFields(b []byte) string {
 	return ""
 }
 
-// dmaFields reads "<device> key=value ..."; keys in any order, unknown ones ignored.
-func (ev *Event) dmaFields(b []byte) string {
+// dmaFields reads "<device> key=value ..."; keys in any order, unknown ones ignored. names returns the string of a device's name.
+func (ev *Event) dmaFields(b []byte, names func([]byte) string) string {
 	dev, b := word(b)
 	if len(dev) == 0 || bytes.IndexByte(dev, '=') >= 0 {
 		return "no device name"
 	}
-	ev.Device = string(dev)
+	ev.Device = names(dev)
 	seen := 0
 	for len(b) > 0 {
 		var key, val []byte

@@ -23,6 +23,7 @@ type Reader struct {
 	buf  []byte
 	line int
 	ev   Event
+	devs map[string]string // names of devices, so that they are not allocated for every event
 
 	// Skipped counts lines that are not events of the dma and iommu groups (comments, blanks, other subsystems),
 	// Malformed those delivered as *SyntaxError.
@@ -34,7 +35,7 @@ type Reader struct {
 
 // NewReader reads from r; file names it in errors.
 func NewReader(r io.Reader, file string) *Reader {
-	return &Reader{file: file, br: bufio.NewReaderSize(r, 256<<10), buf: make([]byte, 0, 4096)}
+	return &Reader{file: file, br: bufio.NewReaderSize(r, 256<<10), buf: make([]byte, 0, 4096), devs: map[string]string{}}
 }
 
 // Lines returns how many lines have been read.
@@ -135,7 +136,22 @@ func (r *Reader) parse(line []byte) (bool, string) {
 	if kind == IommuMap || kind == IommuUnmap {
 		return true, ev.iommuFields(rest)
 	}
-	return true, ev.dmaFields(rest)
+	return true, ev.dmaFields(rest, r.device)
+}
+
+// maxNames bounds the names that are remembered; damaged lines may have any.
+const maxNames = 1024
+
+// device returns name as a string.
+func (r *Reader) device(name []byte) string {
+	s, ok := r.devs[string(name)]
+	if !ok {
+		s = string(name)
+		if len(r.devs) < maxNames {
+			r.devs[s] = s
+		}
+	}
+	return s
 }
 
 // splitCPU finds "[NNN]" followed by a time stamp, perhaps with a column of flags in between.

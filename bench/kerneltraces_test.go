@@ -2,6 +2,8 @@ package bench
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +22,7 @@ var validated = sync.OnceValues(func() (*Validation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return k.Validate(recordedDir, 2), nil
+	return k.Validate(context.Background(), recordedDir, 2)
 })
 
 // Every recorded call that the model knows is within 10 % in instructions, loads and stores, and within 2 or 10 % in lines.
@@ -119,12 +121,29 @@ func TestValidationIsDeterministic(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := k.Validate("dir", i+1).Record().Write(&out[i], results.CSV); err != nil {
+		v, err := k.Validate(context.Background(), "dir", i+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Record().Write(&out[i], results.CSV); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if out[0].String() != out[1].String() {
 		t.Error("one worker and two give different bytes")
+	}
+}
+
+// A comparison that is interrupted ends with the context's error.
+func TestValidationIsInterrupted(t *testing.T) {
+	k, err := ReadKernelTraces(recordedDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := k.Validate(ctx, "", 2); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
 	}
 }
 
@@ -162,7 +181,11 @@ func TestAnySizeAndBackendIsModelled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range k.Validate("", 0).Results {
+	v, err := k.Validate(context.Background(), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range v.Results {
 		if r.Modelled == nil {
 			t.Errorf("%v: %v", r.CallKey, r.Reason)
 		} else if r.API == "map_page" && strings.HasPrefix(r.Backend, "iommu-s") {
@@ -195,7 +218,11 @@ func TestReasonsForWhatIsNotModelled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := k.Validate("", 1).Results[0]
+		v, err := k.Validate(context.Background(), "", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := v.Results[0]
 		if r.Reason == nil || !strings.Contains(r.Reason.Error(), c.want) {
 			t.Errorf("%s: reason %v, want one with %q", c.row, r.Reason, c.want)
 		}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"runtime"
 	"slices"
@@ -68,8 +69,9 @@ type Validation struct {
 	Notes   []string
 }
 
-// Validate models every call of k on at most jobs processors at a time (0: all) and compares.
-func (k *KernelTraces) Validate(dir string, jobs int) *Validation {
+// Validate models every call of k on at most jobs processors at a time (0: all) and compares. It ends early with ctx's error when ctx
+// ends.
+func (k *KernelTraces) Validate(ctx context.Context, dir string, jobs int) (*Validation, error) {
 	v := &Validation{Dir: dir, Notes: k.Notes}
 	type group struct {
 		c     conditions
@@ -106,7 +108,7 @@ func (k *KernelTraces) Validate(dir string, jobs int) *Validation {
 	for range min(jobs, len(groups)) {
 		wg.Go(func() {
 			for g := range work {
-				calls, err := model(g.c, g.f)
+				calls, err := model(ctx, g.c, g.f)
 				for _, r := range g.calls {
 					r.judge(calls[r.API], err, g.f.kind)
 				}
@@ -118,7 +120,7 @@ func (k *KernelTraces) Validate(dir string, jobs int) *Validation {
 	}
 	close(work)
 	wg.Wait()
-	return v
+	return v, ctx.Err()
 }
 
 // errNotExecuted says that a model ran and a call of it did not happen.

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -204,13 +205,13 @@ func familyOf(c conditions, k CallKey) (family, error) {
 }
 
 // model runs a family on a machine of its own and returns the measured calls by API name.
-func model(c conditions, f family) (calls map[string][]ModelledCall, err error) {
+func model(ctx context.Context, c conditions, f family) (calls map[string][]ModelledCall, err error) {
 	m, d, err := c.machine()
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
-	r := &recorder{c: c, f: f, m: m, d: d, calls: map[string][]ModelledCall{}}
+	r := &recorder{ctx: ctx, c: c, f: f, m: m, d: d, calls: map[string][]ModelledCall{}}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the model failed: %v", p)
@@ -224,6 +225,7 @@ func model(c conditions, f family) (calls map[string][]ModelledCall, err error) 
 
 // recorder plays the part of the module that made the recordings.
 type recorder struct {
+	ctx   context.Context
 	c     conditions
 	f     family
 	m     *platform.Machine
@@ -254,6 +256,9 @@ func (r *recorder) run(t *cpu.Thread) error {
 // measure executes call and keeps what it emitted under the name api. inline: the call has no public entry, and the caller's part
 // counts; otherwise the recording begins after the call instruction. An empty name measures nothing.
 func (r *recorder) measure(api string, inline bool, call func() error) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
 	t := r.t
 	t.Sync()
 	if api == "" {
@@ -405,10 +410,18 @@ func (r *recorder) pairs(call string, size uint64, n int, mapName, unmapName str
 }
 
 // warm is how many pairs come before the recorded ones: fewer for buffers of very many pages, for which that changes nothing but the
-// time it takes, though enough to fill a flush queue.
-func (r *recorder) warm() int {
-	return max(min(warmCalls, 1<<18/int((r.f.size+4095)>>12)), iommudma.QueueEntries+44)
+// time it takes. IOVAs of up to 32 pages return through the flush queue, which has to fill once; larger ones are never cached.
+func (r *recorder) warm() int { return max(min(warmCalls, 1<<18/r.f.pages()), 4) }
+
+// measured is how many of n calls are made and measured: 2 for buffers of very many pages.
+func (r *recorder) measured(n int) int {
+	if r.f.pages() > 4096 {
+		return min(n, 2)
+	}
+	return n
 }
+
+func (f family) pages() int { return int(f.size+4095) >> 12 }
 
 // history brings the device to where the recording of other calls than the first ones began: mappings of a page came before.
 func (r *recorder) history() error {
@@ -451,7 +464,7 @@ func (r *recorder) maps() error {
 	f := r.f
 	switch f.kind {
 	case "cold":
-		return r.pairs(f.name, f.size, coldRecorded, f.parts[0], f.parts[1])
+		return r.pairs(f.name, f.size, r.measured(coldRecorded), f.parts[0], f.parts[1])
 	case "":
 		if f.size > 4096 {
 			if err := r.history(); err != nil {
@@ -468,7 +481,7 @@ func (r *recorder) maps() error {
 		if r.c.backend == platform.IommuLazy {
 			n = lazyRecorded
 		}
-		return r.pairs(f.name, f.size, n, f.parts[0], f.parts[1])
+		return r.pairs(f.name, f.size, r.measured(n), f.parts[0], f.parts[1])
 	case "run":
 		return r.pairs(f.name, f.size, runPairs, f.parts[0], f.parts[1])
 	}
@@ -537,6 +550,7 @@ func (r *recorder) iovas() error {
 		return err
 	}
 	prefix := strings.TrimSuffix(r.f.parts[0], iovaCalls[0])
+	n = r.measured(n)
 	b := buffer(r.f.size)
 	for i := range warm + n {
 		name := func(api string) string {

@@ -54,7 +54,10 @@ Examples:
 			if err != nil {
 				return err
 			}
-			v := k.Validate(dir, o.jobs)
+			v, err := k.Validate(cmd.Context(), dir, o.jobs)
+			if err != nil {
+				return failure{err}
+			}
 			r := v.Record()
 			r.Version, r.Command = results.Version(), "dmapath validate kernel-traces --dir "+dir
 			if err := r.Write(cmd.OutOrStdout(), f); err != nil {

@@ -23,7 +23,7 @@ type Comparison struct {
 }
 
 // Compare runs every point of x on platform s with up to jobs runs at a time (0: one per CPU of the host). The result does not
-// depend on jobs. The first error ends the comparison.
+// depend on jobs. Of several errors the first in the order of the points is returned.
 func Compare(ctx context.Context, s *platform.Spec, x Experiment, jobs int, progress Progress) (*Comparison, error) {
 	if err := x.Validate(s); err != nil {
 		return nil, err
@@ -33,8 +33,9 @@ func Compare(ctx context.Context, s *platform.Spec, x Experiment, jobs int, prog
 	}
 	points := x.Points()
 	c := &Comparison{Platform: s, Exp: x, Outcomes: make([]*Outcome, len(points))}
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.SetLimit(jobs)
+	errs := make([]error, len(points)+1) // by point: which error is reported must not depend on which came first
 	var mu sync.Mutex
 	done, total := 0, len(points)+1
 	finished := func(p Point) {
@@ -47,28 +48,25 @@ func Compare(ctx context.Context, s *platform.Spec, x Experiment, jobs int, prog
 	}
 	for i, p := range points {
 		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				c.Outcomes[i], errs[i] = x.run(s, p)
 			}
-			o, err := x.run(s, p)
-			if err != nil {
-				return err
-			}
-			c.Outcomes[i] = o
 			finished(p)
 			return nil
 		})
 	}
-	g.Go(func() (err error) {
-		if err := ctx.Err(); err != nil {
-			return err
+	g.Go(func() error {
+		if errs[len(points)] = ctx.Err(); errs[len(points)] == nil {
+			c.PfnValid, errs[len(points)] = x.pfnValid(s)
 		}
-		c.PfnValid, err = x.pfnValid(s)
 		finished(Point{Workload: "pfn_valid"})
-		return err
+		return nil
 	})
-	if err := g.Wait(); err != nil {
-		return nil, err
+	g.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }

@@ -11,6 +11,7 @@ import (
 	"dmapath/platform"
 	"dmapath/sim"
 	"dmapath/workloads/nic"
+	"dmapath/workloads/recorded"
 )
 
 // Experiment is everything that decides what compare prints: with the platform beside it, it is the manifest. Times and
@@ -177,10 +178,32 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	case size < 512 || size > 128<<10 || size%512 != 0:
 		bad("size is %s: allowed are multiples of 512B up to 128KiB (dma_opt_mapping_size)", x.Size)
 	}
-	if x.Source == "recorded" && !slices.Contains([]int64{4096}, int64(size)) {
-		bad("size is %s: recordings with --source recorded are of 4KiB", x.Size)
+	if x.Source == "recorded" && len(errs) == 0 {
+		errs = append(errs, x.recordings(uint64(size))...)
+	}
+	if slices.Contains(x.Workloads, "map-benchmark") && x.Source == "modelled" && x.MapBench.Bits < 64 && s.RAMEnd() > 1<<x.MapBench.Bits {
+		for _, b := range x.Backends {
+			if b == string(platform.Direct) || b == string(platform.IommuPassthrough) {
+				bad("map_benchmark.bits is %d: on %s a device that does not reach all RAM (up to %#x) bounces, which is not modelled", x.MapBench.Bits, b, s.RAMEnd())
+			}
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// recordings lists what --source recorded lacks: it runs the recorded calls in a loop, as map-benchmark does.
+func (x *Experiment) recordings(size uint64) (errs []error) {
+	if !slices.Equal(x.Workloads, []string{"map-benchmark"}) {
+		errs = append(errs, fmt.Errorf("workload %s: recorded calls run as map-benchmark only", strings.Join(x.Workloads, ",")))
+	}
+	for _, b := range x.Backends {
+		for _, v := range x.Variants {
+			if names := recorded.Calls(v, b, size); !recorded.Has(names[0]) || !recorded.Has(names[1]) {
+				errs = append(errs, fmt.Errorf("variant %q on %s with %s: there is no recording of it; dmapath list shows those there are", v, b, x.Size))
+			}
+		}
+	}
+	return errs
 }
 
 func variantNames() []string {

@@ -73,7 +73,7 @@ func (c *Comparison) costFigure(workload, backend string) (*figure.Plot, error) 
 			for i, o := range c.row(workload, backend, state) {
 				value, ci := math.NaN(), math.NaN()
 				if p := o.find(call); p != nil {
-					e := p.Series.Steady()
+					e := p.Series.SecondHalf()
 					value, ci = e.Mean, finite(e.HalfWidth)
 				}
 				series[i].Values, series[i].CI = append(series[i].Values, value), append(series[i].CI, ci)

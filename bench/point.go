@@ -77,6 +77,9 @@ func (x *Experiment) run(s *platform.Spec, p Point) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := m.Settle(); err != nil {
+		return nil, err
+	}
 	if m.Unit != nil {
 		m.Unit.ResetStats()
 	}

@@ -84,7 +84,7 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 	}
 	row := c.row(o.Workload, o.Backend, o.Cache)
 	for _, p := range o.ops() {
-		e := p.Series.Steady()
+		e := p.Series.SecondHalf()
 		add(p.name+"_mean", "cycles", e.Mean, e.HalfWidth, int64(e.N))
 		add(p.name+"_warmup", "calls", float64(e.Warmup), math.NaN(), int64(p.Series.N))
 		for _, q := range quantiles {
@@ -96,7 +96,7 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 			o    *Outcome
 		}{{"vs_first", row[0]}, {"vs_same_kernel", base(row, o)}} {
 			if q := b.o.find(p.name); q != nil && b.o != o {
-				d := sim.Difference(&q.Series, &p.Series)
+				d := sim.SecondHalfDifference(&q.Series, &p.Series)
 				add(p.name+"_"+b.name, "cycles", d.Mean, d.HalfWidth, int64(d.N))
 			}
 		}
@@ -188,7 +188,7 @@ func steps(o *workloads.Op) []step {
 		}
 		fn := cpu.FuncByID(uint16(id))
 		name := fn.Name
-		if id == 0 || strings.HasPrefix(fn.File, "drivers/n") {
+		if id == 0 || strings.HasPrefix(fn.File, "drivers/nvme/") || strings.HasPrefix(fn.File, "drivers/net/") {
 			name = "(caller)"
 		}
 		i, ok := index[name]
@@ -253,21 +253,26 @@ func (c *Comparison) costTable(workload, backend, call string) *results.Table {
 			}
 			vs, in := "", ""
 			if q := row[0].find(call); q != nil && row[0] != o {
-				vs = difference(sim.Difference(&q.Series, &p.Series))
+				vs = difference(sim.SecondHalfDifference(&q.Series, &p.Series))
 			}
-			if b := base(row, o); b != o {
-				in = difference(sim.Difference(&b.find(call).Series, &p.Series))
+			if q := base(row, o).find(call); q != nil && q != p {
+				in = difference(sim.SecondHalfDifference(&q.Series, &p.Series))
 			}
-			t.Add(o.Variant, p.Series.Steady().Mean, p.Cycles.Quantile(0.5), p.Cycles.Quantile(0.99), p.Cycles.Quantile(0.999), vs, in)
+			t.Add(o.Variant, p.Series.SecondHalf().Mean, p.Cycles.Quantile(0.5), p.Cycles.Quantile(0.99), p.Cycles.Quantile(0.999), vs, in)
 		}
 	}
 	if len(t.Rows) == 0 {
 		return nil
 	}
-	t.Notes = []string{fmt.Sprintf("vs first: mean difference to %s with half of its 95 %% interval; ~ means that the interval contains zero. "+
-		"in kernel: the same against the first variant of the same kernel.", first)}
+	if workload == c.Exp.Workloads[0] && backend == c.Exp.Backends[0] && call == "map" {
+		t.Notes = append(t.Notes, fmt.Sprintf("vs first: mean difference to %s with half of its 95 %% interval; ~ means that the interval contains zero. "+
+			"in kernel: the same against the first variant of the same kernel. All figures are of the second half of the calls; the end of the warm-up found (MSER-5) is in the CSV.", first))
+		if n := c.Outcomes[0].ops()[0].N; n < 1000 {
+			t.Notes = append(t.Notes, fmt.Sprintf("With %d calls in that half p99.9 is the largest or nearly so: --operations gives more.", n))
+		}
+	}
 	if c.Exp.CrossesKernels() {
-		t.Notes = append(t.Notes, "6.12 and 7.3 differ in compiler, hardening options and page-table code as well: 'vs first' across them is not the price of the API. 'in kernel' is.")
+		t.Notes = append(t.Notes, "'vs first' across kernels is not the price of the API (compiler, hardening, page tables differ too): 'in kernel' is.")
 	}
 	return t
 }
@@ -416,17 +421,28 @@ func (c *Comparison) Text() string {
 // warnings are the doubts about the figures.
 func (c *Comparison) warnings() []string {
 	var w []string
+	for _, n := range c.Platform.Notes() {
+		w = append(w, c.Platform.Name+": "+n)
+	}
 	seen := map[string]bool{}
-	for _, o := range c.Outcomes {
-		for _, p := range o.ops() {
-			for _, err := range p.Series.Steady().Warnings {
-				s := fmt.Sprintf("%v, %s: %v", o.Point, p.name, err)
-				if !seen[s] {
-					seen[s] = true
-					w = append(w, s)
-				}
+	add := func(o *Outcome, call string, errs []error) {
+		for _, err := range errs {
+			if s := fmt.Sprintf("%v, %s: %v", o.Point, call, err); !seen[s] {
+				seen[s] = true
+				w = append(w, s)
 			}
-			if err := p.Cycles.Warning(); err != nil {
+		}
+	}
+	for _, o := range c.Outcomes {
+		first := c.row(o.Workload, o.Backend, o.Cache)[0]
+		for _, p := range o.ops() {
+			add(o, p.name, p.Series.SecondHalf().Warnings)
+			if q := first.find(p.name); q != nil && q != p.Op {
+				add(o, p.name+", difference to "+first.Variant, slices.DeleteFunc(sim.SecondHalfDifference(&q.Series, &p.Series).Warnings, func(err error) bool {
+					return said(err, p.Series.SecondHalf().Warnings) || said(err, q.Series.SecondHalf().Warnings)
+				}))
+			}
+			if err := p.Warning(); err != nil {
 				w = append(w, fmt.Sprintf("%v, %s: %v", o.Point, p.name, err))
 			}
 		}
@@ -435,6 +451,11 @@ func (c *Comparison) warnings() []string {
 		}
 	}
 	return w
+}
+
+// said reports whether one of the warnings has the same words.
+func said(err error, list []error) bool {
+	return slices.ContainsFunc(list, func(w error) bool { return w.Error() == err.Error() })
 }
 
 func snake(s string) string {

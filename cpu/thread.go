@@ -114,7 +114,6 @@ func (t *Thread) Acquire(l *LockWord, a Val) Val {
 		return v
 	}
 	fn := t.Fn()
-	start := t.Proc.Now()
 	t.Call(lockSlow)
 	node := t.node()
 	t.Push(3)
@@ -124,6 +123,7 @@ func (t *Thread) Acquire(l *LockWord, a Val) Val {
 	prev := t.Load(l.VA, 0)
 	t.Store(node+8, prev, 0)
 	t.Sync()
+	start := t.Proc.Now()
 	l.Wait(t.Proc)
 	if t.Acct != nil {
 		t.Acct.Wait(fn.ID, StallLock, t.Core.Cycles(t.Proc.Now()-start))

@@ -97,11 +97,7 @@ func Build(s *Spec, o Options) (*Machine, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	base := uint64(s.Memory.HoleTop)
-	if s.Memory.RAM <= s.Memory.LowTop+kernelBytes {
-		base = min(uint64(s.Memory.RAM), uint64(s.Memory.LowTop)) - kernelBytes
-	}
-	base = max(base, 64<<20)
+	base := s.RAMEnd() - kernelBytes // at the top, where memblock allocates from
 	m.reserved = [2]uint64{base, base + kernelBytes}
 	return m, m.boot()
 }
@@ -128,10 +124,7 @@ func stackTop(c int) uint64 {
 // Spawn starts body on CPU c at the current time.
 func (m *Machine) Spawn(c int, name string, body func(t *cpu.Thread)) {
 	s := cpu.NewStream(stackTop(c), m.Env.Mitigation)
-	m.Eng.Go(name, func(p *sim.Proc) {
-		p.SleepUntil(m.Cores[c].Drained()) // what set the machine up may have run ahead on the core
-		body(cpu.NewThread(p, c, m.Cores[c], s))
-	})
+	m.Eng.Go(name, func(p *sim.Proc) { body(cpu.NewThread(p, c, m.Cores[c], s)) })
 }
 
 // Do runs body to its end on CPU 0 without timing what it executes: boot, set-up.
@@ -139,6 +132,17 @@ func (m *Machine) Do(name string, body func(t *cpu.Thread)) error {
 	s := cpu.NewStream(stackTop(0), m.Env.Mitigation)
 	m.Eng.Go(name, func(p *sim.Proc) {
 		body(cpu.NewThread(p, 0, nil, s))
+		m.Eng.Stop()
+	})
+	return m.Run()
+}
+
+// Settle lets time catch up with what was timed on the cores before the run, so that the run starts on idle cores.
+func (m *Machine) Settle() error {
+	m.Eng.Go("settle", func(p *sim.Proc) {
+		for _, c := range m.Cores {
+			p.SleepUntil(c.Drained())
+		}
 		m.Eng.Stop()
 	})
 	return m.Run()

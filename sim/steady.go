@@ -83,16 +83,26 @@ func (s *Series) Steady() Estimate {
 // sequence of operations (common random numbers): then what both have in common cancels and the interval is that of the
 // paired difference. The warm-up is the longer of the two.
 func Difference(a, b *Series) Estimate {
-	size := max(a.size, b.size)
+	d, size, cut, ok := paired(a, b)
+	e := estimate(d, size, cut, ok)
+	return e.pairedWarning(a, b)
+}
+
+// paired returns the batches of b minus a, operation by operation, with the longer of their warm-ups.
+func paired(a, b *Series) (d []int64, size int64, cut int, ok bool) {
+	size = max(a.size, b.size)
 	x, y := a.batches(size), b.batches(size)
 	cx, okx := mser(x)
 	cy, oky := mser(y)
-	n := min(len(x), len(y))
-	d := make([]int64, n)
+	d = make([]int64, min(len(x), len(y)))
 	for i := range d {
 		d[i] = y[i] - x[i]
 	}
-	e := estimate(d, size, max(cx, cy), okx && oky)
+	return d, size, max(cx, cy), okx && oky
+}
+
+// pairedWarning adds the doubt that a and b are not equally long.
+func (e Estimate) pairedWarning(a, b *Series) Estimate {
 	if a.N != b.N {
 		e.Warnings = append(e.Warnings, fmt.Errorf("the series differ in length (%d and %d operations): only the common part is compared", a.N, b.N))
 	}
@@ -220,4 +230,30 @@ func lag1(v []int64, m float64) float64 {
 		return 0
 	}
 	return num / den
+}
+
+// SecondHalf estimates the mean over the second half of the operations, the window that distributions collected beside a
+// series can keep to without knowing the end of the warm-up in advance. Warmup is the end that was found; it never lies
+// in the second half unless there is a warning that none was found.
+func (s *Series) SecondHalf() Estimate {
+	cut, ok := mser(s.sums)
+	return secondHalf(s.sums, s.size, cut, ok)
+}
+
+// SecondHalfDifference estimates the mean of b minus a over the second half of the operations: exactly the difference of their
+// means over that window when both are equally long. See Difference.
+func SecondHalfDifference(a, b *Series) Estimate {
+	d, size, cut, ok := paired(a, b)
+	e := secondHalf(d, size, cut, ok)
+	return e.pairedWarning(a, b)
+}
+
+func secondHalf(sums []int64, size int64, cut int, ok bool) Estimate {
+	half := len(sums) / 2
+	e := estimate(sums, size, half, ok)
+	if rest := sums[half:]; len(rest) >= groupsFewest {
+		e.Mean, e.N = mean(rest)/float64(size), uint64(int64(len(rest))*size)
+	}
+	e.Warmup = uint64(int64(cut) * size)
+	return e
 }

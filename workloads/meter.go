@@ -1,6 +1,8 @@
 package workloads
 
 import (
+	"fmt"
+
 	"dmapath/cpu"
 	"dmapath/sim"
 )
@@ -19,7 +21,9 @@ type Op struct {
 	Acct    *cpu.Account   // instructions, cycles, loads by kernel function, second half
 	N       int64          // calls in Cycles and Acct
 	Planned int64          // calls that the run will make
+	Total   int64          // cycles of every call
 	halved  bool           // the first half is over
+	open    int            // calls under way, on different CPUs
 }
 
 // NewOp returns an empty record for about planned calls.
@@ -30,7 +34,7 @@ func NewOp(planned int64) *Op {
 // Measure times call: the cycles from the retirement of what came before it to the retirement of its last instruction.
 func (o *Op) Measure(t *cpu.Thread, call func() error) error {
 	t.Sync()
-	if !o.halved && 2*int64(o.Series.N) >= o.Planned {
+	if !o.halved && o.open == 0 && 2*int64(o.Series.N) >= o.Planned {
 		o.halved = true
 		o.Cycles.Reset()
 		o.Acct.Reset()
@@ -38,14 +42,25 @@ func (o *Op) Measure(t *cpu.Thread, call func() error) error {
 	}
 	old, start := t.Acct, t.Now()
 	t.Acct = o.Acct
+	o.open++
 	err := call()
 	t.Sync()
+	o.open--
 	t.Acct = old
 	cycles := t.Core.Cycles(t.Now() - start)
 	o.Series.Add(cycles)
 	o.Cycles.Add(cycles)
 	o.N++
+	o.Total += cycles
 	return err
+}
+
+// Warning says when Cycles and Acct stand on few of the calls; nil when they do not.
+func (o *Op) Warning() error {
+	if o.N > 0 && 4*o.N < int64(o.Series.N) {
+		return fmt.Errorf("percentiles and steps are of %d of %d calls only: fewer were made than planned", o.N, o.Series.N)
+	}
+	return o.Cycles.Warning()
 }
 
 // Result is what a run of a workload found.
@@ -77,11 +92,11 @@ func (r *Result) MapShare(clock sim.Clock, busy bool) float64 {
 	if whole == 0 {
 		return 0
 	}
-	cycles := 0.0
+	var cycles int64
 	for _, o := range []*Op{r.Map, r.Unmap, r.Sync} {
-		if o != nil && o.N > 0 {
-			cycles += o.Cycles.Mean() * float64(o.Series.N)
+		if o != nil {
+			cycles += o.Total
 		}
 	}
-	return cycles / float64(clock.Hz()) * float64(sim.Second) / whole
+	return float64(cycles) / float64(clock.Hz()) * float64(sim.Second) / whole
 }

@@ -14,7 +14,7 @@ type Surroundings struct {
 	Name string
 	// CodeLines and DataLines are how many lines of code and data they bring into the caches between two calls.
 	CodeLines, DataLines int
-	// Instructions executed between two calls; they cost time at the rate measured by Calibrate.
+	// Instructions executed between two calls; they cost time at the rate that NewAmbience finds.
 	Instructions int
 }
 
@@ -32,8 +32,8 @@ const (
 	instructionsPerDataLine = 32
 )
 
-// sampleOps is how many instructions of surrounding code are timed to find their rate.
-const sampleOps = 20_000
+// maxSample bounds the instructions of one pass over the sample, and with them the lines of code and data that it touches.
+const maxSample = 60_000
 
 // NewAmbience prepares surroundings and finds the rate of their instructions: core runs a sample of code with the
 // instruction mix of the recorded kernel paths (25 % loads, 12 % stores, 15 % branches, of which 7 % go the other way than
@@ -50,9 +50,10 @@ func NewAmbience(s Surroundings, core *cpu.Core, hier *cache.Hierarchy, stack, d
 	r := sim.NewRand(seed, "surroundings")
 	st := cpu.NewStream(stack, cpu.MitNone)
 	st.Enter(surround)
-	lines := uint64(max(s.Instructions/instructionsPerDataLine, 64))
-	code := max(s.Instructions/instructionsPerCodeLine, 64) * 16 // instructions of distinct code
-	for i := 0; i < sampleOps; i++ {
+	lines := uint64(min(max(s.Instructions/instructionsPerDataLine, 64), maxSample/instructionsPerDataLine))
+	code := min(max(s.Instructions/instructionsPerCodeLine, 64)*16, maxSample) // instructions of distinct code
+	pass := max(code, int(lines)*instructionsPerDataLine)
+	for i := 0; i < 2*pass; i++ { // the first pass brings code and data in, the second is timed
 		if i%code == 0 {
 			st.Back(surround.PC)
 		}
@@ -67,14 +68,13 @@ func NewAmbience(s Surroundings, core *cpu.Core, hier *cache.Hierarchy, stack, d
 			st.ALU(1, st.Last()-1)
 		}
 	}
-	half := len(st.Ops) / 2
-	start := core.Run(st.Ops[:half], 0, nil)
-	end := core.Run(st.Ops[half:], start, nil)
-	a.cpi = float64(end-start) / float64(len(st.Ops)-half)
+	start := core.Run(st.Ops[:pass], 0, nil)
+	end := core.Run(st.Ops[pass:], start, nil)
+	a.cpi = float64(end-start) / float64(pass)
 	return a, nil
 }
 
-// surround is the place in kernel text of the sampled surroundings: 4096 lines.
+// surround is the place in kernel text of the sampled surroundings: 4096 lines, room for maxSample instructions.
 var surround = cpu.NewFunc("(surroundings)", "block layer, network stack, application", 256<<10)
 
 // Pass lets the surroundings run on t's CPU: what comes between one mapping call and the next.

@@ -98,7 +98,11 @@ func (o *options) compare(cmd *cobra.Command) error {
 		}
 		defer dir.Abort()
 	}
-	c, err := bench.Compare(cmd.Context(), s, x, o.jobs, o.status(cmd.ErrOrStderr()))
+	var c *bench.Comparison
+	err = interruptible(cmd.Context(), func() (err error) {
+		c, err = bench.Compare(cmd.Context(), s, x, o.jobs, o.status(cmd.ErrOrStderr()))
+		return err
+	})
 	if err != nil {
 		return failure{err}
 	}

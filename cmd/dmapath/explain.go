@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench"
+	"dmapath/results"
 )
 
 func newExplain() *cobra.Command {
@@ -31,7 +32,11 @@ Examples:
 			if err := x.Validate(s); err != nil {
 				return err
 			}
-			r, err := bench.Explain(s, x)
+			var r *results.Record
+			err = interruptible(cmd.Context(), func() (err error) {
+				r, err = bench.Explain(s, x)
+				return err
+			})
 			if err != nil {
 				return failure{err}
 			}

@@ -55,6 +55,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitUsage
 }
 
+// interruptible runs work until it is done or ctx is. A simulation cannot be stopped in the middle: when ctx is done first, work is
+// left behind and the program is expected to end.
+func interruptible(ctx context.Context, work func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- work() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // report prints an error, each line of a joined one under the program's name.
 func report(w io.Writer, err error) {
 	for _, l := range strings.Split(err.Error(), "\n") {

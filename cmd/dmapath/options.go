@@ -85,7 +85,10 @@ func (o *options) adjust(cmd *cobra.Command, s *platform.Spec) error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return s.Check()
 }
 
 // experiment applies the flags given on the command line to x.

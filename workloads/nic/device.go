@@ -26,11 +26,13 @@ type slot struct {
 type ring struct {
 	base    uint64
 	slots   []slot
-	head    uint64 // next the device uses
-	tail    uint64 // as last written to the doorbell
-	fetched uint64 // descriptors already read
-	done    uint64 // completions visible in memory; done <= head
-	free    sim.Time
+	head    uint64   // next the device uses
+	tail    uint64   // as last written to the doorbell
+	fetched uint64   // descriptors already read or being read
+	readAt  sim.Time // when the last of them is in the device
+	done    uint64   // completions visible in memory; done <= head
+	free    sim.Time // transmit: when the next frame may be read
+	visible sim.Time // when the last write-back is visible; they become so in order
 }
 
 func (r *ring) slot(n uint64) *slot { return &r.slots[n%uint64(len(r.slots))] }
@@ -57,7 +59,7 @@ type Device struct {
 	queues   []queue
 	irq      func(q int)
 
-	evArrive, evRx, evTx, evTxDone, evIRQ, evDoorbell sim.Handler
+	evArrive, evRx, evTx, evTxDone, evSend, evIRQ, evDoorbell sim.Handler
 
 	Drops, Interrupts, Faults int64
 	Received, Sent            int64 // frames
@@ -73,6 +75,7 @@ func NewDevice(eng *sim.Engine, port *pcie.Port, rid uint16, s Sizes, moderate s
 	d.evTx = eng.Register("nic transmits", d.transmit)
 	d.evTxDone = eng.Register("nic frame sent", d.txDone)
 	d.evDoorbell = eng.Register("nic doorbell", d.doorbell)
+	d.evSend = eng.Register("nic sends interrupt", func(q uint64) { d.eng.At(d.port.MSIX(d.eng.Now()), d.evIRQ, q) })
 	d.evIRQ = eng.Register("nic interrupt", func(q uint64) { d.irq(int(q)) })
 	return d
 }
@@ -119,12 +122,13 @@ func (d *Device) doorbell(a uint64) {
 // descriptor makes sure that descriptor n of r has been read and returns when.
 func (d *Device) descriptor(r *ring, n uint64, now sim.Time) sim.Time {
 	if n < r.fetched {
-		return now
+		return max(now, r.readAt)
 	}
 	k := min(r.tail-r.fetched, prefetch-r.fetched%prefetch)
 	done, err := d.port.Read(d.rid, r.base+r.fetched%uint64(len(r.slots))*descBytes, int(k)*descBytes, now)
 	d.check(err)
 	r.fetched += k
+	r.readAt = done
 	return done
 }
 
@@ -155,8 +159,8 @@ func (d *Device) arrive(i uint64) {
 	d.check(err)
 	d.Received++
 	d.BytesReceived += int64(size)
-	r.free = max(r.free, done) // write-backs become visible in order
-	d.eng.At(r.free, d.evRx, i)
+	r.visible = max(r.visible, done)
+	d.eng.At(r.visible, d.evRx, i)
 }
 
 func (d *Device) rxDone(i uint64) {
@@ -179,7 +183,8 @@ func (d *Device) transmit(i uint64) {
 		done, err = d.port.Write(d.rid, r.base+n%uint64(len(r.slots))*descBytes, descBytes, done)
 		d.check(err)
 		d.Sent++
-		d.eng.At(done, d.evTxDone, i)
+		r.visible = max(r.visible, done)
+		d.eng.At(r.visible, d.evTxDone, i)
 	}
 }
 
@@ -202,7 +207,7 @@ func (d *Device) raise(i int) {
 	at := max(d.eng.Now(), q.lastIRQ+d.moderate)
 	q.lastIRQ = at
 	d.Interrupts++
-	d.eng.At(d.port.MSIX(at), d.evIRQ, uint64(i))
+	d.eng.At(at, d.evSend, uint64(i)) // not before: the port would hold its credits until then
 }
 
 // Mask and Unmask are what NAPI does to the queue's interrupt.

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,6 +52,9 @@ func Names() []string {
 func Name(version, backend, api string, size uint64) string {
 	return fmt.Sprintf("%s__%s__%s__%d", version, backend, api, size)
 }
+
+// Has reports whether there is an embedded recording of that name.
+func Has(name string) bool { return slices.Contains(Names(), name) }
 
 // Load returns an embedded recording; data and stack say where its memory goes.
 func Load(name string, data, stack uint64) (*Recording, error) {

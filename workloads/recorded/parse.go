@@ -89,8 +89,9 @@ type parser struct {
 
 // page is where the lines of one object go.
 type page struct {
-	va   uint64
-	used uint64
+	va    uint64
+	first uint64 // line that the object starts at
+	used  uint64 // lines handed out
 }
 
 func (p *parser) row(f []string) error {
@@ -196,12 +197,12 @@ func (p *parser) line(n int, obj string) uint64 {
 	} else {
 		pg := p.pages[obj]
 		if pg == nil || pg.used == 64 {
-			pg = &page{va: p.at.Data + p.used*4096}
+			// Objects start at different lines of their pages, so that they do not all fall into the same cache sets.
+			pg = &page{va: p.at.Data + p.used*4096, first: 7 * (p.used + 1)}
 			p.pages[obj] = pg
 			p.used++
 		}
-		// Objects start at different lines of their pages, so that they do not all fall into the same cache sets.
-		a = pg.va + (pg.used+7*p.used)%64*64
+		a = pg.va + (pg.first+pg.used)%64*64
 		pg.used++
 	}
 	p.lines[n] = a

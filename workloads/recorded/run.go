@@ -19,20 +19,25 @@ type Config struct {
 	Around  *workloads.Ambience
 }
 
-// Run executes the recorded map and unmap of the variant in turn. The simulated IOMMU performs the invalidation where the
-// recorded call asks for one.
-func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Result, error) {
-	call, version, _ := strings.Cut(cfg.Variant.Name(), "@")
-	backend := cfg.Backend
+// Calls returns the names of the recordings of a variant's map and unmap on a backend.
+func Calls(variant, backend string, size uint64) [2]string {
+	call, version, _ := strings.Cut(variant, "@")
 	if backend == string(platform.IommuPassthrough) {
 		backend = string(platform.Direct) // identical in every count, says the recordings' README
 	}
+	return [2]string{Name(version, backend, call, size), Name(version, backend, "un"+call, size)}
+}
+
+// Run executes the recorded map and unmap of the variant in turn. The simulated IOMMU performs the invalidation where the
+// recorded call asks for one.
+func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Result, error) {
+	names := Calls(cfg.Variant.Name(), cfg.Backend, cfg.Size)
 	data := m.Env.Slab(4<<20, 1<<20)
-	mapRec, err := Load(Name(version, backend, call, cfg.Size), data, data+3<<20)
+	mapRec, err := Load(names[0], data, data+3<<20)
 	if err != nil {
 		return nil, fmt.Errorf("%s on %s with %d bytes: %w", cfg.Variant.Name(), cfg.Backend, cfg.Size, err)
 	}
-	unmapRec, err := Load(Name(version, backend, "un"+call, cfg.Size), data+1<<20, data+3<<20)
+	unmapRec, err := Load(names[1], data+1<<20, data+3<<20)
 	if err != nil {
 		return nil, fmt.Errorf("%s on %s with %d bytes: %w", cfg.Variant.Name(), cfg.Backend, cfg.Size, err)
 	}

@@ -201,7 +201,6 @@ func TestWhatDoesNotFitIsAnError(t *testing.T) {
 // stream is an endless trace of a NIC and an NVMe drive: n events.
 type stream struct {
 	n, i int
-	buf  strings.Builder
 	rest string
 }
 

@@ -169,9 +169,7 @@ func finite(v float64) float64 {
 type step struct {
 	name          string
 	cycles, instr float64
-	loads, stores float64
 	level         [cpu.NumLevels]float64
-	mispredicts   float64
 	wait          float64 // cycles of waiting for others: registers, locks, invalidations
 }
 
@@ -200,9 +198,6 @@ func steps(o *workloads.Op) []step {
 		s := &list[i]
 		s.cycles += float64(f.Cycles) / n
 		s.instr += float64(f.Instructions()) / n
-		s.loads += float64(f.Loads()) / n
-		s.stores += float64(f.Stores()) / n
-		s.mispredicts += float64(f.Mispredicts) / n
 		s.wait += float64(f.Stall[cpu.StallMMIO]+f.Stall[cpu.StallLock]+f.Stall[cpu.StallInv]) / n
 		for l := range s.level {
 			s.level[l] += float64(f.Level[l]) / n

@@ -57,7 +57,7 @@ func (s *Stream) dep(v Val) uint16 {
 	return uint16(d)
 }
 
-// emit appends one op. It writes the op in place: this is every modelled instruction passes here.
+// emit appends one op, writing it in place: most modelled instructions pass here.
 func (s *Stream) emit(c Class, addr uint64, size uint32, a, b Val, fl Flag) Val {
 	n := len(s.Ops)
 	if n == cap(s.Ops) {

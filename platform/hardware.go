@@ -11,11 +11,15 @@ import (
 	"dmapath/tlb"
 )
 
-// Physical windows above everything installed, one per 2^44 bytes, in which the hardware models put what has no place in the
-// memory map: the kernel's own page tables and the synthetic lines of the surroundings.
+// textPhys is where the kernel is loaded (CONFIG_PHYSICAL_START). The windows above everything installed, one per 2^48 bytes,
+// hold what the memory map has no place for; the caches treat them as memory (but for the registers) and no device
+// reaches them.
 const (
-	textPhys   = 16 << 20 // where the kernel is loaded (CONFIG_PHYSICAL_START)
-	tablesPhys = 7 << 48
+	textPhys    = 16 << 20
+	regsPhys    = 4 << 48 // registers of the IOMMU, behind cpu.MMIOBase
+	percpuPhys  = 5 << 48 // per-CPU areas and stacks
+	vmemmapPhys = 6 << 48 // struct pages
+	tablesPhys  = 7 << 48 // the kernel's own page tables
 )
 
 func log2(n Count) int { return bits.Len64(uint64(n)) - 1 }

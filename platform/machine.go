@@ -50,14 +50,6 @@ type Machine struct {
 	reserved [2]uint64 // physical range that holds the kernel's own objects
 }
 
-// Physical windows above everything installed, which hold what the memory map has no place for. The caches treat them as
-// memory; no device reaches them.
-const (
-	percpuPhys  = 5 << 48
-	vmemmapPhys = 6 << 48
-	regsPhys    = 4 << 48 // register windows of the IOMMU and of devices, behind cpu.MMIOBase
-)
-
 // kernelBytes is how much RAM is set aside for the kernel's static data, slabs and page tables.
 const kernelBytes = 1 << 30
 

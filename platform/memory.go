@@ -54,22 +54,10 @@ func (s *Spec) memoryMap() mm.MemoryMap {
 // RandomRAM returns a page-aligned, physically contiguous buffer of size bytes somewhere in RAM outside of what the kernel
 // keeps its own objects in.
 func (m *Machine) RandomRAM(r *rand.Rand, size uint64) dma.Buffer {
-	pages := (size + 4095) >> 12
 	for range 1 << 20 {
-		pfn := r.Uint64N(m.ramTop)
-		pa := pfn << 12
-		end := pa + pages<<12
-		if pa < 256<<20 { // firmware, kernel image and early data
-			continue
+		if pa := r.Uint64N(m.ramTop) << 12; m.placeable(pa, size) {
+			return dma.Buffer{Phys: pa, Page: m.PageOf(pa), Size: size}
 		}
-		if i, ok := m.find(pa); !ok || end > m.ram[i].End() {
-			continue
-		}
-		pool := m.Direct.Pool
-		if pa < m.reserved[1] && end > m.reserved[0] || pa < pool.End && end > pool.Start {
-			continue
-		}
-		return dma.Buffer{Phys: pa, Page: m.PageOf(pa), Size: size}
 	}
 	panic(fmt.Sprintf("platform: no room for a buffer of %d bytes in RAM", size))
 }

@@ -29,6 +29,7 @@ func (m *Machine) Place(pa, size uint64) (b dma.Buffer, moved bool) {
 	return dma.Buffer{}, true // larger than any piece of RAM
 }
 
+// placeable reports whether a buffer of size bytes at pa lies in RAM that the kernel does not keep for itself.
 func (m *Machine) placeable(pa, size uint64) bool {
 	end := pa + (size+pa&4095+4095)&^4095 - pa&4095
 	i, ok := m.find(pa)

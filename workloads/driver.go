@@ -2,15 +2,18 @@ package workloads
 
 import "dmapath/cpu"
 
-// Code emits the own instructions of a driver function whose body is not modelled step by step: n instructions with the
+// Code emits the own instructions of a driver function whose body is not modelled step by step: n instructions, at least 5, with the
 // mix of the recorded kernel paths, working on the lines of objs in turn. The number of instructions comes from the
 // recording of the real driver (kernel-traces, nvme_io.csv); which lines it touches from the objects it works on.
 func Code(t *cpu.Thread, f *cpu.Func, n int, objs ...uint64) {
+	saved := 4
+	if n < 20 {
+		saved = 1 // a small function saves few registers
+	}
 	t.Call(f)
 	t.Nop(2)
-	t.Push(4)
-	t.ALU(2, 0)
-	body := n - 2 - 4 - 2 - 4 - 1
+	t.Push(saved)
+	body := n - 2 - 2*saved - 1
 	for i := 0; i < body; i++ {
 		switch i % 20 {
 		case 0, 4, 8, 12, 16:
@@ -29,6 +32,6 @@ func Code(t *cpu.Thread, f *cpu.Func, n int, objs ...uint64) {
 		}
 		t.ALU(1, t.Last()-1)
 	}
-	t.Pop(4)
+	t.Pop(saved)
 	t.Ret()
 }

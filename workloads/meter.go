@@ -75,7 +75,7 @@ type Result struct {
 	CPUs int
 	// IOs counts completed operations (I/Os, packets, map/unmap pairs), Bytes their payload.
 	IOs, Bytes int64
-	// Drops counts packets that found no buffer; Interrupts those delivered; Faults transactions that the IOMMU refused.
+	// Drops counts packets that found no receive buffer or no transmit descriptor; Interrupts those delivered; Faults transactions that the IOMMU refused.
 	Drops, Interrupts, Faults int64
 	// Latency of an operation from issue to completion, in nanoseconds; nil where there is none.
 	Latency *sim.Histogram

@@ -39,7 +39,7 @@ Examples:
 	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough (the first three)")
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
 	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")
-	f.Int64Var(&o.operations, "operations", 1200, "I/Os, frames or rounds per run")
+	f.Int64Var(&o.operations, "operations", 1200, "I/Os or frames per run; rounds per thread")
 	f.StringVar(&o.config, "config", "", "repeat the run of this manifest; other flags change it")
 	f.StringVar(&o.out, "out", "dmapath-out", "directory for CSV, JSON, plots and manifest; empty for none")
 	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")

@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil || errors.Is(err, syscall.EPIPE):
 		return 0
 	case ctx.Err() != nil:
-		fmt.Fprintln(stderr, "dmapath: interrupted; nothing was written")
+		fmt.Fprintln(stderr, "dmapath: interrupted")
 		return 130
 	case errors.As(err, &f):
 		report(stderr, f.error)

@@ -53,6 +53,11 @@ Examples:
 }
 
 func (o *options) replay(cmd *cobra.Command, x bench.Replay, files []string) error {
+	for _, kv := range o.set {
+		if strings.HasPrefix(kv, "workload.") {
+			return fmt.Errorf("--set %s: a replay has the trace for a workload; only keys of the platform can be set", kv)
+		}
+	}
 	if _, err := results.ParseFormat(o.format); err != nil {
 		return err
 	}

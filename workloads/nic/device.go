@@ -62,8 +62,6 @@ type Device struct {
 	evArrive, evRx, evTx, evTxDone, evSend, evIRQ, evDoorbell sim.Handler
 
 	Drops, Interrupts, Faults int64
-	Received, Sent            int64 // frames
-	BytesReceived             int64
 	Err                       error
 }
 
@@ -157,8 +155,6 @@ func (d *Device) arrive(i uint64) {
 	d.check(err)
 	done, err = d.port.Write(d.rid, r.base+n%uint64(len(r.slots))*descBytes, descBytes, done)
 	d.check(err)
-	d.Received++
-	d.BytesReceived += int64(size)
 	r.visible = max(r.visible, done)
 	d.eng.At(r.visible, d.evRx, i)
 }
@@ -182,7 +178,6 @@ func (d *Device) transmit(i uint64) {
 		r.free = max(r.free, now)
 		done, err = d.port.Write(d.rid, r.base+n%uint64(len(r.slots))*descBytes, descBytes, done)
 		d.check(err)
-		d.Sent++
 		r.visible = max(r.visible, done)
 		d.eng.At(r.visible, d.evTxDone, i)
 	}

@@ -103,7 +103,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	d := &driver{cfg: cfg, m: m, dev: dev, live: cfg.CPUs, res: &workloads.Result{Map: workloads.NewOp(calls),
 		Unmap: workloads.NewOp(calls), CPUs: cfg.CPUs, Latency: sim.NewHistogram(1<<40, 3)}}
 	if cfg.PagePool {
-		d.res.Sync = workloads.NewOp(cfg.Frames)
+		d.res.Sync = workloads.NewOp(2 * cfg.Frames)
 	}
 	d.hw = NewDevice(m.Eng, dev.Port, dev.RID, cfg.Sizes, cfg.Moderation, d.interrupt)
 	for i := range cfg.CPUs {
@@ -270,7 +270,11 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 			return nil
 		})
 		workloads.Code(t, fnRx, rxInstructions, info, p.skb, p.skb+64)
-		d.dev.Ctx.SyncSingle(t, s.addr, p.rxBuffer(), kernel.FromDevice) // for the device, as the page is recycled
+		err := d.res.Sync.Measure(t, func() error {
+			d.dev.Ctx.SyncSingle(t, s.addr, p.rxBuffer(), kernel.FromDevice) // for the device, as the page is recycled
+			return nil
+		})
+		p.err = errors.Join(p.err, err)
 	} else {
 		if p.err = d.res.Unmap.Measure(t, func() error {
 			return cfg.Variant.Unmap(t, d.dev.Ctx, s.addr, p.rxBuffer(), kernel.FromDevice, 0)
@@ -298,7 +302,8 @@ func (p *poller) reply(t *cpu.Thread, n int) {
 	p.txCred += n * cfg.TxPercent
 	for ; p.txCred >= 100 && p.err == nil; p.txCred -= 100 {
 		if p.txTail-p.txAt >= uint64(len(p.txBuf)-1) {
-			continue // ring full: the stack would queue it; the frame is not sent
+			d.hw.Drops++ // ring full: a stack would queue it, here it is lost
+			continue
 		}
 		i := p.txTail % uint64(len(p.txBuf))
 		size := cfg.Sizes.Draw(p.rnd)

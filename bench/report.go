@@ -88,7 +88,7 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 		add(p.name+"_mean", "cycles", e.Mean, e.HalfWidth, int64(e.N))
 		add(p.name+"_warmup", "calls", float64(e.Warmup), math.NaN(), int64(p.Series.N))
 		for _, q := range quantiles {
-			add(p.name+"_"+q.name, "cycles", float64(p.Cycles.Quantile(q.q)), math.NaN(), p.N)
+			add(p.name+"_"+q.name, "cycles", float64(p.Cycles.Quantile(q.q)), quantileHalf(p.Cycles, q.q), p.N)
 		}
 		add(p.name+"_max", "cycles", float64(p.Cycles.Max), math.NaN(), p.N)
 		for _, b := range []struct {
@@ -121,21 +121,26 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 	}
 	seconds := float64(o.Elapsed) / float64(sim.Second)
 	if seconds > 0 {
-		add("throughput", "per_second", float64(o.IOs)/seconds, math.NaN(), o.IOs)
-		add("bandwidth", "Gbit/s", float64(o.Bytes)*8/1e9/seconds, math.NaN(), o.IOs)
+		rate, half := o.Throughput()
+		add("throughput", "per_second", rate, half, o.IOs)
+		perIO := float64(o.Bytes) / float64(o.IOs) * 8 / 1e9
+		add("bandwidth", "Gbit/s", rate*perIO, half*perIO, o.IOs)
 		add("mapping_share_of_cpu", "percent", 100*o.MapShare(o.Clock, false), math.NaN(), o.IOs)
 		add("mapping_share_of_busy", "percent", 100*o.MapShare(o.Clock, true), math.NaN(), o.IOs)
 	}
 	if o.Latency != nil && o.Latency.N > 0 {
-		add("latency_p50", "ns", float64(o.Latency.Quantile(0.5)), math.NaN(), int64(o.Latency.N))
-		add("latency_p99", "ns", float64(o.Latency.Quantile(0.99)), math.NaN(), int64(o.Latency.N))
+		add("latency_p50", "ns", float64(o.Latency.Quantile(0.5)), quantileHalf(o.Latency, 0.5), int64(o.Latency.N))
+		add("latency_p99", "ns", float64(o.Latency.Quantile(0.99)), quantileHalf(o.Latency, 0.99), int64(o.Latency.N))
 	}
 	add("drops", "count", float64(o.Drops), math.NaN(), o.IOs)
 	add("interrupts", "count", float64(o.Interrupts), math.NaN(), o.IOs)
 	add("faults", "count", float64(o.Faults), math.NaN(), o.IOs)
 	if o.Walkers > 0 {
-		add("iotlb_hit_rate", "percent", o.hitRate(), math.NaN(), int64(o.IOMMU.Requests))
-		add("walk_mean", "ns", o.walkMean(), math.NaN(), int64(o.IOMMU.Walks))
+		n := float64(o.IOMMU.Hits + o.IOMMU.Merges + o.IOMMU.Walks)
+		p := o.hitRate() / 100
+		add("iotlb_hit_rate", "percent", o.hitRate(), 100*normal95*math.Sqrt(p*(1-p)/n), int64(o.IOMMU.Requests))
+		walks := o.IOMMU.WalkTimes
+		add("walk_mean", "ns", o.walkMean(), normal95*walks.StdDev()/float64(sim.Nanosecond)/math.Sqrt(float64(walks.N)), int64(o.IOMMU.Walks))
 	}
 }
 
@@ -143,6 +148,19 @@ var quantiles = []struct {
 	name string
 	q    float64
 }{{"p50", 0.5}, {"p99", 0.99}, {"p999", 0.999}}
+
+// normal95 is the two-sided 95 % quantile of the normal distribution.
+const normal95 = 1.96
+
+// quantileHalf returns half of the 95 % interval of quantile q: the distance between the values whose ranks bound it with
+// that probability when the values are independent. NaN when the upper rank lies beyond the largest value.
+func quantileHalf(h *sim.Histogram, q float64) float64 {
+	d := normal95 * math.Sqrt(q*(1-q)/float64(h.N))
+	if q+d >= 1 || q-d <= 0 {
+		return math.NaN()
+	}
+	return float64(h.Quantile(q+d)-h.Quantile(q-d)) / 2
+}
 
 // hitRate is the share of translated requests that the IOTLB answered, in percent; NaN without any.
 func (o *Outcome) hitRate() float64 {
@@ -383,22 +401,22 @@ func (c *Comparison) stepTables(workload, backend string) []*results.Table {
 func (c *Comparison) systemTable() *results.Table {
 	t := &results.Table{ID: "system", Title: "The whole: throughput, CPU share of mapping, IOTLB", Keys: 2,
 		Columns: []results.Column{{Name: "run", Text: true}, {Name: "variant", Text: true}, {Name: "rate", Unit: "1000/s", Decimals: 1},
-			{Name: "Gbit/s", Decimals: 2}, {Name: "map share", Unit: "%", Decimals: 1}, {Name: "IOTLB hit", Unit: "%", Decimals: 1},
-			{Name: "walk", Unit: "ns", Decimals: 0}, {Name: "drops"}}}
+			{Name: "+-", Decimals: 1}, {Name: "Gbit/s", Decimals: 2}, {Name: "map share", Unit: "%", Decimals: 1}, {Name: "IOTLB hit", Unit: "%", Decimals: 1},
+			{Name: "walk", Unit: "ns", Decimals: 0}}}
 	state := c.stepCache()
 	for _, w := range c.Exp.Workloads {
 		for _, b := range c.Exp.Backends {
 			for _, o := range c.row(w, b, state) {
-				sec := float64(o.Elapsed) / float64(sim.Second)
+				rate, half := o.Throughput()
 				hit, walk := math.NaN(), math.NaN()
 				if o.Walkers > 0 {
 					hit, walk = o.hitRate(), o.walkMean()
 				}
-				t.Add(w+" "+short(b), o.Variant, float64(o.IOs)/sec/1000, float64(o.Bytes)*8/1e9/sec, 100*o.MapShare(o.Clock, true), hit, walk, o.Drops)
+				t.Add(w+" "+short(b), o.Variant, rate/1000, half/1000, rate*float64(o.Bytes)/float64(o.IOs)*8/1e9, 100*o.MapShare(o.Clock, true), hit, walk)
 			}
 		}
 	}
-	t.Notes = []string{"Cache state: " + state + ". map share: part of the CPUs' busy time spent in mapping calls."}
+	t.Notes = []string{"Cache state: " + state + ". +-: half of the 95 % interval of the rate. map share: part of the CPUs' busy time spent in mapping calls."}
 	return t
 }
 
@@ -440,6 +458,9 @@ func (c *Comparison) warnings() []string {
 			if err := p.Warning(); err != nil {
 				w = append(w, fmt.Sprintf("%v, %s: %v", o.Point, p.name, err))
 			}
+		}
+		if o.Drops > 0 {
+			w = append(w, fmt.Sprintf("%v: %d frames were dropped, so the CPU or the rings could not keep up", o.Point, o.Drops))
 		}
 		if o.Faults > 0 {
 			w = append(w, fmt.Sprintf("%v: the IOMMU refused %d transactions", o.Point, o.Faults))

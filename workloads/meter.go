@@ -75,12 +75,32 @@ type Result struct {
 	CPUs int
 	// IOs counts completed operations (I/Os, packets, map/unmap pairs), Bytes their payload.
 	IOs, Bytes int64
+	// Gaps is the time in picoseconds from one completion to the next, for the interval of the throughput.
+	Gaps sim.Series
+	last sim.Time
 	// Drops counts packets that found no receive buffer or no transmit descriptor; Interrupts those delivered; Faults transactions that the IOMMU refused.
 	Drops, Interrupts, Faults int64
 	// Latency of an operation from issue to completion, in nanoseconds; nil where there is none.
 	Latency *sim.Histogram
 	// Text is output in the words of the tool that the workload imitates (map-benchmark); empty otherwise.
 	Text string
+}
+
+// Complete counts an operation of n bytes that ended at now.
+func (r *Result) Complete(now sim.Time, n int64) {
+	if r.IOs > 0 {
+		r.Gaps.Add(int64(now - r.last))
+	}
+	r.last = now
+	r.IOs++
+	r.Bytes += n
+}
+
+// Throughput returns operations per second in the steady state with half of the 95 % interval.
+func (r *Result) Throughput() (perSecond, half float64) {
+	e := r.Gaps.SecondHalf()
+	perSecond = float64(sim.Second) / e.Mean
+	return perSecond, perSecond * e.HalfWidth / e.Mean // of 1/x, to first order
 }
 
 // MapShare returns the share of the CPUs' time (of their busy time when busy is set) that mapping and unmapping took, 0 to 1.

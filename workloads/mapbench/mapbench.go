@@ -94,7 +94,6 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		return nil, failed
 	}
 	res.Elapsed = m.Eng.Now() - start
-	res.IOs, res.Bytes = int64(sum.loops), int64(sum.loops)*int64(cfg.Granule)*4096
 	res.Text = sum.format(&cfg)
 	return res, nil
 }
@@ -130,6 +129,7 @@ func round(t *cpu.Thread, dev *platform.Device, cfg *Config, buf dma.Buffer, res
 	sum.unmapSum += u
 	sum.unmapSq += u * u
 	sum.loops++
+	res.Complete(t.Now(), int64(buf.Size))
 	return nil
 }
 

@@ -291,8 +291,7 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 	}
 	t.Store(p.rx+i*descBytes, 0, t.Last())
 	t.Store(p.rx+i*descBytes+8, 0, 0)
-	d.res.IOs++
-	d.res.Bytes += int64(s.size)
+	d.res.Complete(t.Now(), int64(s.size))
 	d.res.Latency.Add(int64((t.Now() - s.at) / sim.Nanosecond))
 }
 

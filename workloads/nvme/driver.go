@@ -321,8 +321,7 @@ func (s *submitter) complete(t *cpu.Thread) {
 		d.fn.completeRq.emit(t, r.va, s.nvmeq)
 		s.free.push(tag)
 		s.flight--
-		d.res.IOs++
-		d.res.Bytes += int64(r.size)
+		d.res.Complete(t.Now(), int64(r.size))
 		d.res.Latency.Add(int64((t.Now() - r.issue) / sim.Nanosecond))
 	}
 	t.Pop(6)

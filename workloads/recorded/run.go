@@ -49,8 +49,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 			mustNil(res.Map.Measure(t, func() error { return mapRec.play(t, dev) }))
 			cfg.Around.Pass(t)
 			mustNil(res.Unmap.Measure(t, func() error { return unmapRec.play(t, dev) }))
-			res.IOs++
-			res.Bytes += int64(cfg.Size)
+			res.Complete(t.Now(), int64(cfg.Size))
 		}
 		res.Busy = t.Now() - start
 		m.Eng.Stop()

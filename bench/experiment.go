@@ -222,12 +222,10 @@ func backendNames() []string {
 	return n
 }
 
-// VariantByName returns the variant called name.
+// VariantByName is dma.Lookup for a name that a user typed: the error suggests the nearest.
 func VariantByName(name string) (dma.Variant, error) {
-	for _, v := range dma.Variants() {
-		if v.Name() == name {
-			return v, nil
-		}
+	if v, err := dma.Lookup(name); err == nil {
+		return v, nil
 	}
 	return nil, fmt.Errorf("variant %q: allowed are %s%s", name, strings.Join(variantNames(), ", "), didYouMean(name, variantNames()))
 }
@@ -245,35 +243,8 @@ func (x *Experiment) CrossesKernels() bool {
 
 // didYouMean suggests the allowed word nearest to w.
 func didYouMean(w string, allowed []string) string {
-	best, dist := "", len(w)/2+1
-	for _, a := range allowed {
-		if d := edits(w, a); d < dist {
-			best, dist = a, d
-		}
+	if best, ok := platform.Nearest(w, allowed, len(w)/2); ok {
+		return fmt.Sprintf("; did you mean %s?", best)
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %s?", best)
-}
-
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range a {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range b {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }

@@ -207,16 +207,21 @@ func (f *field) text(s *Spec) string {
 
 // didYouMean returns `, did you mean "x"?` for the nearest of names, or nothing when none is near.
 func didYouMean(got string, names []string) string {
-	best, at := "", 1+len(got)/3
+	if best, ok := Nearest(got, names, 1+len(got)/3); ok {
+		return fmt.Sprintf(", did you mean %q?", best)
+	}
+	return ""
+}
+
+// Nearest returns the first of names that is fewest edits (insert, delete, replace one byte) away from got, and false
+// when none is within limit edits.
+func Nearest(got string, names []string, limit int) (best string, ok bool) {
 	for _, n := range names {
-		if d := distance(got, n); d <= at && (d < at || best == "") {
-			best, at = n, d
+		if d := distance(got, n); d < limit || d == limit && !ok {
+			best, limit, ok = n, d, true
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(", did you mean %q?", best)
+	return best, ok
 }
 
 // distance is the Levenshtein distance in bytes.

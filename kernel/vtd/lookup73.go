@@ -70,24 +70,7 @@ func (d *Domain) checkRangeLookup(t *cpu.Thread, r *ptRange) {
 
 // lookup is __iova_to_phys of one level.
 func (d *Domain) lookup(t *cpu.Thread, r *ptRange, level int, tbl uint64, tblv cpu.Val, top bool) (phys uint64, ok bool) {
-	if top {
-		t.Call(fnLookupLevels[level])
-	} else {
-		t.TailCall(fnLookupLevels[level])
-	}
-	t.Push(2)
-	t.ALU(1, 0)
-	t.Push(1)
-	t.ALU(1, 0)
-	t.Push(1)
-	t.ALU(2, 0)
-	va := t.Load(r.at+rVA, 0)
-	t.ALU(3, va)
-	t.Branch(top, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
-	if top {
-		topIndex(t, r, 5)
-		t.Jump()
-	}
+	va := enterLevel(t, fnLookupLevels[level], r, top)
 	idx := t.ALU(2, max(va, tblv))
 	pte := entry(tbl, r.va, level+1)
 	p := t.Load(pte, idx)

@@ -350,9 +350,16 @@ func (u *Unit) finish12(t *cpu.Thread, first, n int) {
 	if u.getStatus(q.tail) != qiFree {
 		return
 	}
+	u.reclaim(t, tail, 6)
+}
+
+// reclaim is the loop of reclaim_free_desc: it frees the descriptors from the tail on, up to the head or to the first
+// one still in use. advance is how many instructions the compiler takes to step the tail.
+func (u *Unit) reclaim(t *cpu.Thread, tail cpu.Val, advance int) {
+	q := &u.qi
 	head := t.Mem(cpu.Load, q.va+qHead, 4, 0, 0)
 	t.Jump()
-	top = t.Here()
+	top := t.Here()
 	for {
 		t.ALU(1, head)
 		more := q.tail != q.head
@@ -362,7 +369,7 @@ func (u *Unit) finish12(t *cpu.Thread, first, n int) {
 		}
 		t.ALU(1, tail)
 		t.Mem(cpu.RMW, q.va+qCount, 4, 0, 0)
-		tail = t.ALU(6, tail)
+		tail = t.ALU(advance, tail)
 		q.tail = (q.tail + 1) % queueLength
 		q.free++
 		t.Mem(cpu.Store, q.va+qTail, 4, 0, tail)

@@ -173,29 +173,5 @@ func (u *Unit) finish73(t *cpu.Thread, first, n int, i cpu.Val) {
 	if stop {
 		return
 	}
-	head := t.Mem(cpu.Load, q.va+qHead, 4, 0, 0)
-	t.Jump()
-	top = t.Here()
-	for {
-		t.ALU(1, head)
-		more := q.tail != q.head
-		t.Branch(more, t.Last())
-		if !more {
-			return
-		}
-		t.ALU(1, tail)
-		t.Mem(cpu.RMW, q.va+qCount, 4, 0, 0)
-		tail = t.ALU(7, tail)
-		q.tail = (q.tail + 1) % queueLength
-		q.free++
-		t.Mem(cpu.Store, q.va+qTail, 4, 0, tail)
-		s := t.Mem(cpu.Load, q.statusVA(q.tail), 4, tail, 0)
-		t.ALU(1, s)
-		stop := u.getStatus(q.tail) != qiFree
-		t.Branch(stop, t.Last())
-		if stop {
-			return
-		}
-		t.Back(top)
-	}
+	u.reclaim(t, tail, 7)
 }

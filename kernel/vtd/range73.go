@@ -277,13 +277,13 @@ func topIndex(t *cpu.Thread, r *ptRange, alu int) {
 	t.ALU(alu, t.Last())
 }
 
-// single is __map_single_page of one level: it descends by tail calls and stores the entry at level 0. It returns
-// again when a table is missing or a superpage is in the way.
-func (d *Domain) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val, top bool) iommucore.Errno {
+// enterLevel is how the walk functions that descend by tail calls begin: fn is called at the top level and jumped to
+// below it. It returns the range's address.
+func enterLevel(t *cpu.Thread, fn *cpu.Func, r *ptRange, top bool) (va cpu.Val) {
 	if top {
-		t.Call(fnSingle[level])
+		t.Call(fn)
 	} else {
-		t.TailCall(fnSingle[level])
+		t.TailCall(fn)
 	}
 	t.Push(2)
 	t.ALU(1, 0)
@@ -291,13 +291,20 @@ func (d *Domain) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl ui
 	t.ALU(1, 0)
 	t.Push(1)
 	t.ALU(2, 0)
-	va := t.Load(r.at+rVA, 0)
+	va = t.Load(r.at+rVA, 0)
 	t.ALU(3, va)
 	t.Branch(top, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
 	if top {
 		topIndex(t, r, 5)
 		t.Jump()
 	}
+	return va
+}
+
+// single is __map_single_page of one level: it descends by tail calls and stores the entry at level 0. It returns
+// again when a table is missing or a superpage is in the way.
+func (d *Domain) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val, top bool) iommucore.Errno {
+	va := enterLevel(t, fnSingle[level], r, top)
 	n := 2
 	if level == 1 {
 		n = 3

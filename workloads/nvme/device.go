@@ -22,7 +22,6 @@ type command struct {
 	prps   []uint64 // device addresses of the 4 KiB pieces; prps[0] may have an offset
 	list   uint64   // device address of the PRP list, when there are more than two pieces; kept for the tag
 	listVA uint64   // where the driver writes it
-	issue  sim.Time // when the driver started on it
 }
 
 // queue is one pair of submission and completion queues of the device.
@@ -159,7 +158,7 @@ func (d *Device) doorbell(a uint64) {
 		slot := q.head
 		q.head = (q.head + 1) % q.entries
 		done, err := d.port.Read(d.rid, q.sq+uint64(slot)*sqeBytes, sqeBytes, d.eng.Now())
-		d.check(err, done)
+		d.check(err)
 		d.eng.At(done, d.evFetched, arg(int(a>>32), q.slots[slot]))
 	}
 }
@@ -171,7 +170,7 @@ func (d *Device) fetched(a uint64) {
 	now := d.eng.Now()
 	if len(c.prps) > 2 {
 		done, err := d.port.Read(d.rid, c.list, 8*(len(c.prps)-1), now)
-		d.check(err, done)
+		d.check(err)
 		now = done
 	}
 	if c.write {
@@ -195,7 +194,7 @@ func (d *Device) data(c *command, now sim.Time) sim.Time {
 			done, err = d.port.Write(d.rid, p, n, now)
 			d.BytesWritten += int64(n)
 		}
-		d.check(err, done)
+		d.check(err)
 		end = max(end, done)
 		left -= n
 	}
@@ -210,7 +209,7 @@ func (d *Device) mediaDone(a uint64) {
 		now = d.data(c, now)
 	}
 	done, err := d.port.Write(d.rid, q.cq+uint64(q.cqTail)*cqeBytes, cqeBytes, now)
-	d.check(err, done)
+	d.check(err)
 	q.cqTail = (q.cqTail + 1) % q.entries
 	d.eng.At(done, d.evPosted, a)
 }
@@ -251,7 +250,7 @@ func (d *Device) interrupt(qi int) {
 	d.eng.At(d.port.MSIX(d.eng.Now()), d.evIRQ, uint64(qi))
 }
 
-func (d *Device) check(err error, _ sim.Time) {
+func (d *Device) check(err error) {
 	if err != nil {
 		d.Faults++
 		if d.Err == nil {

@@ -238,7 +238,7 @@ func (s *submitter) submit(t *cpu.Thread) {
 	slot := s.sqTail
 	d.ctrl.queues[s.q].slots[slot] = tag
 	c := &d.ctrl.queues[s.q].cmds[tag]
-	c.write, c.size, c.issue = r.dir == kernel.ToDevice, uint32(r.size), r.issue
+	c.write, c.size = r.dir == kernel.ToDevice, uint32(r.size)
 	c.prps = c.prps[:0]
 	for a, left := r.addr, r.size; left > 0; {
 		n := min(left, 4096-a&4095)

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,19 +21,22 @@ func TestMain(m *testing.M) {
 // The scripts are the command line as a user sees it: what is printed, what is written, what is refused.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		// exitcode N ARGS... runs dmapath and wants exit code N.
+		// exitcode N ARGS... runs dmapath in a process of its own (the scripts run at the same time, and a working
+		// directory belongs to a whole process) and wants exit code N.
 		"exitcode": func(ts *testscript.TestScript, neg bool, args []string) {
-			var out, errs strings.Builder
-			old, err := os.Getwd()
-			ts.Check(err)
-			ts.Check(os.Chdir(ts.MkAbs(".")))
-			code := run(context.Background(), args[1:], &out, &errs)
-			ts.Check(os.Chdir(old))
-			if got := string(rune('0' + code)); got != args[0] {
-				ts.Fatalf("exit code %s, want %s\n%s%s", got, args[0], out.String(), errs.String())
+			code := 0
+			if err := ts.Exec("dmapath", args[1:]...); err != nil {
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) {
+					ts.Fatalf("dmapath did not run: %v", err)
+				}
+				code = exit.ExitCode()
 			}
-			if code != 0 && out.Len() > 0 {
-				ts.Fatalf("a failed command printed on standard output: %s", out.String())
+			if got := strconv.Itoa(code); got != args[0] {
+				ts.Fatalf("exit code %s, want %s\n%s%s", got, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+			}
+			if out := ts.ReadFile("stdout"); code != 0 && out != "" {
+				ts.Fatalf("a failed command printed on standard output: %s", out)
 			}
 		},
 		// narrow FILE wants no line of more than 80 bytes, and ASCII only.

@@ -121,7 +121,7 @@ func (r *recorder) count(ops []cpu.Op) ModelledCall {
 		Fences: g.Fences, LineFlushes: g.Flushes, Lines: g.LinesNoStack}
 	for i := range ops {
 		o := &ops[i]
-		if o.Class == cpu.CallInd || o.Class == cpu.Call && cpu.FuncByID(o.Fn).Name == retpoline {
+		if o.Class == cpu.CallInd || o.Class == cpu.LinkInd || o.Class == cpu.Call && cpu.FuncByID(o.Fn).Name == retpoline {
 			m.Counts[IndirectCalls]++
 		}
 		if o.Class.Writes() && r.pages[o.Addr&^4095] {

@@ -77,7 +77,8 @@ func (f *FnCount) Stores() int64 {
 
 // Branches returns how many instructions transferred control or might have.
 func (f *FnCount) Branches() int64 {
-	return f.Ops[Branch] + f.Ops[Jmp] + f.Ops[JmpInd] + f.Ops[Call] + f.Ops[CallInd] + f.Ops[Ret]
+	return f.Ops[Branch] + f.Ops[Jmp] + f.Ops[JmpInd] + f.Ops[Call] + f.Ops[CallInd] + f.Ops[Ret] +
+		f.Ops[Link] + f.Ops[LinkInd] + f.Ops[LinkRet]
 }
 
 // Retiring returns the cycles not charged to any stall.

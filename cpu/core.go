@@ -127,7 +127,7 @@ var kinds = [NumClasses]kind{
 	ALU: kALU, Mul: kALU, BitScan: kALU, IrqFlag: kALU, Nop: kNop, Load: kLoad, LoadOp: kLoad, Store: kStore,
 	Branch: kBranch, Jmp: kJmp, Call: kCall, Ret: kRet, Div: kOther, RMW: kOther, Atomic: kOther, Fence: kOther,
 	Flush: kOther, String: kOther, JmpInd: kOther, CallInd: kOther, Pause: kOther, MMIORead: kOther, MMIOWrite: kOther,
-	Sysreg: kOther,
+	Sysreg: kOther, Link: kJmp, LinkInd: kOther, LinkRet: kOther,
 }
 
 // NewCore returns core id of a machine with memory system h and address space sp.

@@ -17,7 +17,20 @@ type Stream struct {
 	sp     uint64
 	frames []frame
 	mit    Mitigation
+	// ISA is how calls, returns, pushes and barriers are made; it is set before anything is emitted.
+	ISA ISA
 }
+
+// ISA is an instruction set as far as the shape of a path depends on it.
+type ISA uint8
+
+// Instruction sets.
+const (
+	// X86: calls and returns go through memory, registers are saved one by one, smp_mb is a locked add.
+	X86 ISA = iota
+	// A64: calls and returns go through the link register, registers are saved in pairs (stp, ldp), smp_mb is dmb ish.
+	A64
+)
 
 type frame struct {
 	fn *Func
@@ -161,8 +174,13 @@ func (s *Stream) StringCopy(dst, src uint64, n int, a, b Val) Val {
 	return v
 }
 
-// FenceLockAdd emits smp_mb() as x86-64 Linux does it: a locked add of zero to the stack.
-func (s *Stream) FenceLockAdd() Val { return s.emit(Fence, s.sp-4, 4, 0, 0, Stack) }
+// FenceLockAdd emits smp_mb(): on x86-64 a locked add of zero to the stack, on A64 dmb ish.
+func (s *Stream) FenceLockAdd() Val {
+	if s.ISA == A64 {
+		return s.emit(Fence, 0, 0, 0, 0, 0)
+	}
+	return s.emit(Fence, s.sp-4, 4, 0, 0, Stack)
+}
 
 // StackLoad and StackStore access a local variable off bytes above the stack pointer.
 func (s *Stream) StackLoad(off int) Val { return s.emit(Load, s.sp+uint64(off), 8, 0, 0, 0) }
@@ -172,16 +190,36 @@ func (s *Stream) StackStore(off int, v Val) Val {
 	return s.emit(Store, s.sp+uint64(off), 8, 0, v, 0)
 }
 
-// Push emits n pushes.
+// LoadPair and StorePair access 16 bytes in one instruction (ldp, stp).
+func (s *Stream) LoadPair(va uint64, a Val) Val { return s.emit(Load, va, 16, a, 0, 0) }
+
+// StorePair stores two registers at va; a produces the address, v the data.
+func (s *Stream) StorePair(va uint64, a, v Val) Val { return s.emit(Store, va, 16, a, v, 0) }
+
+// Push emits the saving of n registers on the stack: n pushes, or on A64 the stores of pairs that save them.
 func (s *Stream) Push(n int) {
+	if s.ISA == A64 {
+		s.sp -= uint64(n) * 8
+		for at := 0; at < n; at += 2 {
+			s.emit(Store, s.sp+uint64(at)*8, uint32(min(n-at, 2))*8, 0, 0, Stack)
+		}
+		return
+	}
 	for i := 0; i < n; i++ {
 		s.sp -= 8
 		s.emit(Store, s.sp, 8, 0, 0, Stack)
 	}
 }
 
-// Pop emits n pops.
+// Pop emits the restoring of n registers.
 func (s *Stream) Pop(n int) {
+	if s.ISA == A64 {
+		for at := 0; at < n; at += 2 {
+			s.emit(Load, s.sp+uint64(at)*8, uint32(min(n-at, 2))*8, 0, 0, Stack)
+		}
+		s.sp += uint64(n) * 8
+		return
+	}
 	for i := 0; i < n; i++ {
 		s.emit(Load, s.sp, 8, 0, 0, Stack)
 		s.sp += 8
@@ -231,6 +269,11 @@ func (s *Stream) Skip(n int) { s.pc += uint32(n) * insnBytes }
 
 // Call emits a direct call of f, which returns by Ret.
 func (s *Stream) Call(f *Func) {
+	if s.ISA == A64 {
+		s.emit(Link, 0, 0, 0, 0, 0)
+		s.link(f)
+		return
+	}
 	s.sp -= 8
 	s.emit(Call, s.sp, 8, 0, 0, Stack)
 	s.enter(f)
@@ -244,6 +287,12 @@ func (s *Stream) TailCall(f *Func) {
 
 // CallInd emits an indirect call of f through a pointer produced by d, compiled as the mitigation demands.
 func (s *Stream) CallInd(f *Func, d Val) {
+	if s.ISA == A64 {
+		s.emit(LinkInd, 0, 0, d, 0, 0)
+		s.Ops[len(s.Ops)-1].Src = TextBase + uint64(f.PC)
+		s.link(f)
+		return
+	}
 	switch s.mit {
 	case MitRetpoline:
 		s.Call(thunk)
@@ -273,15 +322,34 @@ func (s *Stream) enter(f *Func) {
 	s.fn, s.pc = f, f.PC
 }
 
+// link enters f with the return address in a register.
+func (s *Stream) link(f *Func) {
+	s.frames = append(s.frames, frame{s.fn, s.pc, s.sp})
+	s.fn, s.pc = f, f.PC
+}
+
 // Enter starts f as the outermost function without emitting a call: what a recording of f alone begins with.
-func (s *Stream) Enter(f *Func) { s.sp -= 8; s.enter(f) }
+func (s *Stream) Enter(f *Func) {
+	if s.ISA == A64 {
+		s.link(f)
+		return
+	}
+	s.sp -= 8
+	s.enter(f)
+}
 
 // Ret emits the return of the present function to its caller.
 func (s *Stream) Ret() {
-	s.emit(Ret, s.sp, 8, 0, 0, Stack)
+	sp := s.sp + 8
+	if s.ISA == A64 {
+		s.emit(LinkRet, 0, 0, 0, 0, 0)
+		sp = s.sp
+	} else {
+		s.emit(Ret, s.sp, 8, 0, 0, Stack)
+	}
 	fr := s.frames[len(s.frames)-1]
 	s.frames = s.frames[:len(s.frames)-1]
-	if s.sp+8 != fr.sp {
+	if sp != fr.sp {
 		panic("cpu: " + s.fn.Name + " returns with an unbalanced stack")
 	}
 	s.Ops[len(s.Ops)-1].Src = TextBase + uint64(fr.pc)

@@ -238,3 +238,32 @@ func TestContendedLockIsHandedOverAndCharged(t *testing.T) {
 		t.Errorf("%d cycles charged to the lock, want about the 3000 of the other critical section", wait)
 	}
 }
+
+// A64 code calls through the link register and saves registers in pairs, so that the same path touches less of the stack.
+func TestStreamOfA64(t *testing.T) {
+	for _, tc := range []struct {
+		name               string
+		emit               func(s *Stream)
+		ops, loads, stores int
+	}{
+		{"bl and ret touch no memory", func(s *Stream) { s.Call(inner); s.Ret() }, 2, 0, 0},
+		{"blr", func(s *Stream) { s.CallInd(inner, 0); s.Ret() }, 2, 0, 0},
+		{"six registers are three pairs", func(s *Stream) { s.Push(6); s.Pop(6) }, 6, 3, 3},
+		{"an odd one is alone", func(s *Stream) { s.Push(5); s.Pop(5) }, 6, 3, 3},
+		{"a barrier is no access", func(s *Stream) { s.FenceLockAdd() }, 1, 0, 0},
+		{"tail call", func(s *Stream) { s.Call(inner); s.TailCallInd(outer, 0); s.Ret() }, 3, 0, 0},
+	} {
+		s := NewStream(testStack, MitNone)
+		s.ISA = A64
+		s.Enter(outer)
+		tc.emit(s)
+		loads, stores := counts(s.Ops)
+		if len(s.Ops) != tc.ops || loads != tc.loads || stores != tc.stores {
+			t.Errorf("%s: %d ops, %d loads, %d stores, want %d, %d, %d", tc.name, len(s.Ops), loads, stores, tc.ops, tc.loads, tc.stores)
+		}
+		s.Ret()
+		if s.sp != testStack || s.Depth() != 0 {
+			t.Errorf("%s: the stack pointer is off by %d, %d functions are active", tc.name, int64(s.sp-testStack), s.Depth())
+		}
+	}
+}

@@ -30,12 +30,16 @@ const (
 	MMIORead
 	MMIOWrite
 	Sysreg // mrs, msr, other slow register moves
+	// Link, LinkInd and LinkRet are calls and returns through a link register: bl, blr, ret. They touch no memory.
+	Link
+	LinkInd
+	LinkRet
 	NumClasses
 )
 
 var classNames = [NumClasses]string{"alu", "mul", "div", "bitscan", "load", "load_op", "store", "rmw", "atomic",
 	"fence", "flush", "string", "branch", "jmp", "jmp_ind", "call", "call_ind", "ret", "nop", "pause", "irqflag",
-	"mmio_rd", "mmio_wr", "sysreg"}
+	"mmio_rd", "mmio_wr", "sysreg", "link", "link_ind", "link_ret"}
 
 func (c Class) String() string { return classNames[c] }
 

@@ -140,6 +140,9 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 		case kJmp:
 			done = t + ci.lat
 			fetch = c.takenDirect(op.PC, fetch, fa)
+			if op.Class == Link {
+				c.pred.call(op.PC)
+			}
 		case kCall:
 			c.translate(op.Addr, c.issue(&c.class[Store], ready), fa)
 			c.storePA = c.pa
@@ -343,7 +346,20 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 		done = c.rep(op, t, fa)
 		cause = StallString
 		c.commit = max(c.commit, done<<posShift)
-	case JmpInd, CallInd:
+	case LinkRet:
+		done = c.issue(ci, max(ready, dep2)) + ci.lat
+		to, known := target(ops, i)
+		switch {
+		case !known:
+			c.pred.pop()
+			c.fetch = c.fetch&^255 | int64(c.cfg.FetchWidth)
+		case c.pred.returns(op.PC, to):
+			fa.Mispredicts++
+			c.fetch = c.mispredicted(done, c.fetch)
+		default:
+			c.fetch = c.fetch&^255 | int64(c.cfg.FetchWidth)
+		}
+	case JmpInd, CallInd, LinkInd:
 		done = c.issue(ci, max(ready, dep2)) + ci.lat
 		if op.Class == CallInd {
 			c.translate(op.Addr, c.issue(&c.class[Store], d+1), fa)
@@ -356,7 +372,7 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 		} else {
 			c.fetch = c.fetch&^255 | int64(c.cfg.FetchWidth)
 		}
-		if op.Class == CallInd {
+		if op.Class != JmpInd {
 			c.pred.call(op.PC)
 		}
 	case Pause:

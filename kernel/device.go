@@ -22,6 +22,10 @@ type Device struct {
 	Workaround32 bool
 	// NeedSync is the opposite of dev->dma_skip_sync: set for good by the first bounce of any of the device's buffers.
 	NeedSync bool
+	// NonCoherent says that the device's accesses do not snoop the caches (dev->dma_coherent is off): the kernel maintains them.
+	NonCoherent bool
+	// Untrusted is pci_dev.untrusted: a port that faces outside. iommu-dma bounces what shares a granule with other data.
+	Untrusted bool
 	// At holds the addresses of the fields that the paths load.
 	At DeviceFields
 }

@@ -16,9 +16,38 @@ const (
 
 func (v Version) String() string { return [...]string{"6.12", "7.3"}[v] }
 
+// Arch is the architecture that the kernel is built for.
+type Arch uint8
+
+// Architectures.
+const (
+	X86_64 Arch = iota
+	ARM64       // arm64, 4 KiB pages, 48 bits of virtual address
+	ARM32       // arm with LPAE: 40 bits of physical address, highmem
+)
+
+func (a Arch) String() string { return [...]string{"x86-64", "arm64", "arm"}[a] }
+
+// ISA returns the instruction set of the kernel's code; 32-bit Arm code is shaped like A64 code here.
+func (a Arch) ISA() cpu.ISA {
+	if a == X86_64 {
+		return cpu.X86
+	}
+	return cpu.A64
+}
+
+// Debug are options that cost something on every call, off in the recorded kernels.
+type Debug struct {
+	DMAAPI bool // CONFIG_DMA_API_DEBUG
+	Trace  bool // the dma:* and iommu:* trace events are on
+	KMSAN  bool // CONFIG_KMSAN
+}
+
 // Config is the part of the kernel configuration and command line that changes the modelled paths.
 type Config struct {
 	Version    Version
+	Arch       Arch
+	Debug      Debug
 	CPUs       int            // possible CPUs, 1 to 1024
 	Mitigation cpu.Mitigation // how indirect calls are compiled or patched
 	// MemEncrypt is CONFIG_X86_MEM_ENCRYPT: 7.3 dma-direct then asks cc_platform_has() on every map.
@@ -31,6 +60,12 @@ type Env struct {
 	Config
 	Mem *cache.Memory // contents of simulated physical memory, by 8-byte word
 	Sym Symbols       // addresses of the static variables that several parts load
+
+	// Truth, OnHazard and Linear are set by who looks for hazards, and nil otherwise: the contents of watched memory, what is
+	// called with every hazard, and whether the linear map contains a physical address.
+	Truth    *cache.Truth
+	OnHazard func(Hazard)
+	Linear   func(pa uint64) bool
 
 	data   uint64 // next free static data address
 	heap   uint64 // next free slab address
@@ -112,6 +147,7 @@ const (
 	AttrNoWarn          Attrs = 1 << 8
 	AttrMMIO            Attrs = 1 << 10
 	AttrRequireCoherent Attrs = 1 << 12
+	AttrCCShared        Attrs = 1 << 13
 )
 
 // MappingError is DMA_MAPPING_ERROR.

@@ -62,7 +62,8 @@ func (s *Spec) coreConfig() cpu.Config {
 		{cpu.String, p.Store, 1, n.String}, {cpu.Branch, p.Branch, l.ALU, 1}, {cpu.Jmp, p.Jump, l.ALU, 1}, {cpu.JmpInd, p.Jump, l.ALU, 1},
 		{cpu.Call, p.Jump, l.ALU, n.Call}, {cpu.CallInd, p.Jump, l.ALU, n.Call}, {cpu.Ret, p.Jump, l.ALU, n.Ret}, {cpu.Nop, p.ALU, 0, 1},
 		{cpu.Pause, p.ALU, l.Pause, 1}, {cpu.IrqFlag, p.ALU, l.IrqFlag, n.IrqFlag}, {cpu.MMIORead, p.Load, 1, 1}, {cpu.MMIOWrite, p.Store, 1, 1},
-		{cpu.Sysreg, p.ALU, l.Sysreg, n.Sysreg},
+		{cpu.Sysreg, p.ALU, l.Sysreg, n.Sysreg}, {cpu.Link, p.Jump, l.ALU, n.Call}, {cpu.LinkInd, p.Jump, l.ALU, n.Call},
+		{cpu.LinkRet, p.Jump, l.ALU, n.Ret},
 	} {
 		cfg.Ports[k.class], cfg.Latency[k.class], cfg.Slots[k.class] = uint16(k.ports), int(k.latency), int(k.slots)
 	}

@@ -82,7 +82,8 @@ func (c *Call) entry(name string) int {
 }
 
 func transfers(k cpu.Class) bool {
-	return k == cpu.Call || k == cpu.CallInd || k == cpu.Jmp || k == cpu.JmpInd
+	return k == cpu.Call || k == cpu.CallInd || k == cpu.Jmp || k == cpu.JmpInd ||
+		k == cpu.Link || k == cpu.LinkInd
 }
 
 func (c *Counts) count(o *cpu.Op) {

@@ -97,10 +97,25 @@ func (s *Stream) ALU(n int, d Val) Val {
 	if n <= 0 {
 		return d
 	}
-	s.emit(ALU, 0, 0, d, 0, 0)
+	at := len(s.Ops)
+	if at+n > cap(s.Ops) {
+		s.Ops = slices.Grow(s.Ops, n)
+	}
+	s.Ops = s.Ops[:at+n]
+	ops := s.Ops[at:]
+	first := s.dep(d)
+	s.seq++
+	second := s.dep(d)
+	s.seq += Val(n - 1)
+	pc, fn := s.pc, s.fn.ID
+	for i := range ops {
+		ops[i] = Op{PC: pc, Dep1: 2, Fn: fn, Class: ALU}
+		pc += insnBytes
+	}
+	s.pc = pc
+	ops[0].Dep1 = first
 	if n > 1 {
-		s.emit(ALU, 0, 0, d, 0, 0)
-		s.repeat(n-2, Op{Dep1: 2, Fn: s.fn.ID, Class: ALU})
+		ops[1].Dep1 = second
 	}
 	return s.seq
 }

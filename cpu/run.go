@@ -57,10 +57,53 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 			fetch += 256 - fetchW
 		}
 
-		// Dispatch.
 		seq++
 		slot := seq & ringMask
 		f := fetch >> posShift
+
+		if op.Class == ALU { // two ops of five: what follows below, without what an ALU op has no use for
+			dispatch = max(dispatch, fetch&^255, (c.ret[(seq-rob)&ringMask]+1)<<posShift) + ci.slots
+			for dispatch&255 > dispW {
+				dispatch += 256 - dispW
+			}
+			d := dispatch >> posShift
+			c.disp[slot] = d
+			d1, d2 := int64(op.Dep1), int64(op.Dep2)
+			if d1|d2 >= ringLen {
+				d1, d2 = near(d1), near(d2)
+			}
+			t := max(d+1, c.done[(seq-d1)&ringMask], c.done[(seq-d2)&ringMask])
+			e := &c.busy[t&portMask]
+			used := *e
+			if tag := uint32(t>>portBits) << 16; used&0xffff0000 != tag {
+				used = tag
+			}
+			if free := ci.ports &^ used; free != 0 {
+				*e = used | free&-free
+			} else {
+				t = c.issueLater(ci, t)
+			}
+			t += ci.lat
+			c.lastALU = true
+			c.done[slot] = t
+			before := retire >> posShift
+			retire = max(retire, t<<posShift) + 1
+			if retire&255 > retW {
+				retire += 256 - retW
+			}
+			r := retire >> posShift
+			c.ret[slot] = r
+			fa.Ops[ALU]++
+			if delta := r - before; delta > 0 {
+				fa.Cycles += delta
+				if delta > 1 {
+					c.charge(fa, ci, delta-1, d+1-before, d, f, 0, StallExec)
+				}
+			}
+			continue
+		}
+
+		// Dispatch.
 		queueFree := max(lqFree&ci.loadM, sqFree&ci.strM)
 		dispatch = max(dispatch, fetch&^255, (max(c.ret[(seq-rob)&ringMask], queueFree)+1)<<posShift)
 		fused := fuse && ci.kind == kBranch && op.Dep1 == 1 && c.lastALU
@@ -100,11 +143,9 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 		// Execute.
 		var done int64
 		cause := StallExec
-		isALU := false
 		switch ci.kind {
 		case kALU:
 			done = t + ci.lat
-			isALU = op.Class == ALU
 		case kNop:
 			done = d
 		case kLoad:
@@ -167,7 +208,7 @@ func (c *Core) Run(ops []Op, start sim.Time, a *Account) sim.Time {
 			done, cause = c.other(ops, i, ci, d, ready, dep2, retire>>posShift, fa)
 			fetch, dispatch = c.fetch, c.dispatch
 		}
-		c.lastALU = isALU
+		c.lastALU = false
 		c.done[slot] = done
 
 		// Retire.

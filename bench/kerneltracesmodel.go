@@ -15,6 +15,7 @@ import (
 // conditions are what a backend's name says about the machine.
 type conditions struct {
 	version    kernel.Version
+	arch       platform.Word
 	backend    platform.Backend
 	coherent   bool
 	mitigation string
@@ -22,16 +23,19 @@ type conditions struct {
 
 // parseConditions reads kernel and backend; the error says what the model does not have.
 func parseConditions(kern, backend string) (conditions, error) {
-	c := conditions{coherent: true, mitigation: "none"}
-	switch {
-	case kern == "6.12":
+	c := conditions{arch: "x86-64", coherent: true, mitigation: "none"}
+	release, arm := strings.CutSuffix(kern, "-arm64")
+	if arm {
+		c.arch = "arm64"
+		return c, errors.New("the paths of arm64 are not modelled")
+	}
+	switch release {
+	case "6.12":
 		c.version = kernel.V6_12
-	case kern == "7.3":
+	case "7.3":
 		c.version = kernel.V7_3
-	case strings.Contains(kern, "arm64"):
-		return c, fmt.Errorf("arm64 is not modelled: its instructions are others")
 	default:
-		return c, fmt.Errorf("kernel %s is not modelled, only 6.12 and 7.3 on x86-64 are", kern)
+		return c, fmt.Errorf("kernel %s is not modelled, only 6.12 and 7.3 on x86-64 and arm64 are", kern)
 	}
 	base := backend
 	for more := true; more; {
@@ -65,7 +69,7 @@ func (c conditions) machine() (*platform.Machine, *platform.Device, error) {
 	var errs []error
 	for _, kv := range [][2]string{
 		{"memory.ram", "6GiB"}, {"memory.low_top", "2GiB"}, {"memory.hole_top", "4GiB"}, {"memory.model", "sparsemem-vmemmap"}, {"memory.map", "contiguous"},
-		{"kernel.mem_encrypt", "on"}, {"kernel.mitigation", c.mitigation},
+		{"kernel.arch", string(c.arch)}, {"kernel.mem_encrypt", "on"}, {"kernel.mitigation", c.mitigation},
 		{"iommu.coherent", onOff[c.coherent]}, {"iommu.levels", "4"},
 	} {
 		errs = append(errs, s.Set(kv[0], kv[1]))

@@ -211,6 +211,10 @@ func (s *Stream) LoadPair(va uint64, a Val) Val { return s.emit(Load, va, 16, a,
 // StorePair stores two registers at va; a produces the address, v the data.
 func (s *Stream) StorePair(va uint64, a, v Val) Val { return s.emit(Store, va, 16, a, v, 0) }
 
+// ZeroLine emits one dc zva: the 64 bytes at va, which are aligned, become zero. The line is asked for as for any other
+// store; a core may do without reading it.
+func (s *Stream) ZeroLine(va uint64, a Val) Val { return s.emit(Store, va, 64, a, 0, Zva) }
+
 // Push emits the saving of n registers on the stack: n pushes, or on A64 the stores of pairs that save them.
 func (s *Stream) Push(n int) {
 	if s.ISA == A64 {

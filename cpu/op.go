@@ -67,6 +67,8 @@ const (
 	Serialize
 	// KeepLine: a Flush op that writes the line back but keeps it (clwb, dc cvac).
 	KeepLine
+	// Zva: a Store that is one dc zva, which zeroes a line without a source register.
+	Zva
 )
 
 // Op is one instruction of a simulated stream (a "micro-op" in the design's words: instructions with one memory

@@ -34,7 +34,7 @@ type Parts struct {
 // boot brings up the kernel: memory management, timers, dma-direct and, behind an IOMMU, its driver.
 func (m *Machine) boot() (err error) {
 	s := m.Spec
-	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
+	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, Arch: arches[s.Kernel.Arch], CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
 		MemEncrypt: bool(s.Kernel.MemEncrypt), Coherent: bool(s.IOMMU.Coherent)}, m.Mem, m.reserved[0])
 	cfg := s.MemoryConfig()
 	if m.MM, err = mm.NewConfigured(m.Env, cfg); err != nil {
@@ -90,7 +90,7 @@ func (m *Machine) takeStream(c int) *cpu.Stream {
 		m.softirqs[c] = m.softirqs[c][:n-1]
 		return s
 	}
-	return cpu.NewStream(stackTop(c)-kernel.StackBytes, m.Env.Mitigation)
+	return m.stream(stackTop(c) - kernel.StackBytes)
 }
 
 // Device is a PCIe device with its driver-visible side.
@@ -110,7 +110,7 @@ var msiWindow = [2]uint64{0xfee00000, 0xfeefffff}
 
 // AddDevice plugs in a device with a 64-bit DMA mask behind a root port of its own.
 func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
-	d := &Device{RID: rid, m: m, quiet: cpu.NewStream(stackTop(0)-2*kernel.StackBytes, m.Env.Mitigation)}
+	d := &Device{RID: rid, m: m, quiet: m.stream(stackTop(0) - 2*kernel.StackBytes)}
 	var tr pcie.Translator
 	if m.Unit != nil {
 		tr = m.Unit

@@ -6,6 +6,7 @@ import (
 	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/iommu"
+	"dmapath/kernel"
 	"dmapath/pcie"
 	"dmapath/sim"
 	"dmapath/tlb"
@@ -165,5 +166,7 @@ func (s *Spec) unitConfig(regBase uint64) iommu.Config {
 	}
 	return cfg
 }
+
+var arches = map[Word]kernel.Arch{"x86-64": kernel.X86_64, "arm64": kernel.ARM64}
 
 var mitigations = map[Word]cpu.Mitigation{"none": cpu.MitNone, "ibrs": cpu.MitIBRS, "lfence": cpu.MitLFENCE, "retpoline": cpu.MitRetpoline}

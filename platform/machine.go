@@ -113,15 +113,22 @@ func stackTop(c int) uint64 {
 	return cpu.PerCPUBase + 1<<33 + uint64(c+1)*4*kernel.StackBytes - 192
 }
 
+// stream returns a stream of the kernel's instruction set whose stack starts at top.
+func (m *Machine) stream(top uint64) *cpu.Stream {
+	s := cpu.NewStream(top, m.Env.Mitigation)
+	s.ISA = m.Env.Arch.ISA()
+	return s
+}
+
 // Spawn starts body on CPU c at the current time.
 func (m *Machine) Spawn(c int, name string, body func(t *cpu.Thread)) {
-	s := cpu.NewStream(stackTop(c), m.Env.Mitigation)
+	s := m.stream(stackTop(c))
 	m.Eng.Go(name, func(p *sim.Proc) { body(cpu.NewThread(p, c, m.Cores[c], s)) })
 }
 
 // Do runs body to its end on CPU 0 without timing what it executes: boot, set-up.
 func (m *Machine) Do(name string, body func(t *cpu.Thread)) error {
-	s := cpu.NewStream(stackTop(0), m.Env.Mitigation)
+	s := m.stream(stackTop(0))
 	m.Eng.Go(name, func(p *sim.Proc) {
 		body(cpu.NewThread(p, 0, nil, s))
 		m.Eng.Stop()

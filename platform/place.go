@@ -9,7 +9,7 @@ import (
 
 // Thread returns a thread on CPU c inside process p. A process with several such threads executes on one CPU at a time.
 func (m *Machine) Thread(p *sim.Proc, c int) *cpu.Thread {
-	return cpu.NewThread(p, c, m.Cores[c], cpu.NewStream(stackTop(c), m.Env.Mitigation))
+	return cpu.NewThread(p, c, m.Cores[c], m.stream(stackTop(c)))
 }
 
 // Place returns the buffer at physical address pa of another machine in this one. Where that is not RAM here, or where the

@@ -2,6 +2,7 @@ package recorded
 
 import (
 	"dmapath/cpu"
+	"dmapath/kernel"
 	"dmapath/sim"
 )
 
@@ -10,17 +11,25 @@ const StackTop = cpu.PerCPUBase + 0x4000 + 40
 
 const stackBytes = 0x4000
 
+// RunOn is Run, and RunWarmOn RunWarm, for the code of an architecture.
+func RunOn(arch kernel.Arch, body func(t *cpu.Thread)) []cpu.Op { return RunWarmOn(arch, nil, body) }
+
 // Run executes body on CPU 0 as the only process of an engine, on a thread without a core, and returns what it
 // emitted.
 func Run(body func(t *cpu.Thread)) []cpu.Op { return RunWarm(nil, body) }
 
 // RunWarm executes warm and then body, and returns what body emitted. Warm brings the state to where the recordings
 // were made: 1000 calls before the recorded one.
-func RunWarm(warm, body func(t *cpu.Thread)) []cpu.Op {
+func RunWarm(warm, body func(t *cpu.Thread)) []cpu.Op { return RunWarmOn(kernel.X86_64, warm, body) }
+
+// RunWarmOn is RunWarm for the code of an architecture.
+func RunWarmOn(arch kernel.Arch, warm, body func(t *cpu.Thread)) []cpu.Op {
 	var ops []cpu.Op
 	e := sim.NewEngine()
 	e.Go("recorded", func(p *sim.Proc) {
-		t := cpu.NewThread(p, 0, nil, cpu.NewStream(StackTop, cpu.MitNone))
+		s := cpu.NewStream(StackTop, cpu.MitNone)
+		s.ISA = arch.ISA()
+		t := cpu.NewThread(p, 0, nil, s)
 		if warm != nil {
 			warm(t)
 			t.Sync()
@@ -88,6 +97,9 @@ func transfers(k cpu.Class) bool {
 
 func (c *Counts) count(o *cpu.Op) {
 	c.Instructions++
+	if o.Flag&cpu.Zva != 0 {
+		return // the recordings do not know the address of dc zva, and count no store
+	}
 	mmio := o.Class == cpu.MMIORead || o.Class == cpu.MMIOWrite
 	onStack := (o.Class == cpu.Fence || o.Class == cpu.IrqFlag) && o.Size > 0 // lock add, pushf
 	if o.Class.Reads() || o.Class == cpu.MMIORead || o.Class == cpu.Fence && onStack ||
@@ -112,7 +124,7 @@ func (c *Counts) count(o *cpu.Op) {
 }
 
 func touch(lines map[uint64]bool, o *cpu.Op) {
-	if o.Size == 0 || o.Class == cpu.MMIORead || o.Class == cpu.MMIOWrite {
+	if o.Size == 0 || o.Flag&cpu.Zva != 0 || o.Class == cpu.MMIORead || o.Class == cpu.MMIOWrite {
 		return
 	}
 	for l := o.Addr >> 6; l <= (o.Addr+uint64(o.Size)-1)>>6; l++ {

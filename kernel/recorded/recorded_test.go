@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"dmapath/cpu"
+	"dmapath/kernel"
 )
 
 func TestRecordingsLoad(t *testing.T) {
@@ -13,6 +14,10 @@ func TestRecordingsLoad(t *testing.T) {
 		"6.12/direct/unmap_page/4096": {57, 16, 6},
 		"7.3/direct/map_page/4096":    {157, 0, 0},
 		"7.3/direct/map_phys/4096":    {144, 0, 0},
+
+		"6.12-arm64/direct/map_page/4096":         {80, 18, 7},
+		"6.12-arm64/iommu-strict/unmap_page/4096": {2058, 302, 191},
+		"7.3-arm64/iommu-strict/unmap_phys/4096":  {2972, 468, 274},
 	} {
 		c, err := Load(key)
 		if err != nil {
@@ -68,5 +73,46 @@ func TestMeasureCountsAsTheRecordingDoes(t *testing.T) {
 	}
 	if d := Compare(got, got, Exact); len(d) != 0 {
 		t.Errorf("a call differs from itself: %v", d)
+	}
+}
+
+// On arm64 calls and returns touch no memory, a pair is one access, and dc zva is an instruction and nothing else.
+func TestMeasureCountsArm64AsTheRecordingDoes(t *testing.T) {
+	const va = 0xffff888000001000
+	ops := RunOn(kernel.ARM64, func(t *cpu.Thread) {
+		t.Enter(outer)
+		t.Push(4)
+		t.Call(inner)
+		t.LoadPair(va, 0)
+		t.StorePair(va, 0, 0)
+		t.ZeroLine(va+64, 0)
+		t.Op(cpu.Fence, 0)
+		t.Ret()
+		t.Pop(4)
+		t.Ret()
+	})
+	got := Measure(ops)
+	want := Counts{Instructions: 2 + 1 + 5 + 2 + 1, Loads: 1 + 2, Stores: 1 + 2, Fences: 1}
+	if got.Counts != want {
+		t.Errorf("counts %+v, want %+v", got.Counts, want)
+	}
+	if got.LinesNoStack != 1 {
+		t.Errorf("%d lines without the stack, want 1", got.LinesNoStack)
+	}
+	if f := got.Function("inner"); f == nil || f.Calls != 1 || f.Instructions != 5 {
+		t.Errorf("inner: %+v, want 1 call with 5 instructions", f)
+	}
+}
+
+// A count that the recording does not know deviates from nothing; one that it knows does.
+func TestUnknownCountsAreNotCompared(t *testing.T) {
+	got := Call{Counts: Counts{Instructions: 10, Loads: 2, Branches: 3}}
+	want := Call{Counts: Counts{Instructions: 10, Loads: 2, Branches: -1}}
+	if d := Compare(&got, &want, Exact); len(d) != 0 {
+		t.Errorf("deviations %v, want none", d)
+	}
+	want.Loads = 3
+	if d := Compare(&got, &want, Exact); len(d) != 1 {
+		t.Errorf("deviations %v, want one", d)
 	}
 }

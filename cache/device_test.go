@@ -217,3 +217,35 @@ func TestMaintenanceTable(t *testing.T) {
 		}
 	}
 }
+
+// Invalidation takes a dirty line away and leaves memory alone, where the clean that it must not be would write it.
+func TestInvalidateDiscards(t *testing.T) {
+	cfg := bare(2)
+	const pa, now = 0x4000, 50 * us
+	for _, c := range []struct {
+		name  string
+		setup func(h *Hierarchy)
+		took  sim.Time
+	}{
+		{"own dirty", func(h *Hierarchy) { write(h, 0, pa, 0) }, cfg.LLC.Latency},
+		{"other's dirty", func(h *Hierarchy) { write(h, 1, pa, 0) }, cfg.Peer},
+		{"dirty in LLC", func(h *Hierarchy) { h.DeviceWrite(pa, 64, 0) }, cfg.LLC.Latency},
+		{"clean", func(h *Hierarchy) { read(h, 0, pa, 0) }, cfg.LLC.Latency},
+	} {
+		h := build(t, cfg)
+		c.setup(h)
+		h.ResetStats()
+		if took := h.Invalidate(0, pa, now) - now; took != c.took {
+			t.Errorf("%s: %v, want %v", c.name, took, c.took)
+		}
+		if at, st := h.Probe(0, pa); at != DRAM || st != Invalid {
+			t.Errorf("%s: then in %v %v", c.name, at, st)
+		}
+		if s := h.Stats().DRAM; s.Writes != 0 {
+			t.Errorf("%s: %d DRAM writes", c.name, s.Writes)
+		}
+		if err := audit(h); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}

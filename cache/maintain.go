@@ -5,15 +5,20 @@ import "dmapath/sim"
 // CleanInvalidate writes the line of pa back if any cache has it dirty and removes it from every cache (clflush,
 // clflushopt, dc civac). It returns when memory has accepted the line.
 func (h *Hierarchy) CleanInvalidate(core int, pa uint64, now sim.Time) (done sim.Time) {
-	return h.maintain(core, pa, now, true)
+	return h.maintain(core, pa, now, true, true)
+}
+
+// Invalidate removes the line of pa from every cache without writing it back (dc ivac): what a core had stored there is lost.
+func (h *Hierarchy) Invalidate(core int, pa uint64, now sim.Time) (done sim.Time) {
+	return h.maintain(core, pa, now, true, false)
 }
 
 // Clean writes the line of pa back if any cache has it dirty and leaves clean copies (clwb, dc cvac).
 func (h *Hierarchy) Clean(core int, pa uint64, now sim.Time) (done sim.Time) {
-	return h.maintain(core, pa, now, false)
+	return h.maintain(core, pa, now, false, true)
 }
 
-func (h *Hierarchy) maintain(core int, pa uint64, now sim.Time, drop bool) (done sim.Time) {
+func (h *Hierarchy) maintain(core int, pa uint64, now sim.Time, drop, write bool) (done sim.Time) {
 	set := h.llcSet(pa)
 	h.settleLLC(set)
 	ready, owned := h.ownerReady(pa, now)
@@ -44,7 +49,7 @@ func (h *Hierarchy) maintain(core int, pa uint64, now sim.Time, drop bool) (done
 			h.llc.row[i] = h.llc.row[i]&^tagState | uint64(Shared)
 		}
 	}
-	if dirty {
+	if dirty && write {
 		h.mem.write(pa, done)
 		done += h.cfg.DRAM.Overhead
 	}

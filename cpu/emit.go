@@ -177,6 +177,10 @@ func (s *Stream) Mem(c Class, va uint64, size int, a, v Val) Val {
 	return s.emit(c, va, uint32(size), a, v, 0)
 }
 
+// FlushLine emits the cache maintenance of the line at va: how is 0 (clean and invalidate), KeepLine (clean) or Discard
+// (invalidate).
+func (s *Stream) FlushLine(va uint64, how Flag, a Val) Val { return s.emit(Flush, va, 64, a, 0, how) }
+
 // StringSet emits one rep stos of n bytes at dst, StringCopy one rep movs of n bytes.
 func (s *Stream) StringSet(dst uint64, n int, a Val) Val {
 	return s.emit(String, dst, uint32(n), a, 0, 0)

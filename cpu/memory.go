@@ -123,9 +123,12 @@ func (c *Core) commitFlush(op *Op, pa uint64, r int64) {
 		t = max(t, c.flushDone)
 	}
 	now := c.edge(t)
-	if op.Flag&KeepLine != 0 {
+	switch {
+	case op.Flag&KeepLine != 0:
 		now = c.h.Clean(c.id, pa, now)
-	} else {
+	case op.Flag&Discard != 0:
+		now = c.h.Invalidate(c.id, pa, now)
+	default:
 		now = c.h.CleanInvalidate(c.id, pa, now)
 	}
 	done := max(t+1, c.cyc(now))

@@ -258,11 +258,15 @@ func TestFlushRemovesTheLineUnlessItKeepsIt(t *testing.T) {
 		r.Store(data, 0, 0)
 		r.run()
 		r.idle()
-		r.Mem(Flush, data, 64, 0, 0)
+		how := Discard
 		if keep {
-			r.Ops[len(r.Ops)-1].Flag |= KeepLine
+			how = KeepLine
 		}
+		r.FlushLine(data, how, 0)
 		r.run()
+		if wrote := r.h.Stats().DRAM.Writes; wrote != 0 != keep {
+			t.Errorf("keep %v: %d lines written back", keep, wrote)
+		}
 		r.idle()
 		before := r.acct.Total().Level
 		r.Load(data, 0)

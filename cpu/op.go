@@ -69,6 +69,8 @@ const (
 	KeepLine
 	// Zva: a Store that is one dc zva, which zeroes a line without a source register.
 	Zva
+	// Discard: a Flush op that drops the line without writing it back (dc ivac).
+	Discard
 )
 
 // Op is one instruction of a simulated stream (a "micro-op" in the design's words: instructions with one memory

@@ -66,6 +66,10 @@ type Env struct {
 	Truth    *cache.Truth
 	OnHazard func(Hazard)
 	Linear   func(pa uint64) bool
+	// DeviceMemory says whether pa is a device's memory (a BAR) and not RAM; nil: nothing is.
+	DeviceMemory func(pa uint64) bool
+	// HasPage says whether pa has a struct page; nil: everything does. Highmem asks it (PhysHighMem of 32-bit kernels).
+	HasPage func(pa uint64) bool
 
 	data   uint64 // next free static data address
 	heap   uint64 // next free slab address

@@ -74,3 +74,21 @@ func (e *Env) Touch(t *cpu.Thread, pa, n uint64) bool {
 	e.Report(t, PageFault, pa, true, "phys_to_virt of memory that the linear map does not contain")
 	return false
 }
+
+// Copies reports the bounce of device memory when the n bytes at pa are a device's and not RAM.
+func (e *Env) Copies(t *cpu.Thread, pa, n uint64) {
+	if e.onDevice(pa, n) {
+		e.Report(t, BouncesDevice, pa, true, "memcpy between device memory and the bounce pool")
+	}
+}
+
+// Maintains reports cache maintenance of device memory.
+func (e *Env) Maintains(t *cpu.Thread, pa, n uint64) {
+	if e.onDevice(pa, n) {
+		e.Report(t, MaintainsDevice, pa, true, "cache maintenance of a device's memory")
+	}
+}
+
+func (e *Env) onDevice(pa, n uint64) bool {
+	return e.DeviceMemory != nil && (e.DeviceMemory(pa) || e.DeviceMemory(pa+n-1))
+}

@@ -39,6 +39,7 @@ const (
 	percpuOff12    = 0x1040 + 24
 	percpuHot73    = 0x1000
 	percpuNumaNode = 0x1080
+	percpuKmap     = 0x1100 // kmap_ctrl of the running task and its line of fixmap entries
 	perCPUDynamic  = 0x2000 // Env.PerCPU hands out from here on
 )
 

@@ -150,3 +150,9 @@ func (u *Truth) Newest(pa uint64) Version {
 	}
 	return l.mem[pa&63]
 }
+
+// Look returns what memory and, when some CPU's cache holds the line, the caches have at pa.
+func (u *Truth) Look(pa uint64) (mem, cpu Version, cached bool) {
+	l := u.line(pa)
+	return l.mem[pa&63], l.cpu[pa&63], l.cached
+}

@@ -26,12 +26,15 @@ const (
 	CallsNothing                      // a call through a null pointer
 	WrongFrame                        // another page frame than the caller meant is mapped
 	DataCorruption                    // the bytes that arrive are not those that were sent, for any other reason
+	Refused                           // the device's access to a live mapping is refused
+	OutOfTurn                         // the device reaches a buffer that was synced for the CPU
 	NumHazards
 )
 
 var hazardNames = [NumHazards]string{"page fault", "missing struct page dereferenced", "kmap of a non-page", "cache maintenance on device memory",
 	"bounce of device memory", "stale data read by device", "stale data read by CPU", "write lost", "access through a freed mapping",
-	"access beyond the mapping", "wrong memory type", "mapping leaked", "call through a null pointer", "wrong page frame mapped", "data corrupted"}
+	"access beyond the mapping", "wrong memory type", "mapping leaked", "call through a null pointer", "wrong page frame mapped", "data corrupted",
+	"access to a live mapping refused", "access to what the CPU owns"}
 
 func (k HazardKind) String() string { return hazardNames[k] }
 

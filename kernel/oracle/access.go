@@ -1,0 +1,132 @@
+package oracle
+
+import "dmapath/kernel"
+
+// Verdict is what the contract says about a device's access to a byte.
+type Verdict uint8
+
+// Verdicts.
+const (
+	Allowed   Verdict = iota
+	Unmapped          // no mapping contains the byte or ever did
+	Beside            // nor this one, but it shares a granule with a live mapping
+	Freed             // its mapping was undone
+	Backwards         // it is mapped for the other direction
+	OutOfTurn         // it is mapped, and lent to the CPU
+)
+
+func (v Verdict) String() string {
+	return [...]string{"allowed", "never mapped", "beside a mapping", "freed", "mapped for the other direction", "lent to the CPU"}[v]
+}
+
+// Judge returns what the contract says about an access to the byte at addr, and the mapping that it is about, if any. Where
+// mappings overlap, as they do on a bus without translation, one that allows the access is enough.
+func (o *Oracle) Judge(addr uint64, write bool) (Verdict, *Mapping) {
+	best, of := Unmapped, (*Mapping)(nil)
+	for _, m := range o.live {
+		off := addr - m.Addr
+		switch {
+		case off >= m.Size:
+			if best == Unmapped && addr&^(o.Granule-1)+o.Granule > m.Addr && addr&^(o.Granule-1) < m.Addr+m.Size {
+				best, of = Beside, m
+			}
+		case !passes(m.Dir, write):
+			best, of = Backwards, m
+		case m.lent[off]:
+			best, of = OutOfTurn, m
+		default:
+			return Allowed, m
+		}
+	}
+	if best != Unmapped && best != Beside {
+		return best, of
+	}
+	for i := len(o.freed) - 1; i >= 0; i-- {
+		if m := o.freed[i]; addr-m.Addr < m.Size {
+			return Freed, m
+		}
+	}
+	return best, of
+}
+
+func passes(d kernel.Direction, write bool) bool {
+	return d == kernel.Bidirectional || d == kernel.FromDevice && write || d == kernel.ToDevice && !write
+}
+
+// Reached is what a device got out of an access, in bytes.
+type Reached struct {
+	Allowed   uint64 // performed, as the contract says
+	Refused   uint64 // refused, although allowed
+	Stopped   uint64 // refused, and not allowed
+	Forbidden uint64 // performed, although not allowed
+}
+
+// bytesPerPage bounds what one translation is asked for.
+const bytesPerPage = 4096
+
+// Access lets the device access n bytes at addr, whether its driver told it to or not, and reports what the contract and the machine
+// disagree on: one hazard per run of bytes of one page that share a verdict. It moves no data.
+func (o *Oracle) Access(addr, n uint64, write bool) Reached {
+	var r Reached
+	for end := addr + n; addr < end; {
+		v, m := o.Judge(addr, write)
+		run := uint64(1)
+		for at := addr + 1; at < end && at%bytesPerPage != 0; at++ {
+			if v2, m2 := o.Judge(at, write); v2 != v || m2 != m {
+				break
+			}
+			run++
+		}
+		pa, _, ok := o.Bus.Reach(addr, write)
+		switch {
+		case v == Allowed && ok:
+			r.Allowed += run
+			o.checkFrame(m, addr, pa)
+		case v == Allowed:
+			r.Refused += run
+			o.refused(m, addr, write)
+		case ok:
+			r.Forbidden += run
+			o.exposed(v, m, addr, run, write)
+		default:
+			r.Stopped += run
+		}
+		addr += run
+	}
+	return r
+}
+
+// checkFrame reports a translation that leads elsewhere than to the buffer or to the pool.
+func (o *Oracle) checkFrame(m *Mapping, addr, pa uint64) {
+	if want := m.Phys + addr - m.Addr; pa != want && !o.isBounced(pa) {
+		o.report(kernel.WrongFrame, m.toDevice, pa, "the device reaches %#x, the buffer is at %#x", pa, want)
+	}
+}
+
+func (o *Oracle) refused(m *Mapping, addr uint64, write bool) {
+	o.report(kernel.Refused, m.toDevice, addr, "the device's %s of a live mapping is refused", access(write))
+}
+
+func access(write bool) string {
+	if write {
+		return "write"
+	}
+	return "read"
+}
+
+func (o *Oracle) exposed(v Verdict, m *Mapping, addr, run uint64, write bool) {
+	kind := kernel.BeyondMapping
+	switch v {
+	case Freed:
+		kind = kernel.UseAfterUnmap
+	case OutOfTurn:
+		kind = kernel.OutOfTurn
+	}
+	step := ""
+	if m != nil {
+		if step = m.toDevice; v == Freed {
+			step = m.toCPU
+		}
+	}
+	o.report(kind, step, addr, "a %s of %d bytes is performed: %v", access(write), run, v)
+}

@@ -1,0 +1,127 @@
+package oracle
+
+import (
+	"fmt"
+
+	"dmapath/cache"
+	"dmapath/kernel"
+)
+
+// CPUWrite lets a CPU store n bytes at physical address pa: a driver that fills a buffer, or whoever owns what lies beside one.
+func (o *Oracle) CPUWrite(pa, n uint64) {
+	var v cache.Version
+	if o.isDevice(pa) {
+		v = o.Truth.DeviceWrite(pa, n, false)
+	} else {
+		v = o.Truth.CPUWrite(pa, n)
+	}
+	for at := pa; at < pa+n; at++ {
+		o.want[at] = v
+	}
+}
+
+// CPURead lets a CPU read n bytes at physical address pa that it owns; what names them in a report. m is the mapping that they were
+// part of, nil when they never were part of one.
+func (o *Oracle) CPURead(what string, m *Mapping, pa, n uint64) {
+	step := ""
+	if m != nil {
+		step = m.toCPU
+	}
+	var r run
+	saw := func(at uint64, v cache.Version) {
+		kind := kernel.LostWrite
+		if mem, _, _ := o.Truth.Look(at); v != o.want[at] && mem == o.want[at] {
+			kind = kernel.StaleCPU
+		}
+		o.see(&r, step, what, at, v == o.want[at], kind)
+	}
+	if o.isDevice(pa) {
+		o.Truth.DeviceRead(pa, n, false, saw)
+	} else {
+		o.Truth.CPURead(pa, n, saw)
+	}
+	o.flush(&r, step, what)
+}
+
+// DeviceWrite lets the device write n bytes of m from off on, as its driver told it.
+func (o *Oracle) DeviceWrite(m *Mapping, off, n uint64) {
+	o.eachPage(m, off, n, true, func(pa, at, n uint64, snoops bool) {
+		v := o.Truth.DeviceWrite(pa, n, snoops)
+		for i := range n {
+			o.want[at+i] = v
+		}
+	})
+}
+
+// DeviceRead lets the device read n bytes of m from off on, as its driver told it.
+func (o *Oracle) DeviceRead(m *Mapping, off, n uint64) {
+	what := "what the device reads"
+	var r run
+	o.eachPage(m, off, n, false, func(pa, at, n uint64, snoops bool) {
+		i := uint64(0)
+		o.Truth.DeviceRead(pa, n, snoops, func(_ uint64, v cache.Version) {
+			home := at + i
+			kind := kernel.DataCorruption
+			if o.Truth.Newest(home) == o.want[home] || o.Truth.Newest(pa+i) == o.want[home] {
+				kind = kernel.StaleDevice
+			}
+			o.see(&r, m.toDevice, what, home, v == o.want[home], kind)
+			i++
+		})
+	})
+	o.flush(&r, m.toDevice, what)
+}
+
+// eachPage translates an access to m page by page and calls f with the place that the device reaches and the buffer's own. A
+// refused page is reported and left out.
+func (o *Oracle) eachPage(m *Mapping, off, n uint64, write bool, f func(pa, home, n uint64, snoops bool)) {
+	for end := off + n; off < end; {
+		addr := m.Addr + off
+		k := min(end-off, bytesPerPage-addr%bytesPerPage)
+		if v, _ := o.Judge(addr, write); v != Allowed {
+			panic(fmt.Sprintf("oracle: the driver lets the device %s a byte that is %v", access(write), v))
+		}
+		pa, snoops, ok := o.Bus.Reach(addr, write)
+		if ok {
+			o.checkFrame(m, addr, pa)
+			f(pa, m.Phys+off, k, snoops)
+		} else {
+			o.refused(m, addr, write)
+		}
+		off += k
+	}
+}
+
+// run collects neighbouring bytes with the same defect, so that a buffer is reported once.
+type run struct {
+	kind  kernel.HazardKind
+	first uint64
+	n     uint64
+}
+
+func (o *Oracle) see(r *run, step, what string, at uint64, good bool, kind kernel.HazardKind) {
+	if r.n > 0 && (good || kind != r.kind || at != r.first+r.n) {
+		o.flush(r, step, what)
+	}
+	if good {
+		return
+	}
+	if r.n == 0 {
+		r.kind, r.first = kind, at
+	}
+	r.n++
+}
+
+func (o *Oracle) flush(r *run, step, what string) {
+	if r.n > 0 {
+		o.report(r.kind, step, r.first, "%s: %d bytes are %s", what, r.n, defects[r.kind])
+	}
+	r.n = 0
+}
+
+var defects = map[kernel.HazardKind]string{
+	kernel.StaleCPU:       "older than what memory holds",
+	kernel.StaleDevice:    "older than the last store, which is in a cache or at the buffer's own place",
+	kernel.LostWrite:      "not those written last, which no cache and no memory at that place holds",
+	kernel.DataCorruption: "neither those written last nor anywhere to be found",
+}

@@ -1,0 +1,101 @@
+package oracle
+
+import (
+	"fmt"
+
+	"dmapath/cache"
+	"dmapath/kernel"
+)
+
+// Bus is a device's way to memory.
+type Bus interface {
+	// Reach returns the physical address that an access of the device to addr reaches now, and whether the access looks into
+	// the CPUs' caches; ok is false when the machine refuses it.
+	Reach(addr uint64, write bool) (pa uint64, snoops, ok bool)
+}
+
+// Config is what an Oracle is made of.
+type Config struct {
+	Truth *cache.Truth
+	Bus   Bus
+	// Granule is the unit in which the machine's translation protects memory, bytes, a power of two; 1 when it does not.
+	Granule uint64
+	// DeviceMemory says that pa is registers or memory of a device, which CPUs access around their caches; nil for nowhere.
+	DeviceMemory func(pa uint64) bool
+	// Bounced says that pa lies in the kernel's bounce pool, where a buffer may be reached instead of at its own place; nil for
+	// nowhere.
+	Bounced func(pa uint64) bool
+	// Report is told of every hazard, in the order in which they are seen.
+	Report func(kernel.Hazard)
+}
+
+// Oracle follows the mappings of one device. It is not safe for concurrent use.
+type Oracle struct {
+	Config
+	live, freed []*Mapping
+	want        map[uint64]cache.Version // by physical address: what the last allowed write left there
+}
+
+// New returns an oracle that knows of no mapping.
+func New(c Config) *Oracle {
+	if c.Truth == nil || c.Bus == nil || c.Report == nil {
+		panic("oracle: needs a truth, a bus and somebody to report to")
+	}
+	c.Granule = max(c.Granule, 1)
+	return &Oracle{Config: c, want: map[uint64]cache.Version{}}
+}
+
+// Mapping is one buffer that a driver has mapped.
+type Mapping struct {
+	Addr, Phys, Size uint64 // bus address, physical address, bytes
+	Dir              kernel.Direction
+	Live             bool // not unmapped yet
+
+	lent     []bool // by byte: it is the CPU's turn
+	toDevice string // API call that last gave the buffer to the device
+	toCPU    string // and to the CPU
+}
+
+// Map begins a mapping that the API call by returned.
+func (o *Oracle) Map(by string, addr, phys, size uint64, dir kernel.Direction) *Mapping {
+	m := &Mapping{Addr: addr, Phys: phys, Size: size, Dir: dir, Live: true, lent: make([]bool, size), toDevice: by, toCPU: by}
+	o.live = append(o.live, m)
+	return m
+}
+
+// Unmap ends it.
+func (o *Oracle) Unmap(by string, m *Mapping) {
+	for i, l := range o.live {
+		if l == m {
+			o.live = append(o.live[:i], o.live[i+1:]...)
+			o.freed = append(o.freed, m)
+			m.Live, m.toCPU = false, by
+			return
+		}
+	}
+	panic("oracle: unmap of a mapping that is not live")
+}
+
+// Lend is dma_sync_*_for_cpu of n bytes from off on; Return is dma_sync_*_for_device.
+func (o *Oracle) Lend(by string, m *Mapping, off, n uint64) { m.turn(off, n, true); m.toCPU = by }
+
+// Return gives what was lent back to the device.
+func (o *Oracle) Return(by string, m *Mapping, off, n uint64) { m.turn(off, n, false); m.toDevice = by }
+
+func (m *Mapping) turn(off, n uint64, lent bool) {
+	for i := off; i < off+n; i++ {
+		m.lent[i] = lent
+	}
+}
+
+// Live returns how many mappings are live.
+func (o *Oracle) Live() int { return len(o.live) }
+
+func (o *Oracle) report(k kernel.HazardKind, step string, addr uint64, format string, a ...any) {
+	o.Report(kernel.Hazard{Kind: k, Step: step, Addr: addr, Note: fmt.Sprintf(format, a...)})
+}
+
+func (o *Oracle) isDevice(pa uint64) bool { return o.DeviceMemory != nil && o.DeviceMemory(pa) }
+func (o *Oracle) isBounced(pa uint64) bool {
+	return o.Bounced != nil && o.Bounced(pa)
+}

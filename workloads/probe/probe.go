@@ -1,0 +1,202 @@
+// Package probe is a device that measures what memory looks like from the other side of the link, as pcie-bench does on a
+// programmable network card: it reads, writes, or writes and reads back a fixed number of bytes at random or sequential places
+// of a window, one access at a time for latency, or several at once for throughput (Neugebauer et al., SIGCOMM 2018).
+//
+// The driver's part is set-up only: the window is made of pages of RAM that are mapped once, before the clock starts. What the
+// probe sees is the link, the root complex, the IOTLB and its walkers, and which level of the memory hierarchy answers. The CPU
+// does nothing while it runs.
+//
+// A worked example: with an IOTLB of 128 entries and pages of 4 KiB, a window of 256 KiB (64 pages) is always translated from
+// the IOTLB. One of 4 MiB (1024 pages) misses in 7 of 8 accesses, and reads of 64 bytes then arrive at the rate of the walkers: N walks
+// of T each are N/T accesses per second.
+//
+// Left out: the card's own time between two accesses beyond its PCIe interface.
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/platform"
+	"dmapath/sim"
+	"dmapath/workloads"
+)
+
+// Access is what one operation does.
+type Access string
+
+// Accesses.
+const (
+	Read      Access = "read"
+	Write     Access = "write"
+	WriteRead Access = "write-read" // write, then read the same bytes back; the read pushes the write
+)
+
+// Accesses lists them.
+var Accesses = []string{string(Read), string(Write), string(WriteRead)}
+
+// Config is a window and what is done to it.
+type Config struct {
+	Access      Access
+	Size        int    // bytes per access, 1 to 4096; it does not cross a page
+	Window      uint64 // bytes, at least a page
+	Sequential  bool   // else random
+	Outstanding int    // accesses under way at once, 1 to 1024
+	Operations  int64
+	// Contiguous maps the window as one physically contiguous buffer, so that the IOMMU may use large pages; else every page of
+	// 4 KiB lies somewhere else.
+	Contiguous bool
+	// Warm lets the device write the whole window before the measurement: what fits stays in the LLC.
+	Warm bool
+	Seed uint64
+}
+
+// Validate lists everything that is out of range.
+func (c *Config) Validate() error {
+	err := workloads.Ranges{
+		{Key: "size", Value: int64(c.Size), Lo: 1, Hi: 4096},
+		{Key: "window", Value: int64(c.Window), Lo: 4096, Hi: 1 << 40},
+		{Key: "outstanding", Value: int64(c.Outstanding), Lo: 1, Hi: 1024},
+		{Key: "operations", Value: c.Operations, Lo: 1, Hi: 1 << 40},
+	}.Check()
+	switch c.Access {
+	case Read, Write, WriteRead:
+	default:
+		err = errors.Join(err, fmt.Errorf("access %q: allowed are read, write, write-read", c.Access))
+	}
+	return err
+}
+
+// probe is a run.
+type probe struct {
+	cfg   Config
+	m     *platform.Machine
+	dev   *platform.Device
+	pages []uint64 // device addresses of the pages of the window
+	per   int64    // places for an access in a page
+	rnd   *rand.Rand
+	next  int64 // place of the next sequential access
+	left  int64 // accesses not yet begun
+	busy  int   // under way
+	ev    sim.Handler
+	begun []sim.Time // by slot
+	res   *workloads.Result
+	err   error
+}
+
+// Run maps the window for dev and performs the accesses. The result has the latency of each in nanoseconds, and the throughput.
+func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Result, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	p := &probe{cfg: cfg, m: m, dev: dev, per: int64(4096 / cfg.Size), rnd: sim.NewRand(cfg.Seed, "probe"), left: cfg.Operations,
+		begun: make([]sim.Time, cfg.Outstanding),
+		res:   &workloads.Result{Map: workloads.NewOp(1), Unmap: workloads.NewOp(1), Latency: sim.NewHistogram(int64(sim.Second), 3)}}
+	if err := p.mapWindow(); err != nil {
+		return nil, err
+	}
+	if cfg.Warm {
+		if err := p.warm(); err != nil {
+			return nil, err
+		}
+		if m.Unit != nil {
+			m.Unit.ResetStats()
+		}
+	}
+	p.ev = m.Eng.Register("probe", p.step)
+	start := m.Eng.Now()
+	for slot := range cfg.Outstanding {
+		p.begun[slot] = -1
+		m.Eng.At(start, p.ev, uint64(slot))
+		p.busy++
+	}
+	if err := m.Run(); err != nil {
+		return nil, err
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	p.res.Elapsed = m.Eng.Now() - start
+	return p.res, nil
+}
+
+// mapWindow finds the window's pages and maps them, without simulated time.
+func (p *probe) mapWindow() error {
+	n := int(p.cfg.Window+4095) / 4096
+	p.pages = make([]uint64, n)
+	if p.cfg.Contiguous {
+		_, addr, err := p.dev.AllocCoherent(int(p.cfg.Window))
+		for i := range p.pages {
+			p.pages[i] = addr + uint64(i)*4096
+		}
+		return err
+	}
+	bufs := workloads.NewBuffers(p.m, sim.NewRand(p.cfg.Seed, "window"))
+	var err error
+	e := p.m.Do("map the window", func(t *cpu.Thread) {
+		for i := range p.pages {
+			phys := bufs.Next(4096).Phys
+			if p.pages[i] = phys; p.dev.Cookie != nil {
+				if p.pages[i], err = p.dev.Cookie.Map(t, p.dev.Ctx.Dev, phys, 4096, kernel.Bidirectional, 0); err != nil {
+					return
+				}
+			}
+		}
+	})
+	return errors.Join(e, err)
+}
+
+// warm writes the window once, page after page.
+func (p *probe) warm() (err error) {
+	at := p.m.Eng.Now()
+	for _, a := range p.pages {
+		if at, err = p.dev.Port.Write(p.dev.RID, a, 4096, at); err != nil {
+			return err
+		}
+	}
+	p.m.Eng.At(at, p.m.Eng.Register("probe: window is warm", func(uint64) { p.m.Eng.Stop() }), 0)
+	return p.m.Run()
+}
+
+// place returns the device address of the next access.
+func (p *probe) place() uint64 {
+	n := p.next
+	p.next++
+	if total := int64(len(p.pages)) * p.per; !p.cfg.Sequential {
+		n = p.rnd.Int64N(total)
+	} else if p.next == total {
+		p.next = 0
+	}
+	return p.pages[n/p.per] + uint64(n%p.per)*uint64(p.cfg.Size)
+}
+
+// step ends the access of a slot, if one was under way, and begins the next.
+func (p *probe) step(slot uint64) {
+	now := p.m.Eng.Now()
+	if began := p.begun[slot]; began >= 0 {
+		p.res.Latency.Add(int64((now - began) / sim.Nanosecond))
+		p.res.Complete(now, int64(p.cfg.Size))
+	}
+	if p.left == 0 || p.err != nil {
+		if p.busy--; p.busy == 0 {
+			p.m.Eng.Stop()
+		}
+		return
+	}
+	p.left--
+	p.begun[slot] = now
+	at, done := p.place(), now
+	if p.cfg.Access != Read {
+		done, p.err = p.dev.Port.Write(p.dev.RID, at, p.cfg.Size, now)
+		if p.cfg.Access == WriteRead {
+			done = now // the read is sent behind the write and passes no earlier
+		}
+	}
+	if p.cfg.Access != Write && p.err == nil {
+		done, p.err = p.dev.Port.Read(p.dev.RID, at, p.cfg.Size, done)
+	}
+	p.m.Eng.At(max(done, now), p.ev, slot)
+}

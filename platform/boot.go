@@ -35,7 +35,7 @@ type Parts struct {
 func (m *Machine) boot() (err error) {
 	s := m.Spec
 	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, Arch: arches[s.Kernel.Arch], CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
-		MemEncrypt: bool(s.Kernel.MemEncrypt), Coherent: bool(s.IOMMU.Coherent)}, m.Mem, m.reserved[0])
+		MemEncrypt: bool(s.Kernel.MemEncrypt), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent)}, m.Mem, m.reserved[0])
 	cfg := s.MemoryConfig()
 	if m.MM, err = mm.NewConfigured(m.Env, cfg); err != nil {
 		return err
@@ -61,6 +61,14 @@ func (m *Machine) boot() (err error) {
 	}
 	m.Driver.Enable()
 	return nil
+}
+
+// iovaOrders is the key kernel.iova_cache_orders as kernel.Config wants it.
+func iovaOrders(s *Spec) int {
+	if s.Kernel.IOVAOrders == 0 {
+		return -1
+	}
+	return int(s.Kernel.IOVAOrders)
 }
 
 // pool is where the default swiotlb pool lies: it exists when there is memory that a 32-bit device cannot reach.

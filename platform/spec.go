@@ -303,6 +303,7 @@ type Kernel struct {
 	Arch       Word   `key:"arch" words:"x86-64 arm64" doc:"architecture the kernel is built for"`
 	Mitigation Word   `key:"mitigation" words:"none ibrs lfence retpoline" doc:"indirect branch mitigation"`
 	MemEncrypt Switch `key:"mem_encrypt" doc:"CONFIG_X86_MEM_ENCRYPT"`
+	IOVAOrders Count  `key:"iova_cache_orders" range:"0..10" doc:"IOVA_RANGE_CACHE_MAX_SIZE: sizes of IOVA range that are cached per CPU (1, 2, 4 ... pages)"`
 }
 
 // Surroundings is what driver, block or network layer and application displace from the caches between two mapping calls.

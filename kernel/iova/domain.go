@@ -14,6 +14,7 @@ import (
 // Constants of drivers/iommu/iova.c, the same in 6.12 and 7.3.
 const (
 	Orders       = 6                     // IOVA_RANGE_CACHE_MAX_SIZE: ranges of 1, 2, 4, 8, 16 and 32 pages are cached
+	MaxOrders    = 10                    // the most that was ever proposed (Garry, 2021)
 	MagazineSize = 127                   // IOVA_MAG_SIZE: frames in a magazine, which with its header is 1 KiB
 	StartPFN     = 1                     // first frame handed out; frame 0 means "none"
 	DepotDelay   = 100 * sim.Millisecond // IOVA_DEPOT_DELAY: pause between two trims of a depot
@@ -62,7 +63,7 @@ type Domain struct {
 	cached   *Node // where a search without a 32-bit limit starts
 	cached32 *Node // where a search below 4 GiB starts
 
-	rcaches [Orders]rcache
+	rcaches []rcache // by order
 
 	nodes, mags Slab
 	freeNodes   *Node // recycled Go objects, chained by parent

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"dmapath/cache"
 	"dmapath/kernel"
 )
 
@@ -193,7 +194,7 @@ func TestMagazinesConserveFrames(t *testing.T) {
 			t.Errorf("%v: depots or swaps unused: %+v", v, d.Stats)
 		}
 		for i := 0; i < 3; i++ {
-			for o := 0; o < Orders; o++ {
+			for o := 0; o < len(d.rcaches); o++ {
 				d.Trim(nil, o)
 			}
 			account(t, d, live)
@@ -242,4 +243,35 @@ func account(t *testing.T, d *Domain, live map[uint64]uint64) {
 		t.Fatalf("tree holds %d ranges; %d live and %d cached", n, len(live), len(cached))
 	}
 	checkTree(t, d)
+}
+
+// Without caches every allocation and every free is the tree's, and nothing is rounded; with ten orders 256 pages are cached.
+func TestCacheOrders(t *testing.T) {
+	for _, c := range []struct {
+		orders  int
+		size    uint64
+		cached  bool
+		rounded uint64
+	}{
+		{-1, 1, false, 1}, {-1, 3, false, 3}, {0, 3, true, 4}, {0, 33, false, 33}, {10, 200, true, 256}, {10, 513, false, 513},
+	} {
+		env := kernel.NewEnv(kernel.Config{Version: kernel.V7_3, CPUs: 1, IOVAOrders: c.orders}, cache.NewMemory(), 1<<32)
+		d, err := New(Config{Env: env, Version: kernel.V7_3, CPUs: 1, Shift: 12})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pfn, ok := d.AllocFast(nil, 0, c.size, 1<<20, false)
+		if !ok {
+			t.Fatalf("%d orders: no %d pages", c.orders, c.size)
+		}
+		d.Allocated(func(lo, hi uint64) {
+			if hi-lo+1 != c.rounded {
+				t.Errorf("%d orders: %d pages take %d, want %d", c.orders, c.size, hi-lo+1, c.rounded)
+			}
+		})
+		d.FreeFast(nil, 0, pfn, c.rounded)
+		if cached := d.Stats.Frees == 1 && d.Stats.TreeFrees == 0; cached != c.cached {
+			t.Errorf("%d orders: %d pages cached: %v, want %v", c.orders, c.size, cached, c.cached)
+		}
+	}
 }

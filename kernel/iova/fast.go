@@ -22,12 +22,12 @@ func (d *Domain) AllocFast(t *cpu.Thread, c int, size, limit uint64, flush bool)
 	}
 	e := emitter{t}
 	asked := size
-	if size < 1<<(Orders-1) {
+	if d.small(size) {
 		size = 1 << bits.Len64(size-1)
 	}
 	o := order(size)
 	d.allocEntry(e, asked, o)
-	if o < Orders {
+	if o < len(d.rcaches) {
 		if pfn = d.rcacheGet(e, c, &d.rcaches[o], limit+1-size); pfn != 0 {
 			e.alu(1, 0)
 			e.frame(-16)
@@ -63,6 +63,12 @@ func (d *Domain) AllocFast(t *cpu.Thread, c int, size, limit uint64, flush bool)
 	return pfn, ok
 }
 
+// small reports whether a request is rounded up to a power of two, because the result is cached when it is freed.
+func (d *Domain) small(size uint64) bool {
+	n := len(d.rcaches)
+	return n > 0 && size < 1<<(n-1)
+}
+
 // allocEntry emits the entry of alloc_iova_fast up to the rcache lock, or up to alloc_iova for a range too large to be
 // cached.
 func (d *Domain) allocEntry(e emitter, asked uint64, o int) {
@@ -76,15 +82,15 @@ func (d *Domain) allocEntry(e emitter, asked uint64, o int) {
 	e.alu(1, 0)
 	e.frame(16)
 	e.stackStore(0, 0)
-	small := asked < 1<<(Orders-1)
+	small := d.small(asked)
 	e.branch(!small, e.alu(1, 0))
 	log := e.op(cpu.BitScan, e.alu(2, 0))
 	v7 := d.v == kernel.V7_3
 	switch {
 	case !small:
 		log = e.alu(2, log)
-		e.branch(o >= Orders, log)
-		if o >= Orders {
+		e.branch(o >= len(d.rcaches), log)
+		if o >= len(d.rcaches) {
 			return
 		}
 		e.alu(1, log)
@@ -296,13 +302,13 @@ func (d *Domain) freeFast(t *cpu.Thread, c int, pfn, size uint64) {
 	}
 	o := order(size)
 	e.branch(size == 1, e.alu(1, 0))
-	if size == 1 {
+	if size == 1 && len(d.rcaches) > 0 {
 		e.alu(1, 0)
 		e.jump()
 	} else {
 		log := e.alu(2, e.op(cpu.BitScan, e.alu(2, 0)))
-		e.branch(o >= Orders, log)
-		if o >= Orders {
+		e.branch(o >= len(d.rcaches), log)
+		if o >= len(d.rcaches) {
 			d.freeFastEnd(e)
 			e.tail(fnFree)
 			d.freeTree(e, pfn)

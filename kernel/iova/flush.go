@@ -36,7 +36,7 @@ func (d *Domain) freeCPUCached(e emitter, c int) {
 			d.freePFNs(e, m)
 		}
 		d.unlockCPU(e, cr)
-		e.branch(o < Orders-1, e.alu(2, 0))
+		e.branch(o < len(d.rcaches)-1, e.alu(2, 0))
 	}
 	e.pop(6)
 	e.ret()
@@ -59,7 +59,7 @@ func (d *Domain) freeGlobalCached(e emitter) {
 		}
 		e.branch(true, e.loadOp(r.VA+offDepot, 0, 0))
 		d.unlockDepotIrqrestore(e, r)
-		e.branch(o < Orders-1, e.alu(2, 0))
+		e.branch(o < len(d.rcaches)-1, e.alu(2, 0))
 	}
 	e.pop(5)
 	e.ret()

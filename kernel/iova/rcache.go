@@ -51,8 +51,13 @@ const (
 
 func (d *Domain) initRcaches(t *cpu.Thread) {
 	var arr, per uint64
+	orders := Orders
+	if d.env != nil && d.env.IOVAOrders != 0 {
+		orders = max(d.env.IOVAOrders, 0)
+	}
+	d.rcaches = make([]rcache, orders)
 	if d.env != nil {
-		arr = d.env.Slab(1024, 64)
+		arr = d.env.Slab(max(1024, orders*rcacheBytes), 64)
 	}
 	for i := range d.rcaches {
 		r := &d.rcaches[i]

@@ -56,6 +56,8 @@ type Config struct {
 	// is 6, what both kernels have; a negative number is none, as before 4.7.
 	IOVAOrders int
 	Coherent   bool // page-table walks of the IOMMU snoop the caches (ECAP.C); otherwise tables are flushed
+	// P2PDMA is CONFIG_PCI_P2PDMA: scatterlists and block requests then look into struct pages for memory of other devices.
+	P2PDMA bool
 }
 
 // Env is one booted kernel's shared state: its configuration and its memory.

@@ -35,7 +35,7 @@ type Parts struct {
 func (m *Machine) boot() (err error) {
 	s := m.Spec
 	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, Arch: arches[s.Kernel.Arch], CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
-		MemEncrypt: bool(s.Kernel.MemEncrypt), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent)}, m.Mem, m.reserved[0])
+		MemEncrypt: bool(s.Kernel.MemEncrypt), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent), P2PDMA: m.Opt.P2PDMA}, m.Mem, m.reserved[0])
 	cfg := s.MemoryConfig()
 	if m.MM, err = mm.NewConfigured(m.Env, cfg); err != nil {
 		return err

@@ -31,6 +31,8 @@ type Options struct {
 	Backend Backend
 	CPUs    int    // cores simulated, 1 to the platform's
 	Seed    uint64 // of everything random in the machine itself
+	// P2PDMA builds the kernel with CONFIG_PCI_P2PDMA, as Debian builds 7.3 and not 6.12.
+	P2PDMA bool
 }
 
 // Machine is a whole simulated machine with a booted kernel, ready for devices. One run uses it; it is not safe for concurrent

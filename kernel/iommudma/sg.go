@@ -42,7 +42,11 @@ func (l *Layer) MapSG(t *cpu.Thread, dev *kernel.Device, list uint64, sg []iommu
 	for i, s := range sg {
 		e := list + iommucore.SegBytes*uint64(i)
 		p := t.Load(e+iommucore.SegPageLink, 0)
-		t.Branch(false, t.ALU(2, p)) // PCI P2PDMA and the end marker
+		p = t.ALU(1, p)
+		if k.env.P2PDMA { // is_pci_p2pdma_page: the zone in the flags of the struct page
+			p = t.Load(cpu.VmemmapBase+s.Phys>>12*64, p)
+		}
+		t.Branch(false, t.ALU(1, p)) // PCI P2PDMA and the end marker
 		off := t.Mem(cpu.Load, e+iommucore.SegOffset, 4, 0, 0)
 		ln := t.Mem(cpu.Load, e+iommucore.SegLength, 4, 0, 0)
 		o := t.ALU2(off, g)
@@ -154,4 +158,18 @@ func (l *Layer) UnmapSG(t *cpu.Thread, dev *kernel.Device, list uint64, n int, a
 	} else {
 		k.unmapIn12(t, dev, addr, size)
 	}
+}
+
+var fnMergeBoundary = cpu.NewFunc("iommu_dma_get_merge_boundary", file, 0x30)
+
+// MergeBoundary is iommu_dma_get_merge_boundary: the smallest page of the domain less one. dma_get_merge_boundary jumps here.
+func (l *Layer) MergeBoundary(t *cpu.Thread, dev *kernel.Device) uint64 {
+	k := l.Of(dev)
+	t.TailCall(fnMergeBoundary)
+	t.Nop(2)
+	getDomain(t, dev)
+	sizes := t.Load(k.dom.At.PgsizeBitmap, 0)
+	t.ALU(2, t.Op(cpu.BitScan, sizes))
+	t.Ret()
+	return k.dom.PgsizeBitmap&-k.dom.PgsizeBitmap - 1
 }

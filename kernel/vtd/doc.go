@@ -25,7 +25,6 @@
 //
 //	Unit      struct intel_iommu: registers, root and context tables, invalidation queue
 //	Domain    struct dmar_domain: a page table, its cache tags, its lock; Core is the struct iommu_domain in it
-//	PageAllocator  what the package needs of kernel/mm
 //
 // Where walks do not snoop the caches (kernel.Config.Coherent is false) every entry written is followed by
 // clflush_cache_range, and 7.3 leaves its single-page path.

@@ -89,6 +89,9 @@ func (d *Domain) Levels() int { return d.levels }
 func (d *Domain) read(va uint64) uint64     { return d.env.Mem.Read64(kernel.Phys(va)) }
 func (d *Domain) write(va uint64, v uint64) { d.env.Mem.Write64(kernel.Phys(va), v) }
 
+// PutPages is iommu_put_pages_list called directly, as the flush queue does.
+func (d *Domain) PutPages(t *cpu.Thread, l *iommucore.PageList) { d.u.pages.Put(t, l, t.SP()+8, false) }
+
 // guard returns the address of the stack protector's canary on t's CPU.
 func (d *Domain) guard(t *cpu.Thread) uint64 { return kernel.StackGuard(d.env.Version, t.CPU) }
 

@@ -3,6 +3,7 @@ package vtd
 import (
 	"dmapath/cpu"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/iommupages"
 )
 
 // mapLeaf is __map_range_leaf: it writes entries into one table until the range, the table or the run of this page size
@@ -161,7 +162,7 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 		t.StackStore(8, 0)
 		t.ALU(2, 0)
 		if pte > first {
-			d.clflush(t, first, pte-first)
+			d.u.pages.Clflush(t, first, pte-first)
 		}
 		t.StackLoad(16)
 		t.StackLoad(8)
@@ -256,7 +257,7 @@ func (d *Domain) clearContig(t *cpu.Thread, r *ptRange, m *mapArgs, level int, p
 	d.write(pte, 0)
 	t.Branch(!d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0))
 	if !d.env.Coherent {
-		d.clflush(t, pte, 8)
+		d.u.pages.Clflush(t, pte, 8)
 	}
 	// gather_range_pending: the tables wait on the gather's freelist.
 	t.ALU(4, 0)
@@ -299,7 +300,7 @@ func (d *Domain) collect(t *cpu.Thread, tbl uint64, level int, tblv cpu.Val, l *
 	}
 	if ok {
 		l.Add(tbl)
-		page := pageOf(tbl)
+		page := iommupages.PageOf(tbl)
 		t.ALU(4, 0)
 		t.Store(page+8, 0, 0)
 		t.Store(page+16, 0, 0)

@@ -203,7 +203,7 @@ func (d *Domain) fill12(t *cpu.Thread, iova, pteval, n uint64) error {
 		t.Branch(d.env.Coherent, f)
 		if !d.env.Coherent {
 			t.ALU(2, 0)
-			d.clflush(t, first, pte-first)
+			d.u.pages.Clflush(t, first, pte-first)
 		}
 		t.ALU(1, 0)
 		t.Branch(n > 0, t.Last())

@@ -130,7 +130,7 @@ func (d *Domain) mapTable(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl 
 				t.Branch(synced, t.Last())
 				if !synced {
 					t.ALU(2, 0)
-					d.clflush(t, pte, 8)
+					d.u.pages.Clflush(t, pte, 8)
 				}
 			}
 		}
@@ -211,7 +211,7 @@ func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, i
 	t.Mem(cpu.Load, m.at+mGfp, 4, 0, 0)
 	t.ALU(1, 0)
 	t.Mem(cpu.Load, d.at.nid, 4, 0, 0)
-	page, ok := d.u.allocPages73(t)
+	page, ok := d.u.pages.Alloc(t)
 	t.ALU(2, 0)
 	t.Branch(!ok, t.Last())
 	if !ok {
@@ -221,7 +221,7 @@ func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, i
 	t.Branch(d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0))
 	if !d.env.Coherent {
 		t.ALU(3, 0)
-		d.clflush(t, page, 4096)
+		d.u.pages.Clflush(t, page, 4096)
 		t.ALU(1, 0)
 		t.Branch(false, t.Last())
 	}
@@ -238,7 +238,7 @@ func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, i
 	if lost {
 		d.Tables--
 		t.ALU(3, 0)
-		d.u.freePage(t, page)
+		d.u.pages.Free(t, page)
 		return 0, again
 	}
 	d.write(pte, kernel.Phys(page)|pteRead|pteWrite)
@@ -246,7 +246,7 @@ func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, i
 	t.Branch(d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0))
 	if !d.env.Coherent {
 		t.ALU(3, 0)
-		d.clflush(t, pte, 8)
+		d.u.pages.Clflush(t, pte, 8)
 		// Say that the line of this entry is flushed, so that others who find the table need not flush it again.
 		t.ALU(2, 0)
 		t.Mem(cpu.Atomic, pte+1, 1, 0, 0)

@@ -6,6 +6,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/iommu/table"
 	"dmapath/kernel"
+	"dmapath/kernel/iommupages"
 )
 
 // Register offsets (VT-d specification 11.4).
@@ -28,14 +29,6 @@ const (
 	gcmdQIE  = 1 << 26 // queued invalidation
 )
 
-// PageAllocator is the kernel's page allocator as far as table pages need it (package kernel/mm).
-type PageAllocator interface {
-	// AllocPages emits the allocation of 2^order pages and returns their direct-map address, 0 when there are none.
-	AllocPages(t *cpu.Thread, order int) (va uint64)
-	// FreePages emits the release of what AllocPages returned.
-	FreePages(t *cpu.Thread, va uint64, order int)
-}
-
 // Unit is struct intel_iommu: the driver's side of one remapping unit. It programs the hardware through registers and
 // through the root table, the context tables and the invalidation queue in memory.
 type Unit struct {
@@ -43,15 +36,12 @@ type Unit struct {
 	RegVA uint64 // virtual address of the register window
 
 	hw    cpu.MMIO
-	pages PageAllocator
+	pages *iommupages.Pages
 	va    uint64 // struct intel_iommu
 	caps  capabilities
 	root  uint64 // physical address of the root table
 	qi    queue
 	dids  uint16 // domain ids handed out
-	stats statistics
-	// cpuData is the line of boot_cpu_data with x86_clflush_size.
-	cpuData uint64
 }
 
 // capabilities are what the driver keeps of the capability registers.
@@ -82,8 +72,8 @@ func decodeCapabilities(c, e uint64) capabilities {
 
 // NewUnit reads the capabilities of the unit whose registers lie at regVA and allocates its structures. It fails
 // when the hardware lacks what this driver needs: queued invalidation and a table depth of 3, 4 or 5 levels.
-func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, pages PageAllocator) (*Unit, error) {
-	u := &Unit{Env: env, RegVA: regVA, hw: hw, pages: pages}
+func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, pages iommupages.Allocator) (*Unit, error) {
+	u := &Unit{Env: env, RegVA: regVA, hw: hw}
 	c, _ := hw.ReadReg(regVA+regCAP, 0)
 	e, _ := hw.ReadReg(regVA+regECAP, 0)
 	u.caps = decodeCapabilities(c, e)
@@ -99,8 +89,7 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, pages PageAllocator) (*
 	u.va = env.Slab(512, 64)
 	u.root = kernel.Phys(env.Page())
 	u.qi.init(env)
-	u.stats = newStatistics(env)
-	u.cpuData = env.Data(64) + 24
+	u.pages = iommupages.New(env, pages)
 	return u, nil
 }
 

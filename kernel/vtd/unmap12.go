@@ -4,6 +4,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/iommupages"
 )
 
 var (
@@ -289,8 +290,7 @@ func (d *Domain) clearLevelFlush(t *cpu.Thread, va, n uint64) {
 	t.ALU(3, 0)
 	t.Frame(-64)
 	t.Pop(6)
-	t.TailCall(fnClflush)
-	d.clflushBody(t, va, n)
+	d.u.pages.TailClflush(t, va, n)
 }
 
 // detach12 is dma_pte_list_pagetables: it moves the table at tbl and all tables below it to the freelist.
@@ -301,7 +301,7 @@ func (d *Domain) detach12(t *cpu.Thread, tbl uint64, level int, g *iommucore.Gat
 	t.ALU(6, 0)
 	base := t.LoadOp(d.env.Sym.VmemmapBase, 0, 0)
 	t.ALU(4, base)
-	page := pageOf(tbl)
+	page := iommupages.PageOf(tbl)
 	next := t.Load(g.VA+iommucore.GatherFreelist, 0)
 	t.Branch(level <= 1, t.Last())
 	t.Store(page+8, base, next) // page->lru
@@ -350,5 +350,5 @@ func (d *Domain) SyncTLB(t *cpu.Thread, target cpu.Val, g *iommucore.Gather) {
 	d.flushRange(t, g.Start, g.End, g.Freelist.Empty())
 	t.ALU(1, 0)
 	t.Pop(1)
-	d.putPages(t, &g.Freelist, g.VA+iommucore.GatherFreelist, true)
+	d.u.pages.Put(t, &g.Freelist, g.VA+iommucore.GatherFreelist, true)
 }

@@ -3,6 +3,7 @@ package vtd
 import (
 	"dmapath/cpu"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/iommupages"
 )
 
 var (
@@ -107,9 +108,9 @@ func (d *Domain) gatherPending(t *cpu.Thread, a *unmapArgs, iova uint64) {
 	if !a.list.Empty() { // list_splice to the gather's list
 		p := t.Load(a.at+uList+8, 0)
 		h := t.Load(g.VA+iommucore.GatherFreelist, gp)
-		t.Store(pageOf(a.list.Pages[0])+16, l, 0)
+		t.Store(iommupages.PageOf(a.list.Pages[0])+16, l, 0)
 		t.Store(g.VA+iommucore.GatherFreelist, gp, l)
-		t.Store(pageOf(a.list.Pages[len(a.list.Pages)-1])+8, p, h)
+		t.Store(iommupages.PageOf(a.list.Pages[len(a.list.Pages)-1])+8, p, h)
 		t.Store(g.VA+iommucore.GatherFreelist+8, h, p)
 		g.Freelist.Splice(a.list)
 	}
@@ -210,7 +211,7 @@ func (d *Domain) unmapTable(t *cpu.Thread, r *ptRange, a *unmapArgs, level int, 
 			t.ALU(1, 0)
 			t.StackStore(8, 0)
 			t.ALU(3, 0)
-			d.clflush(t, pte, w.pte-pte)
+			d.u.pages.Clflush(t, pte, w.pte-pte)
 			t.StackLoad(8)
 		}
 	}
@@ -354,7 +355,7 @@ func (d *Domain) unmapChild(t *cpu.Thread, r *ptRange, a *unmapArgs, w *run, lev
 	}
 	if covered {
 		// iommu_pages_list_add and pt_clear_entries: the table is freed once the hardware has forgotten it.
-		page := pageOf(virt(val))
+		page := iommupages.PageOf(virt(val))
 		b := t.LoadOp(d.env.Sym.VmemmapBase, 0, child)
 		t.ALU(4, b)
 		h := t.Load(a.at+uList, 0)

@@ -104,7 +104,7 @@ func (d *Domain) pfnToPte(t *cpu.Thread, iova uint64, target int, levelOff int) 
 func (d *Domain) addTable12(t *cpu.Thread, pte uint64, idx cpu.Val) bool {
 	t.Mem(cpu.Load, d.at.nid, 4, 0, 0)
 	t.StackLoad(0)
-	page, ok := d.u.allocPages12(t)
+	page, ok := d.u.pages.Alloc(t)
 	t.ALU(1, 0)
 	t.Branch(!ok, t.Last())
 	if !ok {
@@ -116,7 +116,7 @@ func (d *Domain) addTable12(t *cpu.Thread, pte uint64, idx cpu.Val) bool {
 	t.Branch(false, c)
 	if !d.env.Coherent {
 		t.ALU(2, 0)
-		d.clflush(t, page, 4096)
+		d.u.pages.Clflush(t, page, 4096)
 	}
 	t.ALU(3, 0)
 	t.Branch(false, t.Last())
@@ -129,7 +129,7 @@ func (d *Domain) addTable12(t *cpu.Thread, pte uint64, idx cpu.Val) bool {
 	if lost {
 		d.Tables--
 		t.ALU(3, 0)
-		d.u.freePage(t, page)
+		d.u.pages.Free(t, page)
 		t.StackLoad(0)
 		t.ALU(1, 0)
 		t.Branch(true, t.Last())
@@ -139,7 +139,7 @@ func (d *Domain) addTable12(t *cpu.Thread, pte uint64, idx cpu.Val) bool {
 	t.Branch(!d.env.Coherent, t.Mem(cpu.LoadOp, d.at.flags, 1, 0, 0))
 	if !d.env.Coherent {
 		t.ALU(2, 0)
-		d.clflush(t, pte, 8)
+		d.u.pages.Clflush(t, pte, 8)
 	}
 	t.StackLoad(0)
 	t.ALU(1, 0)
@@ -238,10 +238,10 @@ func (d *Domain) freeTables12(t *cpu.Thread, pte uint64, level int) {
 	d.write(pte, 0)
 	t.Branch(!d.env.Coherent, t.Mem(cpu.LoadOp, d.at.flags, 1, 0, 0))
 	if !d.env.Coherent {
-		d.clflush(t, pte, 8)
+		d.u.pages.Clflush(t, pte, 8)
 	}
 	t.ALU(4, 0)
-	d.u.freePage(t, tbl)
+	d.u.pages.Free(t, tbl)
 	d.Tables--
 	t.Pop(6)
 	t.Ret()

@@ -1,4 +1,4 @@
-package vtd
+package iommupages
 
 import (
 	"dmapath/cpu"
@@ -23,8 +23,30 @@ var (
 	fnClflush   = cpu.NewFunc("clflush_cache_range", "arch/x86/mm/pat/set_memory.c", 56)
 )
 
-// pageOf returns the struct page of the page at direct-map address va.
-func pageOf(va uint64) uint64 { return cpu.VmemmapBase + kernel.Phys(va)>>12*64 }
+// Allocator is the kernel's page allocator as far as table pages need it (package kernel/mm).
+type Allocator interface {
+	// AllocPages emits the allocation of 2^order pages and returns their direct-map address, 0 when there are none.
+	AllocPages(t *cpu.Thread, order int) (va uint64)
+	// FreePages emits the release of what AllocPages returned.
+	FreePages(t *cpu.Thread, va uint64, order int)
+}
+
+// Pages hands out and takes back the pages of I/O page tables. One is enough for all units of a driver.
+type Pages struct {
+	env   *kernel.Env
+	alloc Allocator
+	stats statistics
+	// cpuData is the line of boot_cpu_data with x86_clflush_size.
+	cpuData uint64
+}
+
+// New returns the pages of a driver, which come from alloc.
+func New(env *kernel.Env, alloc Allocator) *Pages {
+	return &Pages{env: env, alloc: alloc, stats: newStatistics(env), cpuData: env.Data(64) + 24}
+}
+
+// PageOf returns the virtual address of the struct page of the page at direct-map address va.
+func PageOf(va uint64) uint64 { return cpu.VmemmapBase + kernel.Phys(va)>>12*64 }
 
 // statistics are where the accounting of table pages lives: NR_IOMMU_PAGES and NR_SECONDARY_PAGETABLE of the node.
 type statistics struct {
@@ -39,17 +61,25 @@ func newStatistics(env *kernel.Env) statistics {
 }
 
 // zeroed returns the page at va with all its words zero, as the clear_page within the allocator leaves it.
-func (u *Unit) zeroed(va uint64) (uint64, bool) {
+func (p *Pages) zeroed(va uint64) (uint64, bool) {
 	if va == 0 {
 		return 0, false
 	}
-	u.Env.Mem.Free(kernel.Phys(va))
+	p.env.Mem.Free(kernel.Phys(va))
 	return va, true
 }
 
-// allocPages12 is iommu_alloc_pages_node of 6.12: a zeroed page from the page allocator, accounted.
-func (u *Unit) allocPages12(t *cpu.Thread) (uint64, bool) {
-	guard := kernel.StackGuard(u.Env.Version, t.CPU)
+// Alloc emits the allocation of one zeroed page for a table and returns its direct-map address, ok == false when there is none.
+func (p *Pages) Alloc(t *cpu.Thread) (va uint64, ok bool) {
+	if p.env.Version == kernel.V7_3 {
+		return p.alloc73(t)
+	}
+	return p.alloc12(t)
+}
+
+// alloc12 is iommu_alloc_pages_node of 6.12: a zeroed page from the page allocator, accounted.
+func (p *Pages) alloc12(t *cpu.Thread) (uint64, bool) {
+	guard := kernel.StackGuard(p.env.Version, t.CPU)
 	t.Call(fnAlloc12)
 	t.Push(1)
 	t.ALU(3, 0)
@@ -62,24 +92,24 @@ func (u *Unit) allocPages12(t *cpu.Thread) (uint64, bool) {
 	t.ALU(1, 0)
 	t.Branch(true, t.Last())
 	t.ALU(3, 0)
-	va, ok := u.zeroed(u.pages.AllocPages(t, 0))
+	va, ok := p.zeroed(p.alloc.AllocPages(t, 0))
 	t.ALU(2, 0)
 	t.Branch(!ok, t.Last())
 	if ok {
-		page := pageOf(va)
+		page := PageOf(va)
 		fl := t.Load(page, 0)
 		t.ALU(3, fl)
-		t.Load(u.stats.nodeData, fl)
-		u.modNode(t)
+		t.Load(p.stats.nodeData, fl)
+		p.modNode(t)
 		h := t.Load(page+8, 0)
 		t.ALU(1, h)
 		t.Branch(false, h)
 		t.Nop(1)
 		t.ALU(2, 0)
-		u.modLruvec12(t, page)
-		vb := t.LoadOp(u.Env.Sym.VmemmapBase, 0, 0)
+		p.modLruvec12(t, page)
+		vb := t.LoadOp(p.env.Sym.VmemmapBase, 0, 0)
 		t.ALU(2, vb)
-		t.LoadOp(u.Env.Sym.PageOffsetBase, 0, t.Last())
+		t.LoadOp(p.env.Sym.PageOffsetBase, 0, t.Last())
 	}
 	g := t.StackLoad(16)
 	t.Branch(false, t.LoadOp(guard, 0, g))
@@ -90,9 +120,9 @@ func (u *Unit) allocPages12(t *cpu.Thread) (uint64, bool) {
 	return va, ok
 }
 
-// allocPages73 is iommu_alloc_pages_node_sz of 7.3.
-func (u *Unit) allocPages73(t *cpu.Thread) (uint64, bool) {
-	guard := kernel.StackGuard(u.Env.Version, t.CPU)
+// alloc73 is iommu_alloc_pages_node_sz of 7.3.
+func (p *Pages) alloc73(t *cpu.Thread) (uint64, bool) {
+	guard := kernel.StackGuard(p.env.Version, t.CPU)
 	t.Call(fnAlloc73)
 	t.Nop(2)
 	t.Push(3)
@@ -108,24 +138,24 @@ func (u *Unit) allocPages73(t *cpu.Thread) (uint64, bool) {
 	t.StackStore(0, 0)
 	t.Branch(false, t.Last())
 	t.ALU(4, n)
-	va, ok := u.allocFolio(t)
+	va, ok := p.allocFolio(t)
 	t.ALU(2, 0)
 	t.Branch(!ok, t.Last())
 	if ok {
-		page := pageOf(va)
+		page := PageOf(va)
 		t.Mem(cpu.Store, page+32, 1, 0, 0)
 		t.ALU(1, 0)
 		t.Branch(false, t.Last())
 		fl := t.Load(page, 0)
 		t.ALU(6, fl)
-		t.Load(u.stats.nodeData, fl)
-		u.modNode(t)
+		t.Load(p.stats.nodeData, fl)
+		p.modNode(t)
 		t.ALU(3, 0)
-		u.modLruvec73(t, page)
+		p.modLruvec73(t, page)
 		t.ALU(1, 0)
-		vb := t.LoadOp(u.Env.Sym.VmemmapBase, 0, 0)
+		vb := t.LoadOp(p.env.Sym.VmemmapBase, 0, 0)
 		t.ALU(2, vb)
-		t.LoadOp(u.Env.Sym.PageOffsetBase, 0, t.Last())
+		t.LoadOp(p.env.Sym.PageOffsetBase, 0, t.Last())
 	}
 	g := t.StackLoad(8)
 	t.Branch(false, t.LoadOp(guard, 0, g))
@@ -136,15 +166,15 @@ func (u *Unit) allocPages73(t *cpu.Thread) (uint64, bool) {
 }
 
 // allocFolio is __folio_alloc_noprof of 7.3.
-func (u *Unit) allocFolio(t *cpu.Thread) (uint64, bool) {
+func (p *Pages) allocFolio(t *cpu.Thread) (uint64, bool) {
 	t.Call(fnFolio)
 	t.Nop(2)
 	t.ALU(2, 0)
-	va, ok := u.zeroed(u.pages.AllocPages(t, 0))
+	va, ok := p.zeroed(p.alloc.AllocPages(t, 0))
 	t.ALU(1, 0)
 	t.Branch(!ok, t.Last())
 	if ok {
-		page := pageOf(va)
+		page := PageOf(va)
 		t.Mem(cpu.Store, page+52, 4, 0, 0)
 		fl := t.Load(page, 0)
 		t.ALU(1, fl)
@@ -156,15 +186,15 @@ func (u *Unit) allocFolio(t *cpu.Thread) (uint64, bool) {
 
 // modNode is mod_node_page_state of NR_IOMMU_PAGES: a per-CPU difference by an unlocked compare-and-exchange. The
 // counter's overflow into the node's total, every few dozen pages, is left out.
-func (u *Unit) modNode(t *cpu.Thread) {
+func (p *Pages) modNode(t *cpu.Thread) {
 	t.Call(fnModNode)
-	u.modNodeBody(t)
+	p.modNodeBody(t)
 }
 
-func (u *Unit) modNodeBody(t *cpu.Thread) {
-	diff := u.Env.Cpu(u.stats.percpu, t.CPU)
+func (p *Pages) modNodeBody(t *cpu.Thread) {
+	diff := p.env.Cpu(p.stats.percpu, t.CPU)
 	t.Nop(2)
-	if u.Env.Version == kernel.V7_3 {
+	if p.env.Version == kernel.V7_3 {
 		t.Push(1)
 		t.ALU(1, 0)
 		t.Push(1)
@@ -172,13 +202,13 @@ func (u *Unit) modNodeBody(t *cpu.Thread) {
 		t.Push(1)
 		t.ALU(2, 0)
 		t.Push(1)
-		p := t.Load(u.stats.pgdat, 0)
-		t.ALU(4, p)
-		v := t.Mem(cpu.Load, diff+41, 1, p, 0)
+		pg := t.Load(p.stats.pgdat, 0)
+		t.ALU(4, pg)
+		v := t.Mem(cpu.Load, diff+41, 1, pg, 0)
 		t.ALU(1, v)
-		th := t.Mem(cpu.Load, diff, 1, p, 0)
+		th := t.Mem(cpu.Load, diff, 1, pg, 0)
 		t.ALU(8, th)
-		t.Mem(cpu.RMW, diff+41, 1, p, th)
+		t.Mem(cpu.RMW, diff+41, 1, pg, th)
 		t.Branch(false, t.Last())
 		t.ALU(1, th)
 		t.Branch(true, th)
@@ -187,17 +217,17 @@ func (u *Unit) modNodeBody(t *cpu.Thread) {
 		return
 	}
 	t.ALU(2, 0)
-	p := t.Load(u.stats.pgdat, 0)
+	pg := t.Load(p.stats.pgdat, 0)
 	t.ALU(3, 0)
 	t.Push(1)
-	t.ALU(2, p)
+	t.ALU(2, pg)
 	t.Push(1)
 	t.ALU(1, 0)
-	v := t.Mem(cpu.Load, diff+41, 1, p, 0)
+	v := t.Mem(cpu.Load, diff+41, 1, pg, 0)
 	t.ALU(2, v)
-	th := t.Mem(cpu.Load, diff, 1, p, 0)
+	th := t.Mem(cpu.Load, diff, 1, pg, 0)
 	t.ALU(8, th)
-	t.Mem(cpu.RMW, diff+41, 1, p, th)
+	t.Mem(cpu.RMW, diff+41, 1, pg, th)
 	t.Branch(false, t.Last())
 	t.ALU(1, th)
 	t.Branch(false, th)
@@ -205,31 +235,31 @@ func (u *Unit) modNodeBody(t *cpu.Thread) {
 	t.Ret()
 }
 
-func (u *Unit) rcu(t *cpu.Thread, lock bool) {
-	cur := kernel.CurrentTask(u.Env.Version, t.CPU)
+func (p *Pages) rcu(t *cpu.Thread, lock bool) {
+	cur := kernel.CurrentTask(p.env.Version, t.CPU)
 	if lock {
 		t.Call(fnRCULock)
 		t.Nop(2)
-		p := t.Load(cur, 0)
-		n := t.Mem(cpu.Load, u.stats.task, 4, p, 0)
+		task := t.Load(cur, 0)
+		n := t.Mem(cpu.Load, p.stats.task, 4, task, 0)
 		t.ALU(1, n)
-		t.Mem(cpu.Store, u.stats.task, 4, p, t.Last())
+		t.Mem(cpu.Store, p.stats.task, 4, task, t.Last())
 		t.Ret()
 		return
 	}
 	t.Call(fnRCUUnlock)
 	t.Nop(2)
-	p := t.Load(cur, 0)
-	n := t.Mem(cpu.RMW, u.stats.task, 4, p, 0)
+	task := t.Load(cur, 0)
+	n := t.Mem(cpu.RMW, p.stats.task, 4, task, 0)
 	t.Branch(false, n)
-	s := t.Mem(cpu.Load, u.stats.task+4, 4, p, 0)
+	s := t.Mem(cpu.Load, p.stats.task+4, 4, task, 0)
 	t.ALU(1, s)
 	t.Branch(false, s)
 	t.Ret()
 }
 
 // modLruvec12 is lruvec_stat_mod_folio of 6.12 with __lruvec_stat_mod_folio below it.
-func (u *Unit) modLruvec12(t *cpu.Thread, page uint64) {
+func (p *Pages) modLruvec12(t *cpu.Thread, page uint64) {
 	t.Call(fnLruvec)
 	t.Push(1)
 	t.ALU(1, 0)
@@ -244,8 +274,8 @@ func (u *Unit) modLruvec12(t *cpu.Thread, page uint64) {
 	t.Frame(16)
 	fl := t.Load(page, 0)
 	t.ALU(1, fl)
-	nd := t.Load(u.stats.nodeData, fl)
-	u.rcu(t, true)
+	nd := t.Load(p.stats.nodeData, fl)
+	p.rcu(t, true)
 	m := t.Load(page+56, 0)
 	t.ALU(3, m)
 	t.Branch(true, m)
@@ -253,21 +283,21 @@ func (u *Unit) modLruvec12(t *cpu.Thread, page uint64) {
 	t.ALU(1, m)
 	t.Branch(true, m)
 	t.StackStore(0, 0)
-	u.rcu(t, false)
+	p.rcu(t, false)
 	t.StackLoad(0)
 	t.ALU(2, nd)
 	t.Frame(-16)
 	t.Pop(4)
 	t.TailCall(fnModNode12)
-	diff := u.Env.Cpu(u.stats.percpu, t.CPU)
+	diff := p.env.Cpu(p.stats.percpu, t.CPU)
 	t.Nop(2)
-	p := t.Load(u.stats.pgdat, 0)
-	t.ALU(8, p)
-	t.Mem(cpu.Load, diff, 1, p, 0)
-	v := t.Mem(cpu.Load, diff+40, 1, p, 0)
+	pg := t.Load(p.stats.pgdat, 0)
+	t.ALU(8, pg)
+	t.Mem(cpu.Load, diff, 1, pg, 0)
+	v := t.Mem(cpu.Load, diff+40, 1, pg, 0)
 	t.ALU(5, v)
 	t.Branch(false, t.Last())
-	t.Mem(cpu.Store, diff+40, 1, p, v)
+	t.Mem(cpu.Store, diff+40, 1, pg, v)
 	t.Ret()
 	t.ALU(1, 0)
 	t.Branch(true, t.Last())
@@ -276,7 +306,7 @@ func (u *Unit) modLruvec12(t *cpu.Thread, page uint64) {
 }
 
 // modLruvec73 is lruvec_stat_mod_folio of 7.3.
-func (u *Unit) modLruvec73(t *cpu.Thread, page uint64) {
+func (p *Pages) modLruvec73(t *cpu.Thread, page uint64) {
 	t.Call(fnLruvec)
 	t.Nop(2)
 	t.Push(2)
@@ -286,49 +316,46 @@ func (u *Unit) modLruvec73(t *cpu.Thread, page uint64) {
 	t.Push(1)
 	fl := t.Load(page, 0)
 	t.ALU(2, fl)
-	nd := t.Load(u.stats.nodeData, fl)
-	u.rcu(t, true)
+	nd := t.Load(p.stats.nodeData, fl)
+	p.rcu(t, true)
 	m := t.Load(page+56, 0)
 	t.ALU(1, m)
 	t.Branch(true, m)
-	u.rcu(t, false)
+	p.rcu(t, false)
 	t.ALU(2, 0)
 	t.Pop(1)
 	t.ALU(1, nd)
 	t.Pop(3)
 	t.TailCall(fnModNode)
-	u.modNodeBody(t)
+	p.modNodeBody(t)
 }
 
-// freePage takes one table page out of the account and gives it back.
-func (u *Unit) freePage(t *cpu.Thread, va uint64) {
-	page := pageOf(va)
+// Free takes one table page out of the account and gives it back.
+func (p *Pages) Free(t *cpu.Thread, va uint64) {
+	page := PageOf(va)
 	fl := t.Load(page, 0)
 	t.ALU(4, fl)
-	t.Load(u.stats.nodeData, fl)
-	u.modNode(t)
+	t.Load(p.stats.nodeData, fl)
+	p.modNode(t)
 	t.ALU(2, 0)
-	if u.Env.Version == kernel.V7_3 {
-		u.modLruvec73(t, page)
+	if p.env.Version == kernel.V7_3 {
+		p.modLruvec73(t, page)
 	} else {
-		u.modLruvec12(t, page)
+		p.modLruvec12(t, page)
 	}
 	t.ALU(2, 0)
-	u.pages.FreePages(t, va, 0)
+	p.alloc.FreePages(t, va, 0)
 }
 
-// PutPages is iommu_put_pages_list called directly, as the flush queue does.
-func (d *Domain) PutPages(t *cpu.Thread, l *iommucore.PageList) { d.putPages(t, l, t.SP()+8, false) }
-
-// putPages is iommu_put_pages_list of the list whose head lies at head.
-func (d *Domain) putPages(t *cpu.Thread, l *iommucore.PageList, head uint64, tail bool) {
+// Put emits iommu_put_pages_list of the list l, whose head lies at head: every page of it is freed. tail says that it is jumped to.
+func (p *Pages) Put(t *cpu.Thread, l *iommucore.PageList, head uint64, tail bool) {
 	if tail {
 		t.TailCall(fnPutPages)
 	} else {
 		t.Call(fnPutPages)
 	}
 	saved := 5
-	if d.env.Version == kernel.V7_3 {
+	if p.env.Version == kernel.V7_3 {
 		saved = 2
 		t.Nop(2)
 		t.Push(1)
@@ -349,15 +376,15 @@ func (d *Domain) putPages(t *cpu.Thread, l *iommucore.PageList, head uint64, tai
 	t.Branch(l.Empty(), t.Last())
 	top := t.Here()
 	for i, va := range l.Pages {
-		page := pageOf(va)
+		page := PageOf(va)
 		n := t.Load(page+8, next)
-		p := t.Load(page+16, next)
+		prev := t.Load(page+16, next)
 		t.ALU(6, n) // the checks of list_del (CONFIG_LIST_HARDENED)
 		t.Branch(false, t.Last())
-		t.Store(head, p, n)
+		t.Store(head, prev, n)
 		t.Store(page+8, next, 0)
 		t.Store(page+16, next, 0)
-		d.u.freePage(t, va)
+		p.Free(t, va)
 		next = t.Load(head, 0)
 		t.ALU(1, next)
 		t.Loop(top, i+1 < len(l.Pages), t.Last())
@@ -367,16 +394,22 @@ func (d *Domain) putPages(t *cpu.Thread, l *iommucore.PageList, head uint64, tai
 	t.Ret()
 }
 
-// clflush emits clflush_cache_range of n bytes at va: fence, one flush per line, fence.
-func (d *Domain) clflush(t *cpu.Thread, va, n uint64) {
+// Clflush emits clflush_cache_range of n bytes at va: fence, one flush per line, fence.
+func (p *Pages) Clflush(t *cpu.Thread, va, n uint64) {
 	t.Call(fnClflush)
-	d.clflushBody(t, va, n)
+	p.clflush(t, va, n)
 }
 
-func (d *Domain) clflushBody(t *cpu.Thread, va, n uint64) {
+// TailClflush is Clflush as the last thing a function does: it is jumped to and returns to the function's caller.
+func (p *Pages) TailClflush(t *cpu.Thread, va, n uint64) {
+	t.TailCall(fnClflush)
+	p.clflush(t, va, n)
+}
+
+func (p *Pages) clflush(t *cpu.Thread, va, n uint64) {
 	t.Nop(2)
 	t.Op(cpu.Fence, 0)
-	sz := t.Mem(cpu.Load, d.u.cpuData, 2, 0, 0)
+	sz := t.Mem(cpu.Load, p.cpuData, 2, 0, 0)
 	t.ALU(6, sz)
 	t.Branch(n == 0, t.Last())
 	top := t.Here()

@@ -27,6 +27,7 @@ type Parts struct {
 
 	nodes, magazines *mm.Cache
 	softirqs         [][]*cpu.Stream // per CPU: streams not in use
+	memory           mm.MemoryMap
 	ram              []mm.Range
 	ramTop           uint64 // first page frame above RAM
 }
@@ -37,6 +38,8 @@ func (m *Machine) boot() (err error) {
 	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, Arch: arches[s.Kernel.Arch], CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
 		MemEncrypt: bool(s.Kernel.MemEncrypt), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent), P2PDMA: m.Opt.P2PDMA}, m.Mem, m.reserved[0])
 	cfg := s.MemoryConfig()
+	cfg.Map = append(cfg.Map, m.Opt.Extra...)
+	m.memory = cfg.Map
 	if m.MM, err = mm.NewConfigured(m.Env, cfg); err != nil {
 		return err
 	}
@@ -110,6 +113,7 @@ type Device struct {
 	Cookie *iommudma.Cookie
 
 	m     *Machine
+	tr    pcie.Translator // nil where addresses are not translated
 	quiet *cpu.Stream
 }
 
@@ -123,6 +127,7 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	if m.Unit != nil {
 		tr = m.Unit
 	}
+	d.tr = tr
 	port, err := pcie.NewPort(m.Spec.pcieConfig(), tr, m.Hier)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/iommu"
 	"dmapath/kernel"
+	"dmapath/kernel/mm"
 	"dmapath/sim"
 )
 
@@ -33,6 +34,9 @@ type Options struct {
 	Seed    uint64 // of everything random in the machine itself
 	// P2PDMA builds the kernel with CONFIG_PCI_P2PDMA, as Debian builds 7.3 and not 6.12.
 	P2PDMA bool
+	// Extra is memory beside what the platform has: hot-plugged RAM, BARs with and without struct pages, RAM outside of the
+	// linear map. It must not overlap the platform's.
+	Extra mm.MemoryMap
 }
 
 // Machine is a whole simulated machine with a booted kernel, ready for devices. One run uses it; it is not safe for concurrent

@@ -17,15 +17,23 @@ const (
 	HotRAM                 // RAM added while running, in whole 128 MiB sections
 	ZoneDevice             // device memory with struct pages: P2PDMA BARs, pmem; in 2 MiB subsections
 	MMIO                   // device registers without struct pages
+	NoMap                  // RAM that firmware keeps and the linear map leaves out (no-map in a device tree); it has struct pages
 	NumKinds
 )
 
 func (k Kind) String() string {
-	return [...]string{"RAM", "reserved", "hot-plugged RAM", "ZONE_DEVICE", "MMIO"}[k]
+	return [...]string{"RAM", "reserved", "hot-plugged RAM", "ZONE_DEVICE", "MMIO", "no-map RAM"}[k]
 }
 
 // boot reports whether the range is in memblock.memory when the section tables are built.
-func (k Kind) boot() bool { return k == RAM || k == Reserved }
+func (k Kind) boot() bool { return k == RAM || k == Reserved || k == NoMap }
+
+// Linear reports whether the kernel's linear map contains such memory. Of device memory it contains what has struct pages
+// (memremap_pages adds it, uncached for P2PDMA).
+func (k Kind) Linear() bool { return k != MMIO && k != NoMap }
+
+// Device reports whether it is a device's memory; ZoneDevice is taken to be a P2PDMA BAR.
+func (k Kind) Device() bool { return k == MMIO || k == ZoneDevice }
 
 // Range is physical addresses [Start, Start+Size).
 type Range struct {

@@ -1,0 +1,42 @@
+package platform
+
+import (
+	"dmapath/cache"
+	"dmapath/kernel"
+	"dmapath/kernel/direct"
+	"dmapath/kernel/mm"
+)
+
+// Watch makes the kernel report hazards to on and lets it keep account of what every byte holds, which costs time on the host and
+// none in the simulation. The result is that account.
+func (m *Machine) Watch(on func(kernel.Hazard)) *cache.Truth {
+	e := m.Env
+	e.Truth, e.OnHazard = cache.NewTruth(), on
+	e.Linear = func(pa uint64) bool { r, ok := m.memory.Find(pa); return ok && r.Kind.Linear() }
+	e.DeviceMemory = func(pa uint64) bool { r, ok := m.memory.Find(pa); return ok && r.Kind.Device() }
+	e.HasPage = func(pa uint64) bool { return m.MM.Valid(pa >> 12) }
+	return e.Truth
+}
+
+// Memory returns what lies where in physical memory.
+func (m *Machine) Memory() mm.MemoryMap { return m.memory }
+
+// Reach returns where an access of the device to a bus address ends up at the present time: the translation that its requests get,
+// caches of the IOMMU included, which it changes as a request does. ok is false when the device cannot emit the address, the
+// IOMMU refuses it, or nothing answers there. snoops says that the access looks into the CPUs' caches.
+func (d *Device) Reach(addr uint64, write bool) (pa uint64, snoops, ok bool) {
+	dev := d.Ctx.Dev
+	if addr > dev.Mask {
+		return 0, false, false
+	}
+	if d.tr == nil {
+		pa = direct.ToPhys(dev, addr)
+	} else {
+		var err error
+		if pa, _, err = d.tr.Translate(d.RID, addr, write, d.m.Eng.Now()); err != nil {
+			return 0, false, false
+		}
+	}
+	_, ok = d.m.memory.Find(pa)
+	return pa, !dev.NonCoherent, ok
+}

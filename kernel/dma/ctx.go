@@ -15,6 +15,8 @@ type Buffer struct {
 	Phys uint64
 	Page uint64 // virtual address of the struct page of its first byte; 0 when it has none
 	Size uint64 // bytes, at least 1
+	// Virt is its kernel virtual address where that is not the linear map's: vmalloc memory, a stack with VMAP_STACK. 0: it is.
+	Virt uint64
 }
 
 // Translated is the DMA backend of a device behind an IOMMU (iommu-dma). On 6.12, where the call passes a struct page,
@@ -54,6 +56,9 @@ func (c *Ctx) Validate() error {
 
 // ErrNoPage: a call that takes a struct page got memory without one.
 var ErrNoPage = errors.New("memory has no struct page")
+
+// ErrVmalloc: dma_map_single got an address in vmalloc space; the kernel warns once and fails every time.
+var ErrVmalloc = errors.New("the buffer lies in vmalloc space")
 
 // ErrMMIOAttr: AttrMMIO was given to a call that takes a struct page.
 var ErrMMIOAttr = errors.New("MMIO cannot be mapped by page")

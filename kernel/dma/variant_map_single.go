@@ -24,13 +24,17 @@ func (m mapSingle) Name() string            { return "map_single@" + m.v.String(
 func (m mapSingle) Version() kernel.Version { return m.v }
 
 func (m mapSingle) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
-	if b.Page == 0 {
+	if b.Page == 0 && b.Virt == 0 {
 		return c.fail(b, ErrNoPage)
 	}
+	vm := b.Virt != 0
 	if m.v == kernel.V6_12 { // inlined into the driver
 		t.StackLoad(0)
-		c.isVmalloc(t)
-		t.Branch(true, t.ALU(1, 0))
+		c.isVmalloc(t, vm)
+		t.Branch(!vm, t.ALU(1, 0))
+		if vm {
+			return c.warnVmalloc(t, b)
+		}
 		// virt_to_page, between the loads of what the driver keeps on its stack
 		va := t.Mem(cpu.LoadOp, t.SP()+16, 8, 0, 0)
 		t.Load(c.Env.Sym.PhysBase, 0)
@@ -56,8 +60,14 @@ func (m mapSingle) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, at
 	t.ALU(2, 0)
 	t.Push(1)
 	t.ALU(1, 0)
-	c.isVmalloc(t)
-	t.Branch(false, t.ALU(1, 0))
+	c.isVmalloc(t, vm)
+	t.Branch(vm, t.ALU(1, 0))
+	if vm {
+		addr, err := c.warnVmalloc(t, b)
+		t.Pop(3)
+		t.Ret()
+		return addr, err
+	}
 	t.ALU(1, 0)
 	page, v := c.MM.VirtToPage(t, kernel.Virt(b.Phys), 0)
 	b.Page = page
@@ -75,12 +85,23 @@ func (m mapSingle) Unmap(t *cpu.Thread, c *Ctx, addr, size uint64, dir kernel.Di
 	return c.unmapPage73(t, addr, size, dir, attrs)
 }
 
-// isVmalloc emits is_vmalloc_addr of a direct-map address: 7 instructions.
-func (c *Ctx) isVmalloc(t *cpu.Thread) {
+// isVmalloc emits is_vmalloc_addr: 7 instructions for a direct-map address, 11 for one in vmalloc space.
+func (c *Ctx) isVmalloc(t *cpu.Thread, yes bool) {
 	t.Call(isVmalloc)
 	t.Nop(2)
 	base := t.Load(c.Env.Sym.VmallocBase, 0)
 	t.ALU(1, 0)
-	t.Branch(true, t.ALU2(base, 0))
+	t.Branch(!yes, t.ALU2(base, 0))
+	if yes {
+		t.ALU(4, base)
+	}
 	t.Ret()
+}
+
+// warnVmalloc emits what WARN_ON_ONCE does after the first time: a test of its flag. The trap and the message of the first time are
+// not modelled.
+func (c *Ctx) warnVmalloc(t *cpu.Thread, b Buffer) (uint64, error) {
+	t.Branch(true, t.Mem(cpu.LoadOp, c.Env.Sym.VmallocBase+16, 1, 0, 0))
+	t.ALU(1, 0)
+	return c.fail(b, ErrVmalloc)
 }

@@ -37,7 +37,7 @@ func BenchmarkMap(b *testing.B) {
 					var o *Outcome
 					for b.Loop() {
 						var err error
-						if o, err = x.run(s, x.Points()[0]); err != nil {
+						if o, err = x.Run(s, x.Points()[0]); err != nil {
 							b.Fatal(err)
 						}
 					}
@@ -60,7 +60,7 @@ func BenchmarkSimulator(b *testing.B) {
 				var instructions, ios float64
 				b.ReportAllocs()
 				for b.Loop() {
-					o, err := x.run(s, x.Points()[0])
+					o, err := x.Run(s, x.Points()[0])
 					if err != nil {
 						b.Fatal(err)
 					}

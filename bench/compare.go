@@ -49,7 +49,7 @@ func Compare(ctx context.Context, s *platform.Spec, x Experiment, jobs int, prog
 	for i, p := range points {
 		g.Go(func() error {
 			if errs[i] = ctx.Err(); errs[i] == nil {
-				c.Outcomes[i], errs[i] = x.run(s, p)
+				c.Outcomes[i], errs[i] = x.Run(s, p)
 			}
 			finished(p)
 			return nil

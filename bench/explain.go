@@ -14,7 +14,7 @@ func Explain(s *platform.Spec, x Experiment) (*results.Record, error) {
 	if err := x.Validate(s); err != nil {
 		return nil, err
 	}
-	o, err := x.run(s, x.Points()[0])
+	o, err := x.Run(s, x.Points()[0])
 	if err != nil {
 		return nil, err
 	}

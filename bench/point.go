@@ -54,8 +54,8 @@ func (x *Experiment) Points() []Point {
 	return ps
 }
 
-// run simulates one point on a machine of its own.
-func (x *Experiment) run(s *platform.Spec, p Point) (*Outcome, error) {
+// Run simulates one point on a machine of its own. x must have passed Validate on s.
+func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 	v, err := VariantByName(p.Variant)
 	if err != nil {
 		return nil, err

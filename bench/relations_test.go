@@ -19,7 +19,7 @@ func outcome(t *testing.T, workload, backend, cache, variant string, change ...f
 	if err := x.Validate(s); err != nil {
 		t.Fatal(err)
 	}
-	o, err := x.run(s, x.Points()[0])
+	o, err := x.Run(s, x.Points()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestRetpolineCostsWhereCallsAreIndirect(t *testing.T) {
 			t.Fatal(err)
 		}
 		x := onePoint("nvme", backend, "hot", "map_page@6.12", 400)
-		o, err := x.run(s, x.Points()[0])
+		o, err := x.Run(s, x.Points()[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 			x := onePoint("nvme", "iommu-lazy", "hot", "map_phys@7.3", n)
 			s := load(b, "icelake-sp")
 			for b.Loop() {
-				if _, err := x.run(s, x.Points()[0]); err != nil {
+				if _, err := x.Run(s, x.Points()[0]); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench"
+	"dmapath/bench/behaviour"
 	"dmapath/results"
 )
 
@@ -17,7 +18,7 @@ func newValidate() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newValidateKernelTraces())
+	cmd.AddCommand(newValidateKernelTraces(), newValidateBehaviours())
 	return cmd
 }
 
@@ -70,6 +71,50 @@ Examples:
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "directory of recordings")
+	cmd.Flags().StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench")
+	cmd.Flags().IntVar(&o.jobs, "jobs", 0, "processors to use (0: all)")
+	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
+	return cmd
+}
+
+func newValidateBehaviours() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "behaviours",
+		Short: "the shape of published measurements: cliffs, collapses, ratios",
+		Long: `behaviours repeats set-ups that others have measured on real machines and lays the simulated figures beside the
+published ones. The machines differ, so it judges shapes: ratios within one run, each a claim that holds or does
+not. Nothing is fitted.
+
+The exit code is 1 when a claim does not hold.
+
+Examples:
+  dmapath validate behaviours
+  dmapath validate behaviours --format csv`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := results.ParseFormat(o.format)
+			if err != nil {
+				return fmt.Errorf("--format: %w", err)
+			}
+			if o.jobs < 0 {
+				return fmt.Errorf("--jobs is %d: allowed are 0 (all processors) and up", o.jobs)
+			}
+			list, err := behaviour.Run(cmd.Context(), behaviour.All(), o.jobs)
+			if err != nil {
+				return failure{err}
+			}
+			r := behaviour.Record(list)
+			r.Version, r.Command = results.Version(), "dmapath validate behaviours"
+			if err := r.Write(cmd.OutOrStdout(), f); err != nil {
+				return failure{err}
+			}
+			if n := behaviour.Failed(list); n > 0 {
+				return failure{fmt.Errorf("%d claims do not hold", n)}
+			}
+			return nil
+		},
+	}
 	cmd.Flags().StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench")
 	cmd.Flags().IntVar(&o.jobs, "jobs", 0, "processors to use (0: all)")
 	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})

@@ -107,7 +107,7 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 	}
 	o := &Outcome{Point: p, Result: r, Clock: m.Clock}
 	if m.Unit != nil {
-		o.IOMMU, o.Walkers = m.Unit.Stats, m.Unit.Config().Walkers
+		o.IOMMU, o.Walkers = *m.Unit.Statistics(), m.Unit.Walkers()
 	}
 	return o, nil
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"dmapath/iommu"
 	"dmapath/kernel/iova"
 	"dmapath/platform"
 	"dmapath/results"
@@ -93,11 +92,11 @@ func (x *Replay) measure(r *results.Record, s *platform.Spec, tr *replay.Trace, 
 			}
 		}
 		if u := p.M.Unit; u != nil {
-			st := &u.Stats
+			st := u.Statistics()
 			add("iotlb_requests", "count", float64(st.Requests), none, int64(st.Requests), base...)
 			add("iotlb_hits", "count", float64(st.Hits+st.Merges), none, int64(st.Requests), base...)
 			add("iommu_walks", "count", float64(st.Walks), none, int64(st.Requests), base...)
-			add("invalidation_descriptors", "count", float64(descriptors(p)), none, int64(st.TailWrites), base...)
+			add("invalidation_descriptors", "count", float64(st.Invalidations), none, int64(st.TailWrites), base...)
 			add("iotlb_entries_dropped", "count", float64(st.Dropped), none, int64(st.TailWrites), base...)
 		}
 		add("refused_maps", "count", float64(p.Failures), none, tr.Events, base...)
@@ -112,16 +111,6 @@ func steady(o *workloads.Op) (mean, half float64) {
 		return o.Cycles.Mean(), math.NaN()
 	}
 	return e.Mean, finite(e.HalfWidth)
-}
-
-// descriptors are the invalidations that the unit executed, without the wait descriptors behind them.
-func descriptors(p *replayed) (n uint64) {
-	for k, d := range p.M.Unit.Stats.Descriptors {
-		if k != iommu.DescWait {
-			n += d
-		}
-	}
-	return n
 }
 
 // traceNote is one count of what the trace could not tell.
@@ -269,9 +258,9 @@ func (x *Replay) unitTable(rs []replayed) *results.Table {
 		Columns: []results.Column{{Name: "variant", Text: true}, {Name: "requests"}, {Name: "IOTLB hit", Unit: "%", Decimals: 1}, {Name: "walks"},
 			{Name: "walk", Unit: "ns", Decimals: 0}, {Name: "invali- dations"}, {Name: "waits"}, {Name: "dropped entries"}}}
 	for i := range rs {
-		st := &rs[i].M.Unit.Stats
+		st := rs[i].M.Unit.Statistics()
 		o := Outcome{IOMMU: *st}
-		t.Add(rs[i].name, st.Requests, o.hitRate(), st.Walks, o.walkMean(), descriptors(&rs[i]), st.Descriptors[iommu.DescWait], st.Dropped)
+		t.Add(rs[i].name, st.Requests, o.hitRate(), st.Walks, o.walkMean(), st.Invalidations, st.Waits, st.Dropped)
 	}
 	t.Notes = []string{"requests: each buffer is moved once by the device before its unmap. invalidations: descriptors executed, without waits. dropped: IOTLB entries found by them."}
 	return t

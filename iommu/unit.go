@@ -1,14 +1,30 @@
 package iommu
 
 import (
-	"errors"
-	"fmt"
-
 	"dmapath/cache"
-	"dmapath/iommu/table"
 	"dmapath/sim"
-	"dmapath/tlb"
 )
+
+// Unit is the translation hardware of one root complex, of whatever dialect: what root ports, register windows and reports need of it.
+type Unit interface {
+	// Translate translates the address in a request of requester rid that reaches the unit at now. It returns the physical address
+	// and when it is known, or a *Fault. It looks at the tables as they are when it is called. It is pcie.Translator.
+	Translate(rid uint16, iova uint64, write bool, now sim.Time) (pa uint64, done sim.Time, err error)
+	// Probe returns the translation that the caches hold for a request of rid, whether the tables still say so or not; ok is
+	// false if the unit would have to walk. It changes nothing.
+	Probe(rid uint16, iova uint64) (pa uint64, ok bool)
+	// WriteReg is a register write that left a core at now, which must be the engine's time; ReadReg a register read: its value
+	// and when it is back. Together they are cpu.MMIO.
+	WriteReg(addr, val uint64, now sim.Time)
+	ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time)
+	// Drain adds a root port whose requests an invalidation waits for.
+	Drain(d Drainer)
+	// Statistics returns the live counts, and ResetStats forgets them at the end of a warm-up.
+	Statistics() *Stats
+	ResetStats()
+	// Walkers returns how many walks can be under way at once.
+	Walkers() int
+}
 
 // Fabric times the unit's own reads and writes of memory: tables, descriptors, status words. *cache.Hierarchy is one.
 type Fabric interface {
@@ -22,119 +38,5 @@ type Drainer interface {
 	Drained(t sim.Time) sim.Time
 }
 
-// VTd is one DMA remapping unit. It is not safe for concurrent use.
-type VTd struct {
-	Stats Stats
-
-	cfg   Config
-	clk   sim.Clock
-	eng   *sim.Engine
-	h     Fabric
-	mem   *cache.Memory
-	drain []Drainer
-
-	capReg, ecap uint64
-	haw          uint64
-	levels       [table.MaxLevels + 1]bool
-	second       [2]table.Rules // legacy, scalable
-	first        table.Rules
-
-	// Registers.
-	gsts       uint32
-	rtaddr     uint64 // as written
-	root       uint64 // as latched by SRTP
-	mode       uint64 // RTADDR.TTM as latched
-	iva, iotlb uint64
-	ccmd       uint64
-	cmdEnd     sim.Time // the register-based invalidation is over
-	fectl      uint32
-	iectl      uint32
-	ics        uint32
-	faults     faultLog
-
-	contexts contexts
-	spaces   spaces
-
-	iotlbs   *tlb.Cache
-	sizes    []uint8 // page shifts ever inserted, so that others are not looked for
-	paging   [table.MaxLevels + 1]*tlb.Cache
-	walkers  *sim.Servers
-	recent   [recentWalks]walkRecord
-	walks    uint64   // started
-	lastWalk sim.Time // latest end of one
-
-	q queue
-
-	// Times of cycle counts.
-	lookupTime, walkStart, pteOverhead, walkEnd sim.Time
-}
-
-// NewVTd returns a unit after reset: translation off, caches empty.
-func NewVTd(cfg Config, eng *sim.Engine, h Fabric, mem *cache.Memory) (*VTd, error) {
-	errs := []error{cfg.Validate()}
-	if eng == nil || h == nil || mem == nil {
-		errs = append(errs, errors.New("iommu: a unit needs an engine, a cache hierarchy and memory"))
-	}
-	clk, _ := sim.NewClock(cfg.ClockHz)
-	v := &VTd{cfg: cfg, clk: clk, eng: eng, h: h, mem: mem, haw: uint64(cfg.HostWidth)}
-	if errors.Join(errs...) == nil {
-		errs = append(errs, v.makeCaches())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	v.capReg, v.ecap = cfg.capabilities()
-	var super uint8
-	if cfg.Page2M {
-		super |= table.Page2M
-	}
-	if cfg.Page1G {
-		super |= table.Page1G
-	}
-	for _, l := range cfg.Levels {
-		v.levels[l] = true
-	}
-	for i := range v.second {
-		v.second[i] = table.NewRules(table.SecondStage, uint8(cfg.HostWidth), super, cfg.SnoopControl, i == 1)
-	}
-	v.first = table.NewRules(table.FirstStage, uint8(cfg.HostWidth), super, cfg.SnoopControl, true)
-	v.faults.rec = make([][2]uint64, cfg.FaultRecords)
-	v.contexts.init()
-	v.spaces.init()
-	v.walkers = sim.NewServers("page walkers", cfg.Walkers)
-	v.lookupTime, v.walkStart = v.cycles(cfg.LookupTime), v.cycles(cfg.WalkStart)
-	v.pteOverhead, v.walkEnd = v.cycles(cfg.PTEOverhead), v.cycles(cfg.WalkEnd)
-	v.Stats.WalkTimes = sim.NewHistogram(int64(sim.Millisecond), 2)
-	v.initQueue()
-	return v, nil
-}
-
-// Drain adds a root port whose requests an invalidation waits for.
-func (v *VTd) Drain(d Drainer) { v.drain = append(v.drain, d) }
-
-// Config returns the configuration.
-func (v *VTd) Config() Config { return v.cfg }
-
-// cycles returns how long n cycles last, rounded up to a picosecond.
-func (v *VTd) cycles(n Cycles) sim.Time { return v.clk.Edge(int64(n)) }
-
-func (v *VTd) makeCaches() error {
-	var errs []error
-	make1 := func(name string, c tlb.Config, shifts ...uint8) *tlb.Cache {
-		c.PageShifts = shifts
-		t, err := tlb.New(c)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("iommu: %s: %w", name, err))
-		}
-		return t
-	}
-	v.iotlbs = make1("iotlb", v.cfg.IOTLB, 12, 21, 30)
-	v.contexts.legacy = make1("context", v.cfg.Context, 0)
-	v.contexts.pasids = make1("pasid", v.cfg.PASID, 0)
-	for l := 2; l <= table.MaxLevels; l++ {
-		if c := v.cfg.Paging[l]; c.Entries > 0 {
-			v.paging[l] = make1(fmt.Sprintf("paging[%d]", l), c, table.Shift(l))
-		}
-	}
-	return errors.Join(errs...)
-}
+// Cycles are cycles of the IOMMU's clock.
+type Cycles int64

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"dmapath/cpu"
-	"dmapath/iommu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
 	"dmapath/kernel/dma"
@@ -12,7 +11,6 @@ import (
 	"dmapath/kernel/iommudma"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/timer"
-	"dmapath/kernel/vtd"
 	"dmapath/pcie"
 	"dmapath/sim"
 )
@@ -22,8 +20,8 @@ type Parts struct {
 	MM     *mm.MM
 	Timers *timer.Wheel
 	Direct *direct.Direct
-	Layer  *iommudma.Layer // nil on Direct
-	Driver *vtd.Unit       // nil on Direct
+	Layer  *iommudma.Layer   // nil on Direct
+	Driver iommucore.Adapter // nil on Direct
 
 	nodes, magazines *mm.Cache
 	softirqs         [][]*cpu.Stream // per CPU: streams not in use
@@ -59,7 +57,7 @@ func (m *Machine) boot() (err error) {
 	}
 	m.nodes, m.magazines = m.MM.NewCache("iommu_iova", 40, 64), m.MM.NewCache("iommu_iova_magazine", 1024, 1024)
 	m.Layer = iommudma.NewLayer()
-	if m.Driver, err = vtd.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM); err != nil {
+	if m.Driver, err = m.dialect.driver(m); err != nil {
 		return err
 	}
 	m.Driver.Enable()
@@ -117,9 +115,6 @@ type Device struct {
 	quiet *cpu.Stream
 }
 
-// msiWindow is what iommu-dma reserves on x86 for message-signalled interrupts.
-var msiWindow = [2]uint64{0xfee00000, 0xfeefffff}
-
 // AddDevice plugs in a device with a 64-bit DMA mask behind a root port of its own.
 func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	d := &Device{RID: rid, m: m, quiet: m.stream(stackTop(0) - 2*kernel.StackBytes)}
@@ -153,8 +148,8 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 		return nil, err
 	}
 	pool := m.pool()
-	d.Cookie, err = iommudma.New(iommudma.Config{Env: m.Env, Domain: dom.Core, Lazy: m.Opt.Backend == IommuLazy, Nodes: m.nodes, Magazines: m.magazines,
-		Timers: m.Timers, Reserved: [][2]uint64{msiWindow}, Bounce: [2]uint64{pool.Start, pool.End}})
+	d.Cookie, err = iommudma.New(iommudma.Config{Env: m.Env, Domain: dom, Lazy: m.Opt.Backend == IommuLazy, Nodes: m.nodes, Magazines: m.magazines,
+		Timers: m.Timers, Reserved: m.dialect.reserved, Bounce: [2]uint64{pool.Start, pool.End}})
 	if err != nil {
 		return nil, err
 	}
@@ -196,5 +191,3 @@ func (d *Device) Invalidate(t *cpu.Thread) {
 	g.Start, g.End, g.PgSize = 0xfffff000, 0xffffffff, 4096
 	d.Cookie.Domain().SyncTLB(quiet, &g)
 }
-
-var _ cpu.MMIO = (*iommu.VTd)(nil)

@@ -143,28 +143,14 @@ func (s *Spec) pcieConfig() pcie.Config {
 		RegisterRead: p.RegisterRead, Interrupt: p.Interrupt, CreditReturn: p.CreditReturn, RelaxedOrdering: bool(p.Relaxed)}
 }
 
-// unitConfig is the IOMMU as package iommu takes it; its registers lie at regBase.
-func (s *Spec) unitConfig(regBase uint64) iommu.Config {
+// unitConfig is what units of all dialects have, as package iommu takes it.
+func (s *Spec) unitConfig() iommu.Config {
 	u := &s.IOMMU
-	table := func(t Table) tlb.Config { return tlb.Config{Entries: int(t.Entries), Ways: int(t.Ways)} }
-	c := func(n Cycles) iommu.Cycles { return iommu.Cycles(n) }
-	cfg := iommu.Config{RegBase: regBase, ClockHz: int64(u.Clock), HostWidth: int(s.Memory.PhysBits), GuestWidth: 12 + 9*int(u.Levels),
-		Coherent: bool(u.Coherent), SnoopControl: bool(u.SnoopControl), PageSelective: bool(u.PageSelective),
-		MaxMask: int(u.MaxMask), FaultRecords: int(u.FaultRecords),
-		IOTLB: table(u.IOTLB), Context: table(u.Context), PASID: table(u.PASID),
-		Paging:  [6]tlb.Config{2: table(u.Paging.PD), 3: table(u.Paging.PDPT), 4: table(u.Paging.PML4), 5: table(u.Paging.PML5)},
-		Walkers: int(u.Walkers), LookupTime: c(u.Lookup), WalkStart: c(u.WalkStart), PTEOverhead: c(u.PTEOverhead), WalkEnd: c(u.WalkEnd),
-		RegWrite: u.RegisterWrite, RegRead: u.RegisterRead, FetchOverhead: c(u.Fetch), DecodeTime: c(u.Decode), ContextInvTime: c(u.InvContext),
-		IOTLBGlobalTime: c(u.InvIOTLBGlobal), IOTLBPageTime: c(u.InvIOTLBPage), InterruptInvTime: c(u.InvInterrupt), DrainTime: c(u.Drain),
-		DeviceTLBTime: u.InvDeviceTLB, StatusTime: c(u.Status), FirstLevel5: u.Levels == 5}
-	for l := 3; l <= int(u.Levels); l++ {
-		cfg.Levels = append(cfg.Levels, l)
-	}
-	for _, shift := range u.Pages.Shifts() {
-		cfg.Page2M = cfg.Page2M || shift == 21
-		cfg.Page1G = cfg.Page1G || shift == 30
-	}
-	return cfg
+	return iommu.Config{RegBase: cpu.MMIOBase, ClockHz: int64(u.Clock), HostWidth: int(s.Memory.PhysBits), IOTLB: u.IOTLB.config(),
+		Paging:  [iommu.MaxLevels + 1]tlb.Config{2: u.Paging.PD.config(), 3: u.Paging.PDPT.config(), 4: u.Paging.PML4.config(), 5: u.Paging.PML5.config()},
+		Walkers: int(u.Walkers), LookupTime: iommu.Cycles(u.Lookup), WalkStart: iommu.Cycles(u.WalkStart),
+		PTEOverhead: iommu.Cycles(u.PTEOverhead), WalkEnd: iommu.Cycles(u.WalkEnd), DrainTime: iommu.Cycles(u.Drain),
+		RegWrite: u.RegisterWrite, RegRead: u.RegisterRead}
 }
 
 var arches = map[Word]kernel.Arch{"x86-64": kernel.X86_64, "arm64": kernel.ARM64}

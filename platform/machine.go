@@ -49,10 +49,11 @@ type Machine struct {
 	Hier  *cache.Hierarchy
 	Cores []*cpu.Core
 	Mem   *cache.Memory
-	Unit  *iommu.VTd // nil on Direct
+	Unit  iommu.Unit // nil on Direct
 	Env   *kernel.Env
 	Parts // the kernel's parts
 
+	dialect  *dialect  // nil on Direct
 	reserved [2]uint64 // physical range that holds the kernel's own objects
 }
 
@@ -88,7 +89,10 @@ func Build(s *Spec, o Options) (*Machine, error) {
 		m.Cores = append(m.Cores, c)
 	}
 	if o.Backend != Direct {
-		if m.Unit, err = iommu.NewVTd(s.unitConfig(cpu.MMIOBase), m.Eng, m.Hier, m.Mem); err != nil {
+		if m.dialect, err = s.dialect(); err == nil {
+			m.Unit, err = m.dialect.hardware(m)
+		}
+		if err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -80,6 +80,9 @@ func (s *schema) section(t reflect.Type, name, key string, index []int) *node {
 func (s *schema) value(sf reflect.StructField, k *kind, key string, path []int) *field {
 	f := &field{key: key, index: path, kind: k, bounds: sf.Tag.Get("range"), doc: sf.Tag.Get("doc"),
 		pow2: sf.Tag.Get("pow2") == "yes", words: strings.Fields(sf.Tag.Get("words"))}
+	if len(f.words) == 1 && f.words[0] == "@dialects" {
+		f.words = dialectNames()
+	}
 	if f.doc == "" {
 		panic("platform: no doc for " + key)
 	}

@@ -234,7 +234,7 @@ type Credits struct {
 
 // IOMMU is the translation hardware of one root complex. Cycles are of its own clock. Physical address width is Memory's.
 type IOMMU struct {
-	Dialect       Word   `key:"dialect" words:"vtd" doc:"register and table format"`
+	Dialect       Word   `key:"dialect" words:"@dialects" doc:"register and table format"`
 	Clock         Hertz  `key:"clock" range:"10MHz..10GHz" doc:"clock of the unit"`
 	Levels        Count  `key:"levels" range:"3..5" doc:"page-table levels"`
 	Pages         Pages  `key:"pages" doc:"leaf sizes"`

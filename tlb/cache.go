@@ -44,8 +44,9 @@ type Cache struct {
 	foreign  uint64 // foreign entries of Displace so far
 	setShift uint8  // log2 of the number of sets
 
-	wide   *wide // hash and recency list, for sets of more than smallWays
-	shifts []uint8
+	wide   *wide   // hash and recency list, for sets of more than smallWays
+	shifts []uint8 // page sizes ever inserted, in that order, and as a set
+	seen   uint64
 	cfg    Config
 }
 
@@ -67,7 +68,7 @@ func New(cfg Config) (*Cache, error) {
 	c := &Cache{
 		keys: make([]uint64, cfg.Entries), meta: make([]slot, cfg.Entries),
 		ways: uint64(w), setMask: uint64(cfg.Entries/w) - 1,
-		policy: cfg.Policy, setShift: uint8(bits.TrailingZeros(uint(cfg.Entries / w))), rng: (cfg.Seed+1)*hashFactor | 1, shifts: cfg.PageShifts, cfg: cfg,
+		policy: cfg.Policy, setShift: uint8(bits.TrailingZeros(uint(cfg.Entries / w))), rng: (cfg.Seed+1)*hashFactor | 1, cfg: cfg,
 	}
 	for i := range c.keys {
 		c.keys[i] = noKey
@@ -179,6 +180,10 @@ func (c *Cache) Insert(dom uint32, page uint64, shift uint8, val uint64) (evicte
 		panic("tlb: page shift out of range")
 	}
 	c.Stats.Inserts++
+	if c.seen>>shift&1 == 0 {
+		c.seen |= 1 << shift
+		c.shifts = append(c.shifts, shift)
+	}
 	key := page<<6 | uint64(shift)
 	i := c.find(key, page, dom)
 	if i < 0 {

@@ -8,6 +8,7 @@ import (
 	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/iommu"
+	hw "dmapath/iommu/vtd"
 	"dmapath/kernel"
 	"dmapath/kernel/recorded"
 	"dmapath/sim"
@@ -26,7 +27,7 @@ func (steady) DeviceWrite(pa uint64, n int, now sim.Time) sim.Time { return now 
 type machine struct {
 	*rig
 	eng *sim.Engine
-	vtd *iommu.VTd
+	vtd *hw.Unit
 }
 
 const rid = 0x0100
@@ -34,10 +35,10 @@ const rid = 0x0100
 func newMachine(t *testing.T, v kernel.Version, coherent bool, levels int) *machine {
 	t.Helper()
 	m := &machine{rig: newRig(t, v, coherent, levels), eng: sim.NewEngine()}
-	cfg := iommu.DefaultConfig()
+	cfg := hw.DefaultConfig()
 	cfg.RegBase, cfg.Coherent, cfg.Levels = regVA, coherent, []int{3, 4, 5}
 	var err error
-	if m.vtd, err = iommu.NewVTd(cfg, m.eng, steady{}, m.env.Mem); err != nil {
+	if m.vtd, err = hw.New(cfg, m.eng, steady{}, m.env.Mem); err != nil {
 		t.Fatal(err)
 	}
 	m.attach(t, m.vtd)
@@ -184,7 +185,7 @@ func TestWaitFollowsTheHardware(t *testing.T) {
 			cfg := m.vtd.Config()
 			cfg.DrainTime = drain
 			var err error
-			if m.vtd, err = iommu.NewVTd(cfg, m.eng, steady{}, m.env.Mem); err != nil {
+			if m.vtd, err = hw.New(cfg, m.eng, steady{}, m.env.Mem); err != nil {
 				t.Fatal(err)
 			}
 			m.attach(t, m.vtd)

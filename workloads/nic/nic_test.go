@@ -65,8 +65,8 @@ func TestPagePoolOnlySyncs(t *testing.T) {
 	if r.IOs != 1000 || r.Map.Series.N != 0 || r.Unmap.Series.N != 0 || r.Sync == nil || r.Sync.Series.N != 2000 {
 		t.Errorf("%d frames: %d maps, %d unmaps, want 1000, 0, 0 and 2000 syncs", r.IOs, r.Map.Series.N, r.Unmap.Series.N)
 	}
-	if n := m.Unit.Stats.Descriptors; n != [16]uint64{} {
-		t.Errorf("invalidations %v", n)
+	if s := m.Unit.Statistics(); s.Invalidations != 0 || s.Waits != 0 {
+		t.Errorf("%d invalidations, %d waits", s.Invalidations, s.Waits)
 	}
 	if r, _ = run(t, platform.IommuStrict, func(c *Config) { c.PagePool, c.TxPercent = true, 30 }); r.Map.Series.N != 300 || r.Unmap.Series.N != 300 {
 		t.Errorf("30 %% sent: %d maps, %d unmaps", r.Map.Series.N, r.Unmap.Series.N)

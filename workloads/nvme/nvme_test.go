@@ -196,8 +196,8 @@ func TestFaultsAreReported(t *testing.T) {
 	if d.Faults != 3 || d.Err == nil || !strings.Contains(d.Err.Error(), "nvme device at") { // command, data, completion
 		t.Errorf("%d faults, %v; want 3", d.Faults, d.Err)
 	}
-	if m.Unit.Stats.Faults < 3 {
-		t.Errorf("the unit counts %d faults", m.Unit.Stats.Faults)
+	if m.Unit.Statistics().Faults < 3 {
+		t.Errorf("the unit counts %d faults", m.Unit.Statistics().Faults)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestLargeCommandsUsePRPLists(t *testing.T) {
 		t.Errorf("%d maps, %d bytes, %d faults", r.Map.Series.N, r.Bytes, r.Faults)
 	}
 	// 32 pages of data, the list, command and completion: 35 translations at least, of lines or TLPs.
-	if st := m.Unit.Stats; st.Walks < 300*32 || st.Requests < 300*35 {
+	if st := m.Unit.Statistics(); st.Walks < 300*32 || st.Requests < 300*35 {
 		t.Errorf("%d walks, %d requests for 300 commands", st.Walks, st.Requests)
 	}
 	small := config(phys(t))

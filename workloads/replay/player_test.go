@@ -88,7 +88,7 @@ func TestEveryInterfaceOnEveryBackend(t *testing.T) {
 			}
 			// 7.3's links invalidate at once in lazy mode, too.
 			if b == platform.IommuLazy {
-				n := p.M.Unit.Stats.Descriptors[2] + p.M.Unit.Stats.Descriptors[6]
+				n := p.M.Unit.Statistics().Invalidations
 				if want := map[string]uint64{"map_page@6.12": 0, "map_phys@7.3": 1}[v]; n != want {
 					t.Errorf("%s, %s: %d invalidations, want %d", v, b, n, want)
 				}
@@ -135,7 +135,7 @@ func TestPlayerMemoryDoesNotGrow(t *testing.T) {
 // Two players at once are each what they are alone: goroutines do not reach the results.
 func TestPlayersAreIndependent(t *testing.T) {
 	figures := func(p *Player) string {
-		return fmt.Sprint(p.Elapsed, p.Map[Single][0].Cycles.Mean(), p.Unmap[Link][1].Cycles.Mean(), p.M.Unit.Stats.Requests)
+		return fmt.Sprint(p.Elapsed, p.Map[Single][0].Cycles.Mean(), p.Unmap[Link][1].Cycles.Mean(), p.M.Unit.Statistics().Requests)
 	}
 	a, b := player(t, "map_phys@7.3", platform.IommuStrict, 2), player(t, "map_page@6.12", platform.IommuStrict, 2)
 	run(t, &stream{n: 2000}, a, b)

@@ -1,4 +1,4 @@
-package iommu
+package vtd
 
 import (
 	"testing"

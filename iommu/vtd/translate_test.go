@@ -1,10 +1,11 @@
-package iommu
+package vtd
 
 import (
 	"errors"
 	"strings"
 	"testing"
 
+	"dmapath/iommu"
 	"dmapath/iommu/table"
 	"dmapath/sim"
 )
@@ -214,9 +215,9 @@ func TestAccessedAndDirtyBits(t *testing.T) {
 }
 
 func reason(err error) table.Reason {
-	var f *Fault
+	var f *iommu.Fault
 	if errors.As(err, &f) {
-		return f.Reason
+		return f.Reason.(table.Reason)
 	}
 	return table.NoFault
 }
@@ -248,7 +249,7 @@ func TestFaultsAreReturnedAndRecorded(t *testing.T) {
 			c.change(r)
 		}
 		_, done, err := r.v.Translate(c.rid, c.iova, c.write, r.eng.Now())
-		var f *Fault
+		var f *iommu.Fault
 		if !errors.As(err, &f) || f.Reason != c.want || f.RID != c.rid || f.IOVA != c.iova || f.Write != c.write || f.At != done {
 			t.Errorf("%s: %v (%+v), want %v", c.name, err, f, c.want)
 			continue
@@ -360,7 +361,7 @@ func TestValidateNamesEveryProblem(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Error(err)
 	}
-	_, err := NewVTd(Config{HostWidth: 60, Walkers: -1, Levels: []int{7}}, nil, nil, nil)
+	_, err := New(Config{Config: iommu.Config{HostWidth: 60, Walkers: -1}, Levels: []int{7}}, nil, nil, nil)
 	for _, want := range []string{"clock_hz", "host_width is 60", "guest_width is 0", "levels is 7", "walkers is -1", "fault_records is 0", "needs an engine"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q not reported: %v", want, err)

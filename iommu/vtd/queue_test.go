@@ -1,4 +1,4 @@
-package iommu
+package vtd
 
 import (
 	"math/rand/v2"

@@ -1,10 +1,13 @@
-package iommu
+package vtd
 
-import "dmapath/sim"
+import (
+	"dmapath/iommu"
+	"dmapath/sim"
+)
 
 // WriteReg is a register write that left a core at now, which must be the engine's time. Writing the queue tail and
 // register-based invalidations take effect when they reach the unit; all else, which only set-up code writes, at once.
-func (v *VTd) WriteReg(addr, val uint64, now sim.Time) {
+func (v *Unit) WriteReg(addr, val uint64, now sim.Time) {
 	at := now + v.cfg.RegWrite
 	switch off := addr - v.cfg.RegBase; off {
 	case RegGCMD:
@@ -14,13 +17,13 @@ func (v *VTd) WriteReg(addr, val uint64, now sim.Time) {
 	case RegIQA:
 		v.setQueue(val)
 	case RegIQT:
-		v.eng.At(at, v.q.hTail, val&0x7fff0)
+		v.Eng.At(at, v.q.hTail, val&0x7fff0)
 	case RegFSTS:
 		resume := uint32(val)&v.faults.status&QueueError != 0
 		v.faults.status &^= uint32(val) & clearableFSTS
 		if resume {
 			v.q.errCode = errNone
-			v.eng.At(at, v.q.hResume, 0) // go on with the descriptor at the head
+			v.Eng.At(at, v.q.hResume, 0) // go on with the descriptor at the head
 		}
 	case RegFECTL:
 		v.fectl = uint32(val)
@@ -46,7 +49,7 @@ func (v *VTd) WriteReg(addr, val uint64, now sim.Time) {
 }
 
 // writeFault clears a fault record: writing 1 to the F bit of its high word.
-func (v *VTd) writeFault(off, val uint64) {
+func (v *Unit) writeFault(off, val uint64) {
 	if off < RegFRCD || off >= RegFRCD+uint64(len(v.faults.rec))*16 {
 		return // reserved: ignored
 	}
@@ -57,7 +60,7 @@ func (v *VTd) writeFault(off, val uint64) {
 }
 
 // command carries out GCMD: one-shot bits at once, the others follow the value written.
-func (v *VTd) command(cmd uint32) {
+func (v *Unit) command(cmd uint32) {
 	const levels = CmdTE | CmdQIE | CmdIRE | CmdCFI
 	if cmd&CmdSRTP != 0 {
 		v.root, v.mode = v.rtaddr&^0xfff&(1<<v.haw-1), v.rtaddr>>rootModeShift&3
@@ -77,20 +80,20 @@ func (v *VTd) command(cmd uint32) {
 }
 
 // startCommand starts a register-based invalidation that reaches the unit at the time given.
-func (v *VTd) startCommand(reg uint64, at sim.Time, sweep, page Cycles, paged bool) {
+func (v *Unit) startCommand(reg uint64, at sim.Time, sweep, page iommu.Cycles, paged bool) {
 	c := sweep
 	if paged {
 		c = page
 	}
-	v.eng.At(at+v.cycles(c), v.q.hCommand, reg)
+	v.Eng.At(at+v.Span(c), v.q.hCommand, reg)
 	v.cmdEnd = sim.Never
 }
 
 // onCommand is the end of a register-based invalidation's work in the caches; the busy bit clears when requests in flight are
 // drained.
-func (v *VTd) onCommand(reg uint64) {
+func (v *Unit) onCommand(reg uint64) {
 	v.Stats.RegisterInvs++
-	now := v.eng.Now()
+	now := v.Eng.Now()
 	v.cmdEnd = now
 	if reg == RegCCMD {
 		gran := int(v.ccmd >> 61 & 3)
@@ -99,11 +102,11 @@ func (v *VTd) onCommand(reg uint64) {
 	}
 	gran := int(v.iotlb >> 60 & 3)
 	v.dropTranslations(gran, uint16(v.iotlb>>32), v.iva)
-	v.cmdEnd = v.drainFrom(now, v.iotlb>>48&3 != 0)
+	v.cmdEnd = v.DrainFrom(now, v.iotlb>>48&3 != 0)
 }
 
 // ReadReg is a register read that leaves a core at now: its value and when it is back.
-func (v *VTd) ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time) {
+func (v *Unit) ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time) {
 	v.Stats.RegisterReads++
 	done = now + v.cfg.RegRead
 	sampled := now + v.cfg.RegRead/2
@@ -147,14 +150,14 @@ func (v *VTd) ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time) {
 }
 
 // busy returns a command register with its busy bit as it is at t.
-func (v *VTd) busy(reg uint64, t sim.Time) uint64 {
+func (v *Unit) busy(reg uint64, t sim.Time) uint64 {
 	if t < v.cmdEnd {
 		return reg
 	}
 	return reg &^ commandBusy
 }
 
-func (v *VTd) readFault(off uint64) uint64 {
+func (v *Unit) readFault(off uint64) uint64 {
 	if off < RegFRCD || off >= RegFRCD+uint64(len(v.faults.rec))*16 {
 		return 0
 	}

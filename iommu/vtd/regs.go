@@ -1,4 +1,4 @@
-package iommu
+package vtd
 
 // Register offsets (VT-d specification 4.1, section 11.4). The fault records and the IOTLB registers lie where CAP.FRO and
 // ECAP.IRO say; this unit puts them at FRCD and IVA.

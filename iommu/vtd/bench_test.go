@@ -1,4 +1,4 @@
-package iommu
+package vtd
 
 import (
 	"math"
@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"dmapath/cache"
+	"dmapath/iommu"
 	"dmapath/iommu/table"
 	"dmapath/pcie"
 	"dmapath/sim"
@@ -20,7 +21,7 @@ func machine(tb testing.TB, cfg Config, pages int) (*rig, *cache.Hierarchy) {
 		tb.Fatal(err)
 	}
 	r := &rig{t: tb, eng: sim.NewEngine(), mem: cache.NewMemory(), next: firstFrame}
-	if r.v, err = NewVTd(cfg, r.eng, h, r.mem); err != nil {
+	if r.v, err = New(cfg, r.eng, h, r.mem); err != nil {
 		tb.Fatal(err)
 	}
 	r.b = table.NewBuilder(r.mem, table.SecondStage, 4, r.frame)
@@ -194,7 +195,7 @@ func BenchmarkHit(b *testing.B) {
 // BenchmarkWalk misses the IOTLB and all paging-structure caches every time: four reads through the hierarchy.
 func BenchmarkWalk(b *testing.B) {
 	cfg := DefaultConfig()
-	cfg.Paging = [6]tlb.Config{}
+	cfg.Paging = [iommu.MaxLevels + 1]tlb.Config{}
 	r, _ := machine(b, cfg, 1<<14)
 	r.translate(1 << 30)
 	b.ReportAllocs()

@@ -1,6 +1,7 @@
-package iommu
+package vtd
 
 import (
+	"dmapath/iommu"
 	"dmapath/iommu/table"
 	"dmapath/sim"
 	"dmapath/tlb"
@@ -8,16 +9,19 @@ import (
 
 // binding is what a context or PASID entry says about a request: how to translate it.
 type binding struct {
-	root        uint64
-	rules       *table.Rules
-	space       uint32 // domain, or domain and PASID: what cached translations are tagged with
-	levels      int
+	iommu.Space
+	rules       *format // of Space
 	domain      uint16
 	passThrough bool
 	quiet       bool // fault processing disabled
-	updateAD    bool // hardware sets accessed and dirty bits
 	hasPASID    bool
 	pasid       uint32
+}
+
+// through makes b translate through the table of levels at root; what it caches is tagged with tag.
+func (b *binding) through(f *format, root uint64, levels int, tag uint32) {
+	b.rules = f
+	b.Space = iommu.Space{Geometry: geometry, Format: f, Root: root, Levels: levels, Tag: tag}
 }
 
 // contexts is the context cache and the PASID cache. The tlb.Cache says which entries are cached; the decoded entry lies in a slab,
@@ -72,16 +76,8 @@ func (s *spaces) number(k spaceKey) uint32 {
 	return n
 }
 
-// entryRead reads one word of a root, context or PASID structure; the words of one entry share a cache line, so only the first read
-// of an entry takes time.
-func (v *VTd) entryRead(pa uint64, now sim.Time) sim.Time {
-	v.Stats.EntryReads++
-	done, _ := v.h.DeviceRead(pa, 8, now)
-	return done + v.pteOverhead
-}
-
 // bind finds out how to translate requests of rid: from the context cache, or from the tables. A walker reads them.
-func (v *VTd) bind(rid uint16, now sim.Time) (b *binding, t sim.Time, why table.Reason, quiet bool) {
+func (v *Unit) bind(rid uint16, now sim.Time) (b *binding, t sim.Time, why table.Reason, quiet bool) {
 	if v.mode == modeScalable {
 		return v.bindScalable(rid, now)
 	}
@@ -94,16 +90,16 @@ func (v *VTd) bind(rid uint16, now sim.Time) (b *binding, t sim.Time, why table.
 		v.Stats.ContextHits++
 		return &c.entries[i], now, 0, false
 	}
-	w, start := v.walkers.Take(now)
-	b, t, why, quiet = v.readContext(rid, start+v.walkStart)
-	v.walkers.Release(w, start, t)
+	w, start := v.TakeWalker(now)
+	b, t, why, quiet = v.readContext(rid, start+v.WalkStart)
+	v.ReleaseWalker(w, start, t)
 	return b, t, why, quiet
 }
 
-func (v *VTd) readContext(rid uint16, t sim.Time) (*binding, sim.Time, table.Reason, bool) {
+func (v *Unit) readContext(rid uint16, t sim.Time) (*binding, sim.Time, table.Reason, bool) {
 	at := table.RootEntryAddr(v.root, rid)
-	t = v.entryRead(at, t)
-	ctxTable, present, reserved := table.DecodeRoot(v.mem.Read64(at), v.haw)
+	t = v.EntryRead(at, t)
+	ctxTable, present, reserved := table.DecodeRoot(v.Mem.Read64(at), v.haw)
 	switch {
 	case !present:
 		return nil, t, table.RootNotPresent, false
@@ -111,8 +107,8 @@ func (v *VTd) readContext(rid uint16, t sim.Time) (*binding, sim.Time, table.Rea
 		return nil, t, table.RootReserved, false
 	}
 	at = table.ContextAddr(ctxTable, rid)
-	t = v.entryRead(at, t)
-	ctx, reserved := table.DecodeContext(v.mem.Read64(at), v.mem.Read64(at+8), v.haw)
+	t = v.EntryRead(at, t)
+	ctx, reserved := table.DecodeContext(v.Mem.Read64(at), v.Mem.Read64(at+8), v.haw)
 	switch {
 	case !ctx.Present:
 		return nil, t, table.ContextNotPresent, ctx.FaultDisable
@@ -121,8 +117,8 @@ func (v *VTd) readContext(rid uint16, t sim.Time) (*binding, sim.Time, table.Rea
 	case ctx.Type > table.TTPassThrough || ctx.Type != table.TTPassThrough && (ctx.Levels > table.MaxLevels || !v.levels[ctx.Levels]):
 		return nil, t, table.ContextInvalid, ctx.FaultDisable
 	}
-	b := binding{root: ctx.Root, rules: &v.second[0], levels: ctx.Levels, domain: ctx.Domain, space: v.spaces.number(spaceKey{domain: ctx.Domain}),
-		passThrough: ctx.Type == table.TTPassThrough, quiet: ctx.FaultDisable}
+	b := binding{domain: ctx.Domain, passThrough: ctx.Type == table.TTPassThrough, quiet: ctx.FaultDisable}
+	b.through(&v.second[0], ctx.Root, ctx.Levels, v.spaces.number(spaceKey{domain: ctx.Domain}))
 	i := v.contexts.keep(uint64(rid), b)
 	v.contexts.legacy.Insert(0, uint64(rid), 0, uint64(i))
 	return &v.contexts.entries[i], t, 0, false
@@ -153,7 +149,7 @@ func (c *contexts) keepDir(key uint64, d dirEntry) int32 {
 	return i
 }
 
-func (v *VTd) bindScalable(rid uint16, now sim.Time) (b *binding, t sim.Time, why table.Reason, quiet bool) {
+func (v *Unit) bindScalable(rid uint16, now sim.Time) (b *binding, t sim.Time, why table.Reason, quiet bool) {
 	c := &v.contexts
 	v.Stats.ContextLookups++
 	var ctx table.SMContext
@@ -167,25 +163,25 @@ func (v *VTd) bindScalable(rid uint16, now sim.Time) (b *binding, t sim.Time, wh
 			return &c.entries[j], now, 0, false
 		}
 	}
-	w, start := v.walkers.Take(now)
-	t = start + v.walkStart
+	w, start := v.TakeWalker(now)
+	t = start + v.WalkStart
 	if !known {
 		ctx, t, why, quiet = v.readSMContext(rid, t)
 	}
 	if why == table.NoFault {
 		b, t, why, quiet = v.readPASID(rid, ctx, t)
 	}
-	v.walkers.Release(w, start, t)
+	v.ReleaseWalker(w, start, t)
 	return b, t, why, quiet
 }
 
-func (v *VTd) readSMContext(rid uint16, t sim.Time) (table.SMContext, sim.Time, table.Reason, bool) {
+func (v *Unit) readSMContext(rid uint16, t sim.Time) (table.SMContext, sim.Time, table.Reason, bool) {
 	at := table.RootEntryAddr(v.root, rid)
-	t = v.entryRead(at, t)
+	t = v.EntryRead(at, t)
 	if rid&0x80 != 0 {
 		at += 8 // upper half of the bus
 	}
-	ctxTable, present, reserved := table.DecodeRoot(v.mem.Read64(at), v.haw)
+	ctxTable, present, reserved := table.DecodeRoot(v.Mem.Read64(at), v.haw)
 	switch {
 	case !present:
 		return table.SMContext{}, t, table.SMRootNotPresent, false
@@ -193,8 +189,8 @@ func (v *VTd) readSMContext(rid uint16, t sim.Time) (table.SMContext, sim.Time, 
 		return table.SMContext{}, t, table.SMRootReserved, false
 	}
 	at = table.SMContextAddr(ctxTable, rid)
-	t = v.entryRead(at, t)
-	ctx, reserved := table.DecodeSMContext(v.mem.Read64(at), v.mem.Read64(at+8), v.haw)
+	t = v.EntryRead(at, t)
+	ctx, reserved := table.DecodeSMContext(v.Mem.Read64(at), v.Mem.Read64(at+8), v.haw)
 	switch {
 	case !ctx.Present:
 		return ctx, t, table.SMContextNotPresent, ctx.FaultDisable
@@ -206,14 +202,14 @@ func (v *VTd) readSMContext(rid uint16, t sim.Time) (table.SMContext, sim.Time, 
 	return ctx, t, 0, false
 }
 
-func (v *VTd) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding, sim.Time, table.Reason, bool) {
+func (v *Unit) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding, sim.Time, table.Reason, bool) {
 	pasid := ctx.RIDPASID
 	if pasid>>6 >= 1<<(ctx.DirSize+7) {
 		return nil, t, table.PASIDTooLarge, ctx.FaultDisable
 	}
 	at := table.PASIDDirAddr(ctx.Dir, pasid)
-	t = v.entryRead(at, t)
-	tab, present, reserved := table.DecodeRoot(v.mem.Read64(at)&^2, v.haw) // the same layout, with FPD in bit 1
+	t = v.EntryRead(at, t)
+	tab, present, reserved := table.DecodeRoot(v.Mem.Read64(at)&^2, v.haw) // the same layout, with FPD in bit 1
 	switch {
 	case !present:
 		return nil, t, table.PASIDDirNotPresent, ctx.FaultDisable
@@ -221,8 +217,8 @@ func (v *VTd) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding, 
 		return nil, t, table.PASIDDirReserved, ctx.FaultDisable
 	}
 	at = table.PASIDAddr(tab, pasid)
-	t = v.entryRead(at, t)
-	p, reserved := table.DecodePASID([3]uint64{v.mem.Read64(at), v.mem.Read64(at + 8), v.mem.Read64(at + 16)}, v.haw)
+	t = v.EntryRead(at, t)
+	p, reserved := table.DecodePASID([3]uint64{v.Mem.Read64(at), v.Mem.Read64(at + 8), v.Mem.Read64(at + 16)}, v.haw)
 	quiet := ctx.FaultDisable || p.FaultDisable
 	switch {
 	case !p.Present:
@@ -230,20 +226,19 @@ func (v *VTd) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding, 
 	case reserved:
 		return nil, t, table.PASIDReserved, quiet
 	}
-	b := binding{levels: p.Levels, domain: p.Domain, quiet: quiet, pasid: pasid, hasPASID: true}
+	b := binding{domain: p.Domain, quiet: quiet, pasid: pasid, hasPASID: true}
 	valid := true
 	switch p.Type {
 	case table.PGTTFirst:
-		b.root, b.rules, b.updateAD = p.First, &v.first, true
-		b.space = v.spaces.number(spaceKey{p.Domain, pasid, true})
+		b.through(&v.first, p.First, p.Levels, v.spaces.number(spaceKey{p.Domain, pasid, true}))
+		b.Marks = true
 		valid = p.Levels == 4 || p.Levels == 5 && v.cfg.FirstLevel5
 	case table.PGTTSecond:
-		b.root, b.rules, b.updateAD = p.Second, &v.second[1], p.SSAccessed
-		b.space = v.spaces.number(spaceKey{domain: p.Domain})
+		b.through(&v.second[1], p.Second, p.Levels, v.spaces.number(spaceKey{domain: p.Domain}))
+		b.Marks = p.SSAccessed
 		valid = p.Levels <= table.MaxLevels && v.levels[p.Levels]
 	case table.PGTTPassThrough:
 		b.passThrough = true
-		b.space = v.spaces.number(spaceKey{domain: p.Domain})
 	default: // nested translation is not implemented, like a unit without ECAP.NEST
 		valid = false
 	}

@@ -1,4 +1,4 @@
-package iommu
+package vtd
 
 import (
 	"testing"
@@ -45,7 +45,7 @@ type rig struct {
 	eng  *sim.Engine
 	mem  *cache.Memory
 	fab  *steady
-	v    *VTd
+	v    *Unit
 	b    *table.Builder
 	next uint64 // frame
 	tail uint64
@@ -97,7 +97,7 @@ func newScalableRig(t testing.TB, cfg Config, f table.Format, levels int) *rig {
 func bare(t testing.TB, cfg Config) *rig {
 	t.Helper()
 	r := &rig{t: t, eng: sim.NewEngine(), mem: cache.NewMemory(), fab: &steady{read: 100 * sim.Nanosecond, write: 50 * sim.Nanosecond}, next: firstFrame}
-	v, err := NewVTd(cfg, r.eng, r.fab, r.mem)
+	v, err := New(cfg, r.eng, r.fab, r.mem)
 	if err != nil {
 		t.Fatal(err)
 	}

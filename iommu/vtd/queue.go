@@ -1,4 +1,4 @@
-package iommu
+package vtd
 
 import "dmapath/sim"
 
@@ -55,18 +55,18 @@ const (
 	queueTypeMask = 15 // bits 3:0 of a descriptor
 )
 
-func (v *VTd) initQueue() {
+func (v *Unit) initQueue() {
 	q := &v.q
-	q.hTail = v.eng.Register("iommu: invalidation queue tail", v.onTail)
-	q.hResume = v.eng.Register("iommu: invalidation queue resumes", func(uint64) { v.kick() })
-	q.hStep = v.eng.Register("iommu: next descriptor", func(uint64) { v.step() })
-	q.hEffect = v.eng.Register("iommu: invalidation", func(uint64) { v.onEffect() })
-	q.hStatus = v.eng.Register("iommu: wait descriptor", func(uint64) { v.onStatus() })
-	q.hCommand = v.eng.Register("iommu: register invalidation", v.onCommand)
+	q.hTail = v.Eng.Register("iommu: invalidation queue tail", v.onTail)
+	q.hResume = v.Eng.Register("iommu: invalidation queue resumes", func(uint64) { v.kick() })
+	q.hStep = v.Eng.Register("iommu: next descriptor", func(uint64) { v.step() })
+	q.hEffect = v.Eng.Register("iommu: invalidation", func(uint64) { v.onEffect() })
+	q.hStatus = v.Eng.Register("iommu: wait descriptor", func(uint64) { v.onStatus() })
+	q.hCommand = v.Eng.Register("iommu: register invalidation", v.onCommand)
 	v.setQueue(0)
 }
 
-func (v *VTd) setQueue(iqa uint64) {
+func (v *Unit) setQueue(iqa uint64) {
 	q := &v.q
 	q.iqa, q.base, q.size, q.width = iqa, iqa&^0xfff&(1<<v.haw-1), 4096<<(iqa&7), 16
 	if iqa&iqaWide != 0 {
@@ -75,29 +75,29 @@ func (v *VTd) setQueue(iqa uint64) {
 }
 
 // onTail is the tail write reaching the unit.
-func (v *VTd) onTail(tail uint64) {
+func (v *Unit) onTail(tail uint64) {
 	q := &v.q
 	v.Stats.TailWrites++
 	if tail >= q.size || tail%q.width != 0 {
 		v.queueError(errTail)
 		return
 	}
-	q.tail, q.arrived = tail, v.eng.Now()
+	q.tail, q.arrived = tail, v.Eng.Now()
 	v.Stats.QueueMax = max(v.Stats.QueueMax, v.depth())
 	v.kick()
 }
 
 // depth returns how many descriptors are between head and tail.
-func (v *VTd) depth() int {
+func (v *Unit) depth() int {
 	q := &v.q
 	return int((q.tail + q.size - q.head) % q.size / q.width)
 }
 
 // QueueDepth returns how many descriptors the unit has not completed.
-func (v *VTd) QueueDepth() int { return v.depth() }
+func (v *Unit) QueueDepth() int { return v.depth() }
 
 // kick starts the queue if it stands still and may run.
-func (v *VTd) kick() {
+func (v *Unit) kick() {
 	if !v.q.running && v.gsts&CmdQIE != 0 && v.faults.status&QueueError == 0 {
 		v.q.running = true
 		v.q.pos = v.q.head
@@ -106,7 +106,7 @@ func (v *VTd) kick() {
 	}
 }
 
-func (v *VTd) queueError(code uint64) {
+func (v *Unit) queueError(code uint64) {
 	v.faults.status |= QueueError
 	v.q.errCode = code
 	v.q.running = false
@@ -114,18 +114,18 @@ func (v *VTd) queueError(code uint64) {
 }
 
 // step takes the next descriptor. It runs at the time when the unit is free for it.
-func (v *VTd) step() {
+func (v *Unit) step() {
 	q := &v.q
 	q.head = q.pos
 	if q.pos == q.tail || v.gsts&CmdQIE == 0 {
 		q.running = false
 		return
 	}
-	t := v.eng.Now()
+	t := v.Eng.Now()
 	if q.have == q.pos {
-		done, _ := v.h.DeviceRead((q.base+q.pos)&^(lineBytes-1), lineBytes, t)
+		done, _ := v.Fabric.DeviceRead((q.base+q.pos)&^(lineBytes-1), lineBytes, t)
 		v.Stats.DescFetches++
-		t = done + v.cycles(v.cfg.FetchOverhead)
+		t = done + v.Span(v.cfg.FetchOverhead)
 		// What lies behind the tail may still be written, so it is not kept.
 		end := (q.pos + lineBytes) &^ (lineBytes - 1)
 		if q.tail > q.pos && q.tail < end {
@@ -133,8 +133,8 @@ func (v *VTd) step() {
 		}
 		q.have = end % q.size
 	}
-	q.lo, q.hi = v.mem.Read64(q.base+q.pos), v.mem.Read64(q.base+q.pos+8)
-	t += v.cycles(v.cfg.DecodeTime)
+	q.lo, q.hi = v.Mem.Read64(q.base+q.pos), v.Mem.Read64(q.base+q.pos+8)
+	t += v.Span(v.cfg.DecodeTime)
 	kind := q.lo & queueTypeMask
 	if q.lo>>9&7 != 0 || kind == 0 || kind > DescPASIDDev {
 		v.queueError(errType)
@@ -144,16 +144,17 @@ func (v *VTd) step() {
 		v.queueError(code)
 		return
 	}
-	v.Stats.Descriptors[kind]++
 	if kind == DescWait {
+		v.Stats.Waits++
 		v.wait(t)
 		return
 	}
-	v.eng.At(t+v.serviceTime(kind), q.hEffect, 0)
+	v.Stats.Invalidations++
+	v.Eng.At(t+v.serviceTime(kind), q.hEffect, 0)
 }
 
 // check returns what is wrong with the present descriptor.
-func (v *VTd) check(kind uint64) uint64 {
+func (v *Unit) check(kind uint64) uint64 {
 	gran := v.q.lo >> 4 & 3
 	paged := false
 	switch kind {
@@ -186,32 +187,32 @@ func (v *VTd) check(kind uint64) uint64 {
 }
 
 // serviceTime returns how long carrying out the present descriptor takes after decoding.
-func (v *VTd) serviceTime(kind uint64) sim.Time {
+func (v *Unit) serviceTime(kind uint64) sim.Time {
 	switch kind {
 	case DescContext, DescPASID:
-		return v.cycles(v.cfg.ContextInvTime)
+		return v.Span(v.cfg.ContextInvTime)
 	case DescIOTLB:
 		if v.q.lo>>4&3 != GranPage {
-			return v.cycles(v.cfg.IOTLBGlobalTime)
+			return v.Span(v.cfg.IOTLBGlobalTime)
 		}
-		return v.cycles(v.cfg.IOTLBPageTime)
+		return v.Span(v.cfg.IOTLBPageTime)
 	case DescPASIDTLB:
 		if v.q.lo>>4&3 != GranPASIDPage {
-			return v.cycles(v.cfg.IOTLBGlobalTime)
+			return v.Span(v.cfg.IOTLBGlobalTime)
 		}
-		return v.cycles(v.cfg.IOTLBPageTime)
+		return v.Span(v.cfg.IOTLBPageTime)
 	case DescDeviceTLB, DescPASIDDev:
 		return v.cfg.DeviceTLBTime
 	default:
-		return v.cycles(v.cfg.InterruptInvTime)
+		return v.Span(v.cfg.InterruptInvTime)
 	}
 }
 
 // onEffect carries out the present descriptor: from now on nothing that it names is in the caches. It is complete when requests
 // with old translations are drained as well.
-func (v *VTd) onEffect() {
+func (v *Unit) onEffect() {
 	q := &v.q
-	now := v.eng.Now()
+	now := v.Eng.Now()
 	complete := now
 	lo, hi := q.lo, q.hi
 	domain := uint16(lo >> 16)
@@ -222,10 +223,10 @@ func (v *VTd) onEffect() {
 		v.dropPASID(gran, domain, uint32(lo>>32)&0xfffff)
 	case DescIOTLB:
 		v.dropTranslations(gran, domain, hi)
-		complete = v.drainFrom(now, lo>>6&3 != 0)
+		complete = v.DrainFrom(now, lo>>6&3 != 0)
 	case DescPASIDTLB:
 		v.dropPASIDTranslations(gran, domain, uint32(lo>>32)&0xfffff, hi)
-		complete = v.drainFrom(now, true)
+		complete = v.DrainFrom(now, true)
 	}
 	q.drained = max(q.drained, complete)
 	v.advance(complete)
@@ -233,41 +234,41 @@ func (v *VTd) onEffect() {
 }
 
 // advance completes the present descriptor at the time given.
-func (v *VTd) advance(complete sim.Time) {
+func (v *Unit) advance(complete sim.Time) {
 	q := &v.q
 	v.Stats.QueueTime += complete - q.arrived
 	q.pos = (q.pos + q.width) % q.size
 }
 
 // wait carries out a wait descriptor decoded at t: its status is written when everything before it is complete.
-func (v *VTd) wait(t sim.Time) {
+func (v *Unit) wait(t sim.Time) {
 	q := &v.q
 	lo := q.lo
-	at := max(t, q.drained) + v.cycles(v.cfg.StatusTime)
+	at := max(t, q.drained) + v.Span(v.cfg.StatusTime)
 	fence := lo&WaitFence != 0 || q.statusLen == pendingWaits-1
 	i := (q.statusHead + q.statusLen) % pendingWaits
 	q.status[i] = statusWrite{q.hi &^ 3, uint32(lo >> 32), lo&WaitStatus != 0, lo&WaitInterrupt != 0, fence}
 	q.statusLen++
-	v.eng.At(at, q.hStatus, 0)
+	v.Eng.At(at, q.hStatus, 0)
 	v.advance(at)
 	if !fence {
-		v.eng.At(t, q.hStep, 0)
+		v.Eng.At(t, q.hStep, 0)
 	}
 }
 
 // onStatus is the status write of the oldest wait descriptor becoming visible to the CPUs: the line leaves their caches, and who reads
 // it again finds the new value.
-func (v *VTd) onStatus() {
+func (v *Unit) onStatus() {
 	q := &v.q
 	s := q.status[q.statusHead]
 	q.statusHead = (q.statusHead + 1) % pendingWaits
 	q.statusLen--
 	if s.write {
 		v.Stats.StatusWrites++
-		v.h.DeviceWrite(s.pa, 4, v.eng.Now())
+		v.Fabric.DeviceWrite(s.pa, 4, v.Eng.Now())
 		shift := s.pa & 4 * 8
-		w := v.mem.Read64(s.pa)
-		v.mem.Write64(s.pa, w&^(0xffffffff<<shift)|uint64(s.data)<<shift)
+		w := v.Mem.Read64(s.pa)
+		v.Mem.Write64(s.pa, w&^(0xffffffff<<shift)|uint64(s.data)<<shift)
 	}
 	if s.irq {
 		v.ics |= ircIWC

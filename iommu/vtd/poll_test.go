@@ -1,18 +1,20 @@
-package iommu
+package vtd
 
 import (
 	"testing"
 
 	"dmapath/cpu"
+	"dmapath/iommu"
 	"dmapath/pcie"
 	"dmapath/sim"
 )
 
 // What other rooms expect of a unit.
 var (
-	_ pcie.Translator = (*VTd)(nil)
-	_ cpu.MMIO        = (*VTd)(nil)
-	_ Drainer         = (*pcie.Port)(nil)
+	_ pcie.Translator = (*Unit)(nil)
+	_ iommu.Unit      = (*Unit)(nil)
+	_ cpu.MMIO        = (*Unit)(nil)
+	_ iommu.Drainer   = (*pcie.Port)(nil)
 )
 
 // A CPU that polls the status word finds it in its cache until the unit writes it; then it loses its copy, and the next read brings the

@@ -1,13 +1,10 @@
-package iommu
+package vtd
 
-import (
-	"dmapath/iommu/table"
-	"dmapath/sim"
-)
+import "dmapath/iommu/table"
 
 // dropContext removes context-cache entries: all, of a domain, or of requester rid with the function bits that fm masks ignored. In
 // scalable mode a context entry has no domain of its own, and a domain-selective invalidation drops all of them.
-func (v *VTd) dropContext(gran int, domain, rid uint16, fm uint8) {
+func (v *Unit) dropContext(gran int, domain, rid uint16, fm uint8) {
 	c := &v.contexts
 	switch gran {
 	case GranDomain:
@@ -30,7 +27,7 @@ func (v *VTd) dropContext(gran int, domain, rid uint16, fm uint8) {
 }
 
 // dropPASID removes PASID-cache entries: all, of a domain, or of one PASID of a domain.
-func (v *VTd) dropPASID(gran int, domain uint16, pasid uint32) {
+func (v *Unit) dropPASID(gran int, domain uint16, pasid uint32) {
 	c := &v.contexts
 	if gran == GranPCGlobal {
 		c.pasids.InvalidateAll()
@@ -48,14 +45,9 @@ func (v *VTd) dropPASID(gran int, domain uint16, pasid uint32) {
 }
 
 // dropTranslations removes translations and paging-structure entries: all, of a domain, or of the pages and hint in hi.
-func (v *VTd) dropTranslations(gran int, domain uint16, hi uint64) {
+func (v *Unit) dropTranslations(gran int, domain uint16, hi uint64) {
 	if gran == GranGlobal {
-		v.iotlbs.InvalidateAll()
-		for _, p := range v.paging {
-			if p != nil {
-				p.InvalidateAll()
-			}
-		}
+		v.DropAll()
 		return
 	}
 	for s := 1; s < len(v.spaces.key); s++ {
@@ -63,7 +55,7 @@ func (v *VTd) dropTranslations(gran int, domain uint16, hi uint64) {
 		switch {
 		case k.domain != domain:
 		case gran == GranDomain:
-			v.dropSpace(uint32(s))
+			v.DropSpace(uint32(s))
 		case !k.hasPASID: // page-selective names second-stage addresses
 			v.dropPages(uint32(s), hi)
 		}
@@ -71,58 +63,22 @@ func (v *VTd) dropTranslations(gran int, domain uint16, hi uint64) {
 }
 
 // dropPASIDTranslations removes first-stage translations of one PASID of a domain: all, or of the pages and hint in hi.
-func (v *VTd) dropPASIDTranslations(gran int, domain uint16, pasid uint32, hi uint64) {
+func (v *Unit) dropPASIDTranslations(gran int, domain uint16, pasid uint32, hi uint64) {
 	s, ok := v.spaces.index[spaceKey{domain, pasid, true}]
 	switch {
 	case !ok:
 	case gran == GranPASIDPage:
 		v.dropPages(s, hi)
 	default:
-		v.dropSpace(s)
-	}
-}
-
-func (v *VTd) dropSpace(s uint32) {
-	v.iotlbs.InvalidateDomain(s)
-	for _, p := range v.paging {
-		if p != nil {
-			p.InvalidateDomain(s)
-		}
+		v.DropSpace(s)
 	}
 }
 
 // dropPages removes what translates any byte of the 2^AM pages around the address in hi; with the hint, paging-structure
 // caches stay as they are.
-func (v *VTd) dropPages(s uint32, hi uint64) {
+func (v *Unit) dropPages(s uint32, hi uint64) {
 	size := uint64(1) << (table.PageShift + hi&0x3f) // 0 when AM covers all addresses
 	first := hi &^ 0xfff &^ (size - 1)
 	last := first + size - 1
-	v.Stats.Dropped += uint64(v.iotlbs.InvalidateRange(s, first, last))
-	if hi&invalidateHint != 0 {
-		return
-	}
-	for _, p := range v.paging {
-		if p != nil {
-			p.InvalidateRange(s, first, last)
-		}
-	}
-}
-
-// drainFrom returns when the walks and, with requests, the reads and writes that arrived up to now are over.
-func (v *VTd) drainFrom(now sim.Time, requests bool) sim.Time {
-	t := now + v.cycles(v.cfg.DrainTime)
-	if v.lastWalk > t {
-		for i := range v.recent {
-			if w := &v.recent[i]; w.arrived <= now {
-				t = max(t, w.done)
-			}
-		}
-	}
-	if requests {
-		for _, d := range v.drain {
-			t = max(t, d.Drained(now))
-		}
-	}
-	v.Stats.DrainTime += t - now
-	return t
+	v.DropPages(s, first, last, hi&invalidateHint != 0)
 }

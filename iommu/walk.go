@@ -1,0 +1,187 @@
+package iommu
+
+import "dmapath/sim"
+
+// recentWalks is how many walks back their end is remembered, for merging and draining; far more than can be in flight.
+const recentWalks = 256
+
+// walkRecord is a walk of late.
+type walkRecord struct {
+	page    uint64 // iova >> PageShift of the request
+	space   uint32
+	arrived sim.Time // the request did
+	done    sim.Time
+	ready   [MaxLevels + 1]sim.Time // when the entry of the level was read
+}
+
+// Payload of the IOTLB and the paging-structure caches: address in bits 51:12, rights in bits 2:0, number of the walk that
+// filled it, modulo recentWalks, in bits 10:3, level of the next table from bit 52 on.
+const (
+	walkShift = 3
+	nextShift = 52
+	addrMask  = 1<<nextShift - 1<<PageShift
+)
+
+func payload(addr uint64, rights Rights, walk uint64) uint64 {
+	return addr&addrMask | uint64(rights) | walk%recentWalks<<walkShift
+}
+
+// need returns what a request must be granted.
+func need(write bool) Rights {
+	if write {
+		return Write | User
+	}
+	return Read | User
+}
+
+// Lookup looks for the translation of iova in the IOTLB at t. It returns when the translation is known: at t, or later when a walk
+// under way brings it.
+func (c *Core) Lookup(s *Space, iova uint64, write bool, t sim.Time) (pa uint64, done sim.Time, ok bool) {
+	for _, shift := range c.sizes {
+		val, ok := c.iotlb.Lookup(s.Tag, iova>>shift, shift)
+		if !ok {
+			continue
+		}
+		if need := need(write); Rights(val)&need != need {
+			break // the entry may be older than a grant of more rights: walk again
+		}
+		pa = val&addrMask | iova&(1<<shift-1)
+		w := &c.recent[val>>walkShift&(recentWalks-1)]
+		if w.done > t && w.space == s.Tag && w.page>>(shift-PageShift) == iova>>shift {
+			c.Stats.Merges++
+			return pa, w.done, true
+		}
+		c.Stats.Hits++
+		c.Stats.HitsBySize[min((shift-PageShift)/9, 2)]++
+		return pa, t, true
+	}
+	return 0, t, false
+}
+
+// Walk translates iova of a request that arrived some time ago through the page table, on one of the walkers. The caller has checked
+// that the table covers the address.
+func (c *Core) Walk(s *Space, iova uint64, write bool, arrived, now sim.Time) (r Walk, t sim.Time) {
+	server, start := c.walkers.Take(now)
+	c.Stats.WalkerWait += start - now
+	n := c.walks
+	c.walks++
+	w := &c.recent[n%recentWalks]
+	*w = walkRecord{page: iova >> PageShift, space: s.Tag, arrived: arrived}
+	r, t = c.descend(s, iova, write, start+c.WalkStart, n, w)
+	t += c.WalkEnd
+	w.done = t
+	c.lastWalk = max(c.lastWalk, t)
+	c.walkers.Release(server, start, t)
+	c.Stats.WalkTimes.Add(int64(t - now))
+	return r, t
+}
+
+func (c *Core) descend(s *Space, iova uint64, write bool, t sim.Time, n uint64, w *walkRecord) (Walk, sim.Time) {
+	f := s.Format
+	above, level, at, rights := c.startLevel(s, iova, t)
+	for {
+		if level+1 < above && s.skipped(iova, above, level+1) {
+			return Walk{Cause: Skipped, Level: above, Rights: rights}, t
+		}
+		entry := s.EntryAddr(at, iova, level)
+		done, lvl := c.Fabric.DeviceRead(entry, 8, t)
+		done += c.PTEOverhead
+		c.Stats.PTEReads[lvl]++
+		c.Stats.PTEReadTime += done - t
+		t = done
+		pte := c.Mem.Read64(entry)
+		e := f.Decode(pte, level)
+		switch e.Kind {
+		case Absent:
+			return Walk{Cause: NotPresent, Level: level, Rights: rights}, t
+		case Reserved:
+			return Walk{Cause: Malformed, Level: level, Rights: rights}, t
+		case Table:
+			rights &= e.Rights
+			if s.Marks {
+				t = c.mark(f, entry, pte, false, t)
+			}
+			w.ready[level] = t
+			if p := c.paging[level]; p != nil {
+				shift := s.Shift[level]
+				p.Insert(s.Tag, iova>>shift, shift, payload(e.Addr, rights, n)|uint64(e.Next)<<nextShift)
+			}
+			at, above, level = e.Addr, level, int(e.Next)
+			continue
+		}
+		rights &= e.Rights
+		if need := need(write); rights&need != need {
+			return Walk{Cause: Denied, Level: level, Rights: rights}, t
+		}
+		if s.Marks {
+			t = c.mark(f, entry, pte, write, t)
+		}
+		pa := e.Addr | iova&(1<<e.Shift-1)
+		if pa>>20 == c.ClosedMiB && c.ClosedMiB != 0 {
+			return Walk{Cause: ClosedAddress, Level: level, Rights: rights}, t
+		}
+		c.sees(e.Shift)
+		c.iotlb.Insert(s.Tag, iova>>e.Shift, e.Shift, payload(e.Addr, rights, n))
+		return Walk{PA: pa, Level: level, Rights: rights}, t
+	}
+}
+
+// startLevel returns the lowest table that the paging-structure caches know, the level of the entry that led there, and the rights granted on
+// the way.
+func (c *Core) startLevel(s *Space, iova uint64, t sim.Time) (above, level int, at uint64, rights Rights) {
+	for l := 2; l <= s.Levels; l++ {
+		p := c.paging[l]
+		if p == nil {
+			continue
+		}
+		shift := s.Shift[l]
+		val, ok := p.Lookup(s.Tag, iova>>shift, shift)
+		if !ok {
+			continue
+		}
+		w := &c.recent[val>>walkShift&(recentWalks-1)]
+		if w.ready[l] > t && w.space == s.Tag && w.page>>(shift-PageShift) == iova>>shift {
+			continue // the walk that fills it has not come so far
+		}
+		c.Stats.PagingHits[l]++
+		return l, int(val >> nextShift), val & addrMask, Rights(val) & AllRights
+	}
+	c.Stats.FullWalks++
+	return s.Levels + 1, s.Levels, s.Root, AllRights
+}
+
+// sees notes that translations of the size exist.
+func (c *Core) sees(shift uint8) {
+	for _, s := range c.sizes {
+		if s == shift {
+			return
+		}
+	}
+	c.sizes = append(c.sizes, shift)
+}
+
+// mark sets the accessed bit of an entry, and the dirty bit for a write, if they are clear: a locked update of the line.
+func (c *Core) mark(f Format, at, pte uint64, dirty bool, t sim.Time) sim.Time {
+	bits := f.Marks(dirty)
+	if pte&bits == bits {
+		return t
+	}
+	c.Stats.ADUpdates++
+	c.Mem.Write64(at, pte|bits)
+	return c.Fabric.DeviceWrite(at, 8, t) + c.PTEOverhead
+}
+
+// ProbeSpace returns the translation that the IOTLB holds, whether the tables still say so or not.
+func (c *Core) ProbeSpace(s *Space, iova uint64) (pa uint64, ok bool) {
+	for _, shift := range c.sizes {
+		if val, ok := c.iotlb.Probe(s.Tag, iova>>shift, shift); ok {
+			return val&addrMask | iova&(1<<shift-1), true
+		}
+	}
+	return 0, false
+}
+
+// skipped reports whether bits of iova are set that entries of the levels from low up to, but not including, high would translate.
+func (g *Geometry) skipped(iova uint64, high, low int) bool {
+	return iova>>g.Shift[low]&(1<<(g.Shift[high]-g.Shift[low])-1) != 0
+}

@@ -1,0 +1,89 @@
+package platform
+
+import (
+	"fmt"
+
+	"dmapath/cpu"
+	"dmapath/iommu"
+	hwvtd "dmapath/iommu/vtd"
+	"dmapath/kernel/iommucore"
+	"dmapath/kernel/vtd"
+	"dmapath/tlb"
+)
+
+// dialect is one kind of translation hardware, and the driver that the kernel has for it.
+type dialect struct {
+	name string // as iommu.dialect has it
+	// hardware builds the unit that the machine's platform file describes; its registers lie at cpu.MMIOBase.
+	hardware func(m *Machine) (iommu.Unit, error)
+	// driver boots the kernel's driver on m.Unit, short of enabling it.
+	driver func(m *Machine) (iommucore.Adapter, error)
+	// reserved are the ranges of I/O addresses that the driver or the architecture keeps out of every domain
+	// (iommu_get_resv_regions), first and last byte.
+	reserved [][2]uint64
+}
+
+// msiWindow is where x86 devices write their message-signalled interrupts.
+var msiWindow = [2]uint64{0xfee00000, 0xfeefffff}
+
+// dialects is the one list of them: a new one is a line here. A dialect without hardware or driver can be named in a platform
+// file, and a machine with it can be built for the direct backend.
+var dialects = []dialect{
+	{"vt-d", vtdHardware, vtdDriver, [][2]uint64{msiWindow}},
+	{name: "amd-vi"},
+	{name: "smmuv3"},
+}
+
+// dialectNames returns their names, in the order of the list.
+func dialectNames() (names []string) {
+	for i := range dialects {
+		names = append(names, dialects[i].name)
+	}
+	return names
+}
+
+// dialect returns the one that s names, or why there can be no unit of it.
+func (s *Spec) dialect() (*dialect, error) {
+	for i := range dialects {
+		d := &dialects[i]
+		switch {
+		case d.name != string(s.IOMMU.Dialect):
+		case d.hardware == nil || d.driver == nil:
+			return nil, fmt.Errorf("iommu.dialect is %s: its driver is not modelled; use the backend direct, or another dialect as a stand-in", d.name)
+		default:
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("iommu.dialect is %q: allowed are %v", s.IOMMU.Dialect, dialectNames())
+}
+
+func vtdHardware(m *Machine) (iommu.Unit, error) {
+	return hwvtd.New(m.Spec.vtdConfig(), m.Eng, m.Hier, m.Mem)
+}
+
+func vtdDriver(m *Machine) (iommucore.Adapter, error) {
+	u, err := vtd.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM)
+	return vtd.Adapter{Unit: u}, err
+}
+
+// vtdConfig is the IOMMU as package iommu/vtd takes it.
+func (s *Spec) vtdConfig() hwvtd.Config {
+	u := &s.IOMMU
+	cfg := hwvtd.Config{Config: s.unitConfig(), GuestWidth: 12 + 9*int(u.Levels), FirstLevel5: u.Levels == 5,
+		Coherent: bool(u.Coherent), SnoopControl: bool(u.SnoopControl), PageSelective: bool(u.PageSelective),
+		MaxMask: int(u.MaxMask), FaultRecords: int(u.FaultRecords), Context: u.Context.config(), PASID: u.PASID.config(),
+		FetchOverhead: iommu.Cycles(u.Fetch), DecodeTime: iommu.Cycles(u.Decode), ContextInvTime: iommu.Cycles(u.InvContext),
+		IOTLBGlobalTime: iommu.Cycles(u.InvIOTLBGlobal), IOTLBPageTime: iommu.Cycles(u.InvIOTLBPage),
+		InterruptInvTime: iommu.Cycles(u.InvInterrupt), DeviceTLBTime: u.InvDeviceTLB, StatusTime: iommu.Cycles(u.Status)}
+	for l := 3; l <= int(u.Levels); l++ {
+		cfg.Levels = append(cfg.Levels, l)
+	}
+	for _, shift := range u.Pages.Shifts() {
+		cfg.Page2M = cfg.Page2M || shift == 21
+		cfg.Page1G = cfg.Page1G || shift == 30
+	}
+	return cfg
+}
+
+// config is the geometry of t as package tlb takes it.
+func (t Table) config() tlb.Config { return tlb.Config{Entries: int(t.Entries), Ways: int(t.Ways)} }

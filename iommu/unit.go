@@ -22,8 +22,9 @@ type Unit interface {
 	// Statistics returns the live counts, and ResetStats forgets them at the end of a warm-up.
 	Statistics() *Stats
 	ResetStats()
-	// Walkers returns how many walks can be under way at once.
+	// Walkers returns how many walks can be under way at once, WalkerBusy for how long walkers were busy, summed over all of them.
 	Walkers() int
+	WalkerBusy() sim.Time
 }
 
 // Fabric times the unit's own reads and writes of memory: tables, descriptors, status words. *cache.Hierarchy is one.

@@ -94,7 +94,7 @@ func TestDefaultPreset(t *testing.T) {
 	}{
 		{"L1D", s.Cache.L1D.Size, Bytes(48 << 10)}, {"L2", s.Cache.L2.Size, Bytes(1280 << 10)}, {"LLC latency", s.Cache.LLC.Latency, 21500 * sim.Picosecond},
 		{"frequency", s.CPU.Frequency, Hertz(3_400_000_000)}, {"ROB", s.CPU.ROB, Count(352)}, {"tCL", s.DRAM.TCL, sim.Time(13750)},
-		{"STLB pages", s.TLB.STLB.Pages.Shifts(), []uint8{12, 21}}, {"dialect", s.IOMMU.Dialect, Word("vtd")}, {"walks snoop", s.IOMMU.Coherent, Switch(true)},
+		{"STLB pages", s.TLB.STLB.Pages.Shifts(), []uint8{12, 21}}, {"dialect", s.IOMMU.Dialect, Word("vt-d")}, {"walks snoop", s.IOMMU.Coherent, Switch(true)},
 		{"load ports", s.CPU.Ports.Load, PortSet(0b110000)}, {"RAM", s.Memory.RAM, Bytes(256 << 30)},
 	} {
 		if !reflect.DeepEqual(c.got, c.want) {

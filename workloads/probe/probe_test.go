@@ -51,7 +51,7 @@ func TestWindowBeyondTheIOTLB(t *testing.T) {
 			t.Fatalf("%d accesses, want %d", r.IOs, c.Operations)
 		}
 		if m.Unit != nil {
-			missRate = float64((&m.Unit.Stats).Walks) / float64((&m.Unit.Stats).Requests)
+			missRate = float64(m.Unit.Statistics().Walks) / float64(m.Unit.Statistics().Requests)
 		}
 		return r.Latency.Mean(), missRate
 	}
@@ -85,9 +85,9 @@ func TestWalkersLimitTheRate(t *testing.T) {
 	c := base()
 	c.Window, c.Outstanding = 16<<20, 64
 	r, m := run(t, platform.IommuStrict, c)
-	st := (&m.Unit.Stats)
+	st := m.Unit.Statistics()
 	walk := st.WalkTimes.Mean() / float64(sim.Nanosecond)
-	busy := float64(m.Unit.WalkerBusy()) / float64(r.Elapsed) / float64(m.Unit.Config().Walkers)
+	busy := float64(m.Unit.WalkerBusy()) / float64(r.Elapsed) / float64(m.Unit.Walkers())
 	if busy < 0.9 {
 		t.Errorf("the walkers are busy %.0f %% of the time, want nearly always (a walk with its wait %.0f ns, %.1f ns per access)", 100*busy, walk, perAccess(r))
 	}
@@ -112,7 +112,7 @@ func TestAccesses(t *testing.T) {
 	c := base()
 	c.Window, c.Sequential, c.Operations = 4<<20, true, 64*1000
 	_, m := run(t, platform.IommuStrict, c)
-	if st := (&m.Unit.Stats); st.Walks != 1000 {
+	if st := m.Unit.Statistics(); st.Walks != 1000 {
 		t.Errorf("1000 pages one after the other take %d walks", st.Walks)
 	}
 }

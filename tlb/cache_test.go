@@ -363,3 +363,13 @@ func BenchmarkInsertEvict(b *testing.B) {
 		})
 	}
 }
+
+// Pages of a size that the configuration does not name are invalidated like others, and a cache that nobody has used yet can be displaced.
+func TestPageSizesAreThoseInserted(t *testing.T) {
+	c := mustNew(t, Config{Entries: 64, PageShifts: []uint8{12}, Policy: Random})
+	c.Displace(8)
+	c.Insert(1, 3, 17, 5)
+	if n := c.InvalidateRange(1, 3<<17|0x1000, 3<<17|0x1fff); n != 1 {
+		t.Errorf("%d entries dropped, want the page of 128 KiB", n)
+	}
+}

@@ -15,7 +15,7 @@ func (c *Cache) Displace(n int) {
 	s := c.Stats
 	for range min(n, 2*len(c.keys)) {
 		c.foreign++
-		c.Insert(foreignDomain, c.foreign*hashFactor>>12, c.shifts[0], 0)
+		c.Insert(foreignDomain, c.foreign*hashFactor>>12, c.cfg.PageShifts[0], 0)
 	}
 	s.Evictions = c.Stats.Evictions
 	c.Stats = s

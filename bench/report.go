@@ -102,21 +102,24 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 		}
 		t := p.Acct.Total()
 		n := float64(p.N)
-		add(p.name+"_instructions", "count", float64(t.Instructions())/n, math.NaN(), p.N)
-		add(p.name+"_loads", "count", float64(t.Loads())/n, math.NaN(), p.N)
-		add(p.name+"_stores", "count", float64(t.Stores())/n, math.NaN(), p.N)
-		add(p.name+"_mispredicts", "count", float64(t.Mispredicts)/n, math.NaN(), p.N)
+		count := func(metric, unit string, f func(f *cpu.FnCount) int64) {
+			add(p.name+"_"+metric, unit, float64(f(&t))/n, p.Interval(f), p.N)
+		}
+		count("instructions", "count", (*cpu.FnCount).Instructions)
+		count("loads", "count", (*cpu.FnCount).Loads)
+		count("stores", "count", (*cpu.FnCount).Stores)
+		count("mispredicts", "count", func(f *cpu.FnCount) int64 { return f.Mispredicts })
 		for l := range cache.NumLevels {
-			add(p.name+"_lines_"+strings.ToLower(cache.Level(l).String()), "count", float64(t.Level[l])/n, math.NaN(), p.N)
+			count("lines_"+strings.ToLower(cache.Level(l).String()), "count", func(f *cpu.FnCount) int64 { return f.Level[l] })
 		}
 		for s := cpu.StallFetch; s < cpu.NumStalls; s++ {
 			if t.Stall[s] > 0 {
-				add(p.name+"_stall_"+s.String(), "cycles", float64(t.Stall[s])/n, math.NaN(), p.N)
+				count("stall_"+s.String(), "cycles", func(f *cpu.FnCount) int64 { return f.Stall[s] })
 			}
 		}
 		for _, st := range steps(p.Op) {
 			r.Add(results.Measurement{Dims: append(slices.Clone(dims), results.Dim{Key: "function", Value: st.name}), Metric: p.name + "_step", Unit: "cycles",
-				Value: st.cycles, CI95: math.NaN(), N: p.N})
+				Value: st.cycles, CI95: p.StepInterval(st.ids), N: p.N})
 		}
 	}
 	seconds := float64(o.Elapsed) / float64(sim.Second)
@@ -125,8 +128,10 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 		add("throughput", "per_second", rate, half, o.IOs)
 		perIO := float64(o.Bytes) / float64(o.IOs) * 8 / 1e9
 		add("bandwidth", "Gbit/s", rate*perIO, half*perIO, o.IOs)
-		add("mapping_share_of_cpu", "percent", 100*o.MapShare(o.Clock, false), math.NaN(), o.IOs)
-		add("mapping_share_of_busy", "percent", 100*o.MapShare(o.Clock, true), math.NaN(), o.IOs)
+		share, half := o.MapShare(o.Clock, false), o.shareHalf()
+		add("mapping_share_of_cpu", "percent", 100*share, 100*half, o.IOs)
+		busy := o.MapShare(o.Clock, true)
+		add("mapping_share_of_busy", "percent", 100*busy, 100*half*busy/share, o.IOs)
 	}
 	if o.Latency != nil && o.Latency.N > 0 {
 		add("latency_p50", "ns", float64(o.Latency.Quantile(0.5)), quantileHalf(o.Latency, 0.5), int64(o.Latency.N))
@@ -162,6 +167,15 @@ func quantileHalf(h *sim.Histogram, q float64) float64 {
 	return float64(h.Quantile(q+d)-h.Quantile(q-d)) / 2
 }
 
+// shareHalf returns half of the 95 % interval of the share of the CPUs' time spent in mapping calls, 0 to 1: the sum of the
+// calls' own intervals, which is what it is at most.
+func (o *Outcome) shareHalf() (half float64) {
+	for _, p := range o.ops() {
+		half += p.ShareInterval(o.Clock)
+	}
+	return half / float64(o.CPUs)
+}
+
 // hitRate is the share of translated requests that the IOTLB answered, in percent; NaN without any.
 func (o *Outcome) hitRate() float64 {
 	s := &o.IOMMU
@@ -186,6 +200,7 @@ func finite(v float64) float64 {
 // step is one kernel function's share of a call.
 type step struct {
 	name          string
+	ids           []uint16 // of its functions, see cpu.FuncByID
 	cycles, instr float64
 	level         [cpu.NumLevels]float64
 	wait          float64 // cycles of waiting for others: registers, locks, invalidations
@@ -214,6 +229,7 @@ func steps(o *workloads.Op) []step {
 			list = append(list, step{name: name})
 		}
 		s := &list[i]
+		s.ids = append(s.ids, uint16(id))
 		s.cycles += float64(f.Cycles) / n
 		s.instr += float64(f.Instructions()) / n
 		s.wait += float64(f.Stall[cpu.StallMMIO]+f.Stall[cpu.StallLock]+f.Stall[cpu.StallInv]) / n

@@ -183,6 +183,23 @@ func estimate(sums []int64, size int64, cut int, ok bool) Estimate {
 	}
 }
 
+// HalfWidth95 returns half of the 95 % confidence interval of the mean of independent values, Student's t; NaN for fewer than
+// 8 of them.
+func HalfWidth95(v []float64) float64 {
+	if len(v) < groupsFewest {
+		return math.NaN()
+	}
+	n := float64(len(v))
+	var sum, square float64 // of the differences to the first, so that equal values have no spread at all
+	for _, x := range v {
+		d := x - v[0]
+		sum += d
+		square += d * d
+	}
+	q := max(square-sum*sum/n, 0)
+	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 1}.Quantile(0.975) * math.Sqrt(q/(n-1)/n)
+}
+
 // group combines the batches into k groups of equal size; batches that are left over at the start are dropped, as if they
 // belonged to the warm-up.
 func group(sums []int64, k int) (g []int64, per int64) {

@@ -148,3 +148,17 @@ func TestSeriesKeepsSumsInConstantMemory(t *testing.T) {
 		t.Errorf("%v allocations per operation", n)
 	}
 }
+
+// Student's t by hand: eight values with mean 4.5 and standard deviation 2.449, t of 7 degrees of freedom 2.3646. Equal values have no
+// spread, and too few no interval.
+func TestHalfWidth95(t *testing.T) {
+	if got, want := HalfWidth95([]float64{1, 2, 3, 4, 5, 6, 7, 8}), 2.3646*math.Sqrt(6)/math.Sqrt(8); math.Abs(got-want) > 1e-3 {
+		t.Errorf("half width %.4f, want %.4f", got, want)
+	}
+	if got := HalfWidth95([]float64{0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1}); got != 0 {
+		t.Errorf("equal values: %g, want 0", got)
+	}
+	if got := HalfWidth95(make([]float64, 7)); !math.IsNaN(got) {
+		t.Errorf("seven values: %g, want none", got)
+	}
+}

@@ -24,6 +24,7 @@ type Op struct {
 	Total   int64          // cycles of every call
 	halved  bool           // the first half is over
 	open    int            // calls under way, on different CPUs
+	marks   []mark         // ends of batches of the second half
 }
 
 // NewOp returns an empty record for about planned calls.
@@ -39,6 +40,8 @@ func (o *Op) Measure(t *cpu.Thread, call func() error) error {
 		o.Cycles.Reset()
 		o.Acct.Reset()
 		o.N = 0
+		o.marks = o.marks[:0]
+		o.mark(t.Now())
 	}
 	old, start := t.Acct, t.Now()
 	t.Acct = o.Acct
@@ -52,6 +55,9 @@ func (o *Op) Measure(t *cpu.Thread, call func() error) error {
 	o.Cycles.Add(cycles)
 	o.N++
 	o.Total += cycles
+	if o.due() {
+		o.mark(t.Now())
+	}
 	return err
 }
 

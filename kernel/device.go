@@ -26,6 +26,11 @@ type Device struct {
 	NonCoherent bool
 	// Untrusted is pci_dev.untrusted: a port that faces outside. iommu-dma bounces what shares a granule with other data.
 	Untrusted bool
+	// MaxSeg and SegBoundary are dma_parms->max_segment_size, bytes, and segment_boundary_mask: what one DMA segment of a scatterlist
+	// may be. pci_setup_device sets 64 KiB and 4 GiB - 1; drivers change them (NVMe: no limit of the size).
+	MaxSeg, SegBoundary uint64
+	// P2P is the way to the memory of another device.
+	P2P P2P
 	// At holds the addresses of the fields that the paths load.
 	At DeviceFields
 }
@@ -43,7 +48,9 @@ type DeviceFields struct {
 	BusDmaLimit  uint64 // bus_dma_limit
 	DmaRangeMap  uint64 // dma_range_map
 	DmaParms     uint64 // dma_parms, a pointer
+	MaxSeg       uint64 // dma_parms->max_segment_size (4 bytes)
 	MinAlignMask uint64 // dma_parms->min_align_mask (4 bytes)
+	SegBoundary  uint64 // dma_parms->segment_boundary_mask
 	IoTlbMem     uint64 // dma_io_tlb_mem
 	IommuGroup   uint64 // iommu_group, a pointer
 	Default      uint64 // iommu_group->default_domain
@@ -60,19 +67,19 @@ const pdevDevice = 208
 func (e *Env) NewDevice(name string, rid uint16, mask uint64) *Device {
 	pdev := e.Slab(4096, 64)
 	d := &Device{Name: name, RID: rid, Pdev: pdev, VA: pdev + pdevDevice, Mask: mask, Workaround32: true,
-		Group: e.Slab(256, 64)}
+		Group: e.Slab(256, 64), MaxSeg: 64 << 10, SegBoundary: 1<<32 - 1}
 	va := d.VA
 	if e.Version == V7_3 {
 		d.DmaParms, d.DevIOMMU = pdev+152, e.Slab(64, 64)
 		d.At = DeviceFields{Bus: va + 0x60, DmaOps: va + 0x258, DmaMask: va + 0x260, MaskValue: pdev + 136,
-			BusDmaLimit: va + 0x270, DmaRangeMap: va + 0x278, DmaParms: va + 0x280, MinAlignMask: d.DmaParms + 4,
+			BusDmaLimit: va + 0x270, DmaRangeMap: va + 0x278, DmaParms: va + 0x280, MaxSeg: d.DmaParms, MinAlignMask: d.DmaParms + 4, SegBoundary: d.DmaParms + 8,
 			IoTlbMem: va + 0x2a0, IommuGroup: va + 0x2f0, Default: d.Group + 0xa0, Iommu: va + 0x2f8,
 			Workaround: d.DevIOMMU + 60, Flags: va + 0x310, Untrusted: pdev + 2163}
 		return d
 	}
 	d.DmaParms, d.DevIOMMU = pdev+144, e.Slab(160, 64)+32
 	d.At = DeviceFields{Bus: va + 0x58, DmaOps: va + 0x240, DmaMask: va + 0x248, MaskValue: pdev + 136,
-		BusDmaLimit: va + 0x258, DmaRangeMap: va + 0x260, DmaParms: va + 0x268, MinAlignMask: d.DmaParms + 4,
+		BusDmaLimit: va + 0x258, DmaRangeMap: va + 0x260, DmaParms: va + 0x268, MaxSeg: d.DmaParms, MinAlignMask: d.DmaParms + 4, SegBoundary: d.DmaParms + 8,
 		IoTlbMem: va + 0x280, IommuGroup: va + 0x2d0, Default: d.Group + 0xa8, Iommu: va + 0x2d8,
 		Workaround: d.DevIOMMU + 0x44, Flags: va + 0x2ec, Untrusted: pdev + 2132}
 	return d

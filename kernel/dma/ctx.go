@@ -7,16 +7,20 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
+	"dmapath/kernel/iommucore"
 	"dmapath/kernel/mm"
+	"dmapath/kernel/scatterlist"
 )
 
-// Buffer is physically contiguous memory to be mapped.
+// Buffer is memory to be mapped: one physically contiguous piece, or the several pieces of a List.
 type Buffer struct {
-	Phys uint64
+	Phys uint64 // of the first byte
 	Page uint64 // virtual address of the struct page of its first byte; 0 when it has none
-	Size uint64 // bytes, at least 1
+	Size uint64 // bytes of all pieces, at least 1
 	// Virt is its kernel virtual address where that is not the linear map's: vmalloc memory, a stack with VMAP_STACK. 0: it is.
 	Virt uint64
+	// List holds the pieces when there are several, and what the driver keeps for them. MapBuffer maps such a buffer.
+	List *List
 }
 
 // Translated is the DMA backend of a device behind an IOMMU (iommu-dma). On 6.12, where the call passes a struct page,
@@ -24,6 +28,17 @@ type Buffer struct {
 type Translated interface {
 	Map(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error)
 	Unmap(t *cpu.Thread, d *kernel.Device, iova, size uint64, dir kernel.Direction, attrs kernel.Attrs)
+	// MapSG and UnmapSG map a scatterlist; the DMA segments stand in it.
+	MapSG(t *cpu.Thread, d *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error
+	UnmapSG(t *cpu.Thread, d *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs)
+	// MergeBoundary is reached by a jump and returns for its caller.
+	MergeBoundary(t *cpu.Thread, d *kernel.Device) uint64
+	// TryAlloc to Destroy are dma_iova_try_alloc, _link, _sync and _destroy of 7.3. TryAlloc is called for devices without
+	// translation too, and declines.
+	TryAlloc(t *cpu.Thread, d *kernel.Device, st *iommucore.State, phys, size uint64) bool
+	Link(t *cpu.Thread, d *kernel.Device, st *iommucore.State, phys, offset, size uint64, dir kernel.Direction, attrs kernel.Attrs) error
+	Sync(t *cpu.Thread, d *kernel.Device, st *iommucore.State, offset, size uint64) error
+	Destroy(t *cpu.Thread, d *kernel.Device, st *iommucore.State, mapped uint64, dir kernel.Direction, attrs kernel.Attrs)
 }
 
 // Ctx is one device with the backend that its mappings use.
@@ -33,6 +48,8 @@ type Ctx struct {
 	Dev    *kernel.Device
 	Direct *direct.Direct
 	IOMMU  Translated // used when Dev.IOMMU is set
+
+	singles []*List // per CPU: for variants that map lists when they are given a buffer of one piece
 }
 
 // Validate reports everything that keeps the context from working.

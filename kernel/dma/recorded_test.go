@@ -29,7 +29,7 @@ func newCtx(t testing.TB, v kernel.Version) *Ctx {
 }
 
 // handOver stands for iommu-dma where only the dispatch is tested.
-type handOver struct{}
+type handOver struct{ Translated }
 
 func (handOver) Map(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	return 0xfffff000, nil

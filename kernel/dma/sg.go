@@ -1,29 +1,27 @@
 package dma
 
 import (
+	"errors"
+
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/scatterlist"
 )
 
-// SG is a scatterlist (struct sg_table): its entries lie at VA, iommucore.SegBytes each, and describe Segs. Mapping fills DMA
-// with the device addresses and sizes of the pieces that the device sees: one piece for all of them behind an IOMMU, as many
-// as there are entries with dma-direct.
+// SG is struct sg_table: a scatterlist whose entries lie at VA, scatterlist.Bytes each, and describe Segs. Mapping fills DMA with the
+// device addresses (in the field Phys) and sizes of the pieces that the device sees: behind an IOMMU entries that meet without a gap are
+// one piece, as far as the limits of the device allow; with dma-direct there are as many as entries.
 type SG struct {
 	VA   uint64
 	Segs []iommucore.Segment
 	DMA  []iommucore.Segment
 
-	addrs []uint64
+	list scatterlist.List
 }
 
-// Scatter is what a translated backend offers for scatterlists (iommu_dma_map_sg, iommu_dma_unmap_sg) and to those who build
-// I/O address ranges themselves.
-type Scatter interface {
-	MapSG(t *cpu.Thread, d *kernel.Device, list uint64, sg []iommucore.Segment, dir kernel.Direction, attrs kernel.Attrs) (uint64, error)
-	UnmapSG(t *cpu.Thread, d *kernel.Device, list uint64, n int, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs)
-	MergeBoundary(t *cpu.Thread, d *kernel.Device) uint64
-}
+// ErrEmptyList: a scatterlist without entries.
+var ErrEmptyList = errors.New("scatterlist without entries")
 
 var (
 	mapSGTable    = cpu.NewFunc("dma_map_sgtable", "kernel/dma/mapping.c", 128)
@@ -33,54 +31,71 @@ var (
 	needUnmap     = cpu.NewFunc("dma_need_unmap", "kernel/dma/mapping.c", 96)
 )
 
-// MapSGTable is dma_map_sgtable: __dma_map_sg_attrs, and the number of mapped entries stored. The dispatch is that of
-// dma_map_page_attrs; no recording contains it, so its instructions are those of the recorded dispatch without the conversion.
+// MapSGTable is dma_map_sgtable: __dma_map_sg_attrs, and the number of mapped entries stored.
 func (c *Ctx) MapSGTable(t *cpu.Thread, sg *SG, dir kernel.Direction, attrs kernel.Attrs) error {
-	checkDirection(dir)
-	g, d := c.Env.Sym, c.Dev
+	l := &sg.list
+	l.VA = sg.VA
+	l.Reset()
+	for _, s := range sg.Segs {
+		c.AddPiece(l, s.Phys, s.Size)
+	}
+	err := c.mapSGTable(t, l, dir, attrs)
+	sg.DMA = sg.DMA[:0]
+	for _, e := range l.Segments() {
+		sg.DMA = append(sg.DMA, iommucore.Segment{Phys: e.Addr, Size: e.Len})
+	}
+	return err
+}
+
+func (c *Ctx) mapSGTable(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
+	if len(l.Entries) == 0 {
+		return ErrEmptyList
+	}
 	t.Call(mapSGTable)
 	t.Nop(2)
 	t.Push(1)
 	t.ALU(2, 0)
-	t.Load(sg.VA-sgTableBytes, 0) // sgl
-	t.Mem(cpu.Load, sg.VA-sgTableBytes+12, 4, 0, 0)
+	t.Load(l.VA-sgTableBytes, 0) // sgl
+	t.Mem(cpu.Load, l.VA-sgTableBytes+12, 4, 0, 0)
+	err := c.mapSG(t, l, dir, attrs)
+	t.Branch(err != nil, t.ALU(1, 0))
+	t.Mem(cpu.Store, l.VA-sgTableBytes+8, 4, 0, t.ALU(2, 0)) // nents
+	t.Pop(1)
+	t.Ret()
+	return err
+}
+
+// mapSG is __dma_map_sg_attrs. The dispatch is that of dma_map_page_attrs; no recording contains it, so its instructions are those of
+// the recorded dispatch without the conversion, and on 7.3 the test of one more attribute.
+func (c *Ctx) mapSG(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
+	checkDirection(dir)
+	g, d := c.Env.Sym, c.Dev
 	t.Call(mapSGAttrs)
 	t.Nop(2)
 	t.Push(6)
 	ops := t.LoadOp(g.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
 	t.Branch(false, t.ALU(1, 0))
-	mask := t.LoadOp(d.At.DmaMask, 0, 0)
-	t.Branch(false, mask)
+	t.Branch(false, t.LoadOp(d.At.DmaMask, 0, 0))
 	t.ALU(4, 0)
-	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
-	sg.DMA = sg.DMA[:0]
-	var err error
-	if d.IOMMU {
-		var addr uint64
-		addr, err = c.IOMMU.(Scatter).MapSG(t, d, sg.VA, sg.Segs, dir, attrs)
-		if err == nil {
-			sg.DMA = append(sg.DMA, iommucore.Segment{Phys: addr, Size: bytes(sg.Segs)})
-		}
-	} else {
-		t.Branch(false, t.ALU(1, ops))
-		for len(sg.addrs) < len(sg.Segs) {
-			sg.addrs = append(sg.addrs, 0)
-		}
-		if err = c.Direct.MapSG(t, c.MM, d, sg.VA, sg.Segs, sg.addrs, attrs); err == nil {
-			for i, s := range sg.Segs {
-				sg.DMA = append(sg.DMA, iommucore.Segment{Phys: sg.addrs[i], Size: s.Size})
-			}
-		}
+	if c.Env.Version == kernel.V7_3 {
+		t.Branch(false, t.ALU(1, 0)) // DMA_ATTR_REQUIRE_COHERENT
 	}
+	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
+	err := c.mapSGBody(t, l, dir, attrs, ops)
 	t.Branch(err != nil, t.ALU(2, 0))
-	t.Nop(1)
+	t.Nop(1) // trace point
 	t.Pop(6)
 	t.Ret()
-	t.Branch(err != nil, t.ALU(1, 0))
-	t.Mem(cpu.Store, sg.VA-sgTableBytes+8, 4, 0, t.ALU(2, 0)) // nents
-	t.Pop(1)
-	t.Ret()
 	return err
+}
+
+// mapSGBody hands the list over to the backend.
+func (c *Ctx) mapSGBody(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs, ops cpu.Val) error {
+	if c.Dev.IOMMU {
+		return c.IOMMU.MapSG(t, c.Dev, l, dir, attrs)
+	}
+	t.Branch(false, t.ALU(1, ops))
+	return c.Direct.MapSG(t, c.MM, c.Dev, l, dir, attrs)
 }
 
 // sgTableBytes is how far before the entries the struct sg_table lies that points to them, as in the drivers that keep both in
@@ -89,10 +104,14 @@ const sgTableBytes = 16
 
 // UnmapSGTable is dma_unmap_sgtable, an inline call of dma_unmap_sg_attrs with the entries as they were before mapping.
 func (c *Ctx) UnmapSGTable(t *cpu.Thread, sg *SG, dir kernel.Direction, attrs kernel.Attrs) error {
+	return c.unmapSGTable(t, &sg.list, dir, attrs)
+}
+
+func (c *Ctx) unmapSGTable(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
 	checkDirection(dir)
 	g, d := c.Env.Sym, c.Dev
-	t.Load(sg.VA-sgTableBytes, 0)
-	t.Mem(cpu.Load, sg.VA-sgTableBytes+12, 4, 0, 0)
+	t.Load(l.VA-sgTableBytes, 0)
+	t.Mem(cpu.Load, l.VA-sgTableBytes+12, 4, 0, 0)
 	t.Call(unmapSGAttrs)
 	t.Nop(2)
 	t.Push(5)
@@ -101,23 +120,19 @@ func (c *Ctx) UnmapSGTable(t *cpu.Thread, sg *SG, dir kernel.Direction, attrs ke
 	t.Nop(1)
 	t.ALU(4, 0)
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
-	var err error
-	if d.IOMMU {
-		c.IOMMU.(Scatter).UnmapSG(t, d, sg.VA, len(sg.Segs), sg.DMA[0].Phys, sg.DMA[0].Size, dir, attrs)
-	} else {
-		t.Branch(false, t.ALU(1, ops))
-		err = c.Direct.UnmapSG(t, d, sg.VA, sg.Segs, sg.addrs, attrs)
-	}
+	err := c.unmapSGBody(t, l, dir, attrs, ops)
 	t.Pop(5)
 	t.Ret()
 	return err
 }
 
-func bytes(sg []iommucore.Segment) (n uint64) {
-	for _, s := range sg {
-		n += s.Size
+func (c *Ctx) unmapSGBody(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs, ops cpu.Val) error {
+	if c.Dev.IOMMU {
+		c.IOMMU.UnmapSG(t, c.Dev, l, dir, attrs)
+		return nil
 	}
-	return n
+	t.Branch(false, t.ALU(1, ops))
+	return c.Direct.UnmapSG(t, c.Dev, l, dir, attrs)
 }
 
 // MergeBoundary is dma_get_merge_boundary: the granule of the IOMMU less one, 0 when the device's addresses are not translated.
@@ -128,7 +143,7 @@ func (c *Ctx) MergeBoundary(t *cpu.Thread) uint64 {
 	ops := t.LoadOp(c.Env.Sym.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
 	t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
 	if d.IOMMU {
-		return c.IOMMU.(Scatter).MergeBoundary(t, d) // reached by a jump, returns for both
+		return c.IOMMU.MergeBoundary(t, d) // reached by a jump, returns for both
 	}
 	t.Branch(true, t.ALU(1, ops))
 	t.ALU(1, 0)

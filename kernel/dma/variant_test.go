@@ -25,7 +25,8 @@ func TestVariantsInOrder(t *testing.T) {
 			t.Errorf("%s is a variant of kernel %v", v.Name(), v.Version())
 		}
 	}
-	want := []string{"map_page@6.12", "map_page@7.3", "map_phys@7.3", "map_phys_rederive@7.3", "map_single@6.12", "map_single@7.3"}
+	want := []string{"map_page@6.12", "map_page@7.3", "map_phys@7.3", "map_phys_rederive@7.3", "map_single@6.12", "map_single@7.3",
+		"map_sg@6.12", "map_sg@7.3"}
 	if !slices.Equal(names, want) {
 		t.Errorf("variants %v, want %v", names, want)
 	}

@@ -3,28 +3,20 @@ package iommucore
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/scatterlist"
 )
 
 var fnMapSG = cpu.NewFunc("iommu_map_sg", file, 320)
 
-// Segment is one entry of a scatterlist: Size bytes of physical memory at Phys.
+// Segment is what an entry of a scatterlist occupies: Size bytes of physical memory at Phys, in whole pages. Size 0 is an entry with a
+// bus address, which is not mapped.
 type Segment struct{ Phys, Size uint64 }
 
-// Layout of struct scatterlist (32 bytes, two to a line).
-const (
-	SegPageLink  = 0
-	SegOffset    = 8
-	SegLength    = 12
-	SegDMAAddr   = 16
-	SegDMALength = 24
-	SegBytes     = 32
-)
-
-// MapSG maps the segments of the scatterlist at list one after the other from iova on (iommu_map_sg): physically
+// MapSG maps the segments of scatterlist l one after the other from iova on (iommu_map_sg): physically
 // contiguous neighbours are mapped together, and the hardware is told once at the end. Segments must be whole pages.
 // On an error nothing stays mapped. No recording contains it: the instructions outside of the map calls are estimated from
 // the structure of the source.
-func (d *Domain) MapSG(t *cpu.Thread, iova uint64, list uint64, sg []Segment, prot Prot) error {
+func (d *Domain) MapSG(t *cpu.Thread, iova uint64, l *scatterlist.List, sg []Segment, prot Prot) error {
 	t.Call(fnMapSG)
 	t.Nop(2)
 	t.Push(6)
@@ -35,15 +27,21 @@ func (d *Domain) MapSG(t *cpu.Thread, iova uint64, list uint64, sg []Segment, pr
 	top := t.Here()
 	for i := 0; i <= len(sg); i++ {
 		if i < len(sg) {
-			e := list + SegBytes*uint64(i)
-			p := t.Load(e+SegPageLink, 0)
-			p = t.Chain(4, t.LoadOp(d.Env.Sym.VmemmapBase, 0, p)) // sg_phys
-			t.ALU(2, t.Mem(cpu.Load, e+SegOffset, 4, 0, 0))
+			if d.Env.P2PDMA {
+				t.Branch(sg[i].Size == 0, t.ALU(1, t.Mem(cpu.Load, l.At(i)+scatterlist.DMAFlags, 4, 0, 0)))
+			}
+			if sg[i].Size == 0 {
+				l.Next(t, i, 0)
+				t.Loop(top, true, t.ALU(2, 0))
+				continue
+			}
+			p := l.LoadPhys(t, d.Env, i, 0)
 			if run > 0 && sg[i].Phys == start+run {
 				t.Branch(false, p)
-				t.Mem(cpu.LoadOp, e+SegLength, 4, 0, 0)
-				t.ALU(4, 0)
+				t.Mem(cpu.LoadOp, l.At(i)+scatterlist.Length, 4, 0, 0)
 				run += sg[i].Size
+				l.Next(t, i, 0)
+				t.ALU(2, 0)
 				t.Loop(top, true, t.Last())
 				continue
 			}
@@ -66,7 +64,8 @@ func (d *Domain) MapSG(t *cpu.Thread, iova uint64, list uint64, sg []Segment, pr
 		}
 		if i < len(sg) {
 			start, run = sg[i].Phys, sg[i].Size
-			t.ALU(4, t.Mem(cpu.Load, list+SegBytes*uint64(i)+SegLength, 4, 0, 0))
+			t.ALU(2, t.Mem(cpu.Load, l.At(i)+scatterlist.Length, 4, 0, 0))
+			l.Next(t, i, 0)
 			t.Loop(top, true, t.Last())
 		}
 	}

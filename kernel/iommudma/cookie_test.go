@@ -8,7 +8,6 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
 	"dmapath/kernel/recorded"
 	"dmapath/kernel/timer"
@@ -318,51 +317,6 @@ func TestDestroyIsSynchronousInLazyDomains(t *testing.T) {
 	})
 	if m.drv.syncs != 1 || m.k.Waiting(0) != 0 || m.drv.flushes != 0 {
 		t.Errorf("%d invalidations, %d queued, %d flushes; want 1, 0, 0", m.drv.syncs, m.k.Waiting(0), m.drv.flushes)
-	}
-}
-
-// A scatterlist is one range: neighbours in it that are contiguous in memory are mapped together, and one unmap takes
-// it down again.
-func TestScatterlistIsOneRange(t *testing.T) {
-	for _, v := range versions {
-		m := boot(t, v, 1, false)
-		list := m.env.Slab(512, 64)
-		sg := []iommucore.Segment{{Phys: page + 0x200, Size: 0xe00}, {Phys: page + 0x1000, Size: 8192}, {Phys: page + 0x9000, Size: 4096}}
-		const size = 0xe00 + 8192 + 4096
-		recorded.Run(func(th *cpu.Thread) {
-			a, err := m.l.MapSG(th, m.dev, list, sg, kernel.ToDevice, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			at := a
-			for _, s := range sg {
-				for o := uint64(0); o < s.Size; o += 4096 {
-					if got := m.drv.pages[(at+o)&^4095]; got != (s.Phys+o)&^4095 {
-						t.Errorf("%v: %#x translates to %#x, want %#x", v, at+o, got, s.Phys+o)
-					}
-				}
-				at += s.Size
-			}
-			m.l.UnmapSG(th, m.dev, list, len(sg), a, size, kernel.ToDevice, 0)
-			if len(m.drv.pages) != 0 || m.drv.syncs != 1 {
-				t.Errorf("%v: %d pages mapped after unmap, %d invalidations", v, len(m.drv.pages), m.drv.syncs)
-			}
-			if b, err := m.l.MapSG(th, m.dev, list, sg, kernel.ToDevice, 0); err != nil || b != a {
-				t.Errorf("%v: again: %#x, %v; want %#x", v, b, err, a)
-			}
-			sg[1].Phys += 8
-			if _, err := m.l.MapSG(th, m.dev, list, sg, kernel.ToDevice, 0); err == nil {
-				t.Errorf("%v: a list with gaps was mapped", v)
-			}
-			sg[1].Phys -= 8
-			m.drv.failMap = true
-			if x, err := m.l.MapSG(th, m.dev, list, sg, kernel.ToDevice, 0); err == nil || x != kernel.MappingError {
-				t.Errorf("%v: failed map: %#x, %v", v, x, err)
-			}
-		})
-		if m.k.Stats.Failures != 1 {
-			t.Errorf("%v: %d failures", v, m.k.Stats.Failures)
-		}
 	}
 }
 

@@ -30,7 +30,6 @@
 // # Left out
 //
 // Bounce buffers for untrusted devices and unaligned kmalloc buffers (trusted, coherent PCI devices never take
-// them), cache maintenance of non-coherent devices, the single global queue of s390, deferred attach, and scatterlists
-// whose segments leave gaps. MapSG (sg.go) has no recording to be compared with: the passes over the list are
-// estimates, what they call is as everywhere else.
+// them), cache maintenance of non-coherent devices, the single global queue of s390 and deferred attach. MapSG (sg.go) has no
+// recording to be compared with: the passes over the list are estimates, what they call is as everywhere else.
 package iommudma

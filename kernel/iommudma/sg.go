@@ -1,27 +1,32 @@
 package iommudma
 
 import (
-	"fmt"
+	"errors"
 
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/scatterlist"
 )
 
 var (
-	fnMapSG    = cpu.NewFunc("iommu_dma_map_sg", file, 0x5e0)
-	fnFinalise = cpu.NewFunc("__finalise_sg", file, 0x1c0)
-	fnUnmapSG  = cpu.NewFunc("iommu_dma_unmap_sg", file, 0x1a0)
+	fnMapSG      = cpu.NewFunc("iommu_dma_map_sg", file, 0x5e0)
+	fnFinalise   = cpu.NewFunc("__finalise_sg", file, 0x1c0)
+	fnInvalidate = cpu.NewFunc("__invalidate_sg", file, 0xa0)
+	fnUnmapSG    = cpu.NewFunc("iommu_dma_unmap_sg", file, 0x1a0)
 )
 
-// MapSG maps a scatterlist as one range (iommu_dma_map_sg, both versions) and returns where it begins: one allocation of
-// addresses, one invalidation of the map side, three passes over the entries at list. Every segment but the
-// first must start, and every one but the last must end, on a granule, as block requests do. No recording contains a
-// scatterlist: the passes are estimated from the structure of the source; what they call is exact.
-func (l *Layer) MapSG(t *cpu.Thread, dev *kernel.Device, list uint64, sg []iommucore.Segment, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
+// ErrNoEntries: a scatterlist without entries, which the kernel must not be given.
+var ErrNoEntries = errors.New("scatterlist without entries")
+
+// MapSG maps a scatterlist (iommu_dma_map_sg, both versions): one allocation of addresses for all of it, one invalidation of the
+// map side, three passes over the entries. Every entry occupies whole granules; entries that meet without a gap become one DMA
+// segment, as long as the device's segment boundary and segment size allow. The entries of an untrusted device are mapped one by one. No
+// recording contains a scatterlist: the passes are estimated from the structure of the source; what they call is exact.
+func (l *Layer) MapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
 	k := l.Of(dev)
-	if err := k.checkSG(sg); err != nil {
-		return kernel.MappingError, err
+	if len(sg.Entries) == 0 {
+		return ErrNoEntries
 	}
 	t.Call(fnMapSG)
 	t.Nop(2)
@@ -33,130 +38,292 @@ func (l *Layer) MapSG(t *cpu.Thread, dev *kernel.Device, list uint64, sg []iommu
 	k.emitMask(t, dev)
 	bus := t.LoadOp(dev.At.Bus, 0, 0)
 	t.Branch(true, bus)
-	t.Branch(true, t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0))
-	t.ALU(8, g)
-	k.emitDir(t, dir)
-	// Pass 1: stash offset and length in the DMA fields, align to granules.
-	total := uint64(0)
-	top := t.Here()
-	for i, s := range sg {
-		e := list + iommucore.SegBytes*uint64(i)
-		p := t.Load(e+iommucore.SegPageLink, 0)
-		p = t.ALU(1, p)
-		if k.env.P2PDMA { // is_pci_p2pdma_page: the zone in the flags of the struct page
-			p = t.Load(cpu.VmemmapBase+s.Phys>>12*64, p)
-		}
-		t.Branch(false, t.ALU(1, p)) // PCI P2PDMA and the end marker
-		off := t.Mem(cpu.Load, e+iommucore.SegOffset, 4, 0, 0)
-		ln := t.Mem(cpu.Load, e+iommucore.SegLength, 4, 0, 0)
-		o := t.ALU2(off, g)
-		t.Store(e+iommucore.SegDMAAddr, 0, o)
-		t.Mem(cpu.Store, e+iommucore.SegDMALength, 4, 0, ln)
-		t.Mem(cpu.Store, e+iommucore.SegOffset, 4, 0, t.ALU(1, o))
-		t.Mem(cpu.Store, e+iommucore.SegLength, 4, 0, t.ALU(3, ln))
-		t.Branch(false, t.ALU(4, ln)) // padding for the segment boundary
-		t.Loop(top, i+1 < len(sg), t.ALU(2, 0))
-		_, n := k.aligned(s.Phys, s.Size)
-		total += n
-	}
-	var addr uint64
-	var ok bool
-	if k.v == kernel.V7_3 {
-		addr, ok = k.allocIova73(t, dev, total)
+	t.Branch(!dev.Untrusted, t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0))
+	var err error
+	if dev.Untrusted {
+		err = k.mapSGEach(t, dev, sg, dir, attrs)
 	} else {
-		addr, ok = k.allocIova12(t, dev, total)
-	}
-	t.Branch(!ok, t.ALU(1, 0))
-	err := error(ErrNoIOVA)
-	if ok {
-		t.ALU(5, 0)
-		k.segs = k.segs[:0]
-		for _, s := range sg {
-			off, n := k.aligned(s.Phys, s.Size)
-			k.segs = append(k.segs, iommucore.Segment{Phys: s.Phys - off, Size: n})
-		}
-		err = k.dom.MapSG(t, addr, list, k.segs, prot(dir, true, attrs))
-		t.Branch(err != nil, t.ALU(1, 0))
-		if err != nil {
-			k.freeIova(t, addr, total)
-		} else {
-			k.finalise(t, dev, list, len(sg))
-		}
+		err = k.mapSG(t, dev, sg, dir, attrs, c, g)
 	}
 	t.Frame(-56)
 	t.Pop(6)
 	t.Ret()
-	return k.mapped(addr+sg[0].Phys&(1<<k.IOVA.Shift()-1), err)
+	_, err = k.mapped(0, err)
+	return err
 }
 
-func (k *Cookie) checkSG(sg []iommucore.Segment) error {
-	if len(sg) == 0 {
-		return fmt.Errorf("scatterlist without entries")
-	}
-	m := uint64(1)<<k.IOVA.Shift() - 1
-	for i, s := range sg {
-		if s.Size == 0 || i > 0 && s.Phys&m != 0 || i < len(sg)-1 && (s.Phys+s.Size)&m != 0 {
-			return fmt.Errorf("scatterlist entry %d: %d bytes at %#x leave a gap between granules of %d bytes", i, s.Size, s.Phys, m+1)
+// mapSGEach is iommu_dma_map_sg_swiotlb, inlined: a map of its own for every entry.
+func (k *Cookie) mapSGEach(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
+	top, s := t.Here(), t.ALU(2, 0)
+	for i := range sg.Entries {
+		e := &sg.Entries[i]
+		sg.LoadPhys(t, k.env, i, s)
+		t.Mem(cpu.Load, sg.At(i)+scatterlist.Length, 4, s, 0)
+		a, err := k.Map(t, dev, e.Phys, e.Size, dir, attrs)
+		k.Stats.Maps-- // the list is one map
+		t.Branch(err != nil, t.ALU(1, 0))
+		if err != nil {
+			k.Stats.Failures--
+			sg.Nents = i
+			k.unmapSGEach(t, dev, sg, dir, attrs|kernel.AttrSkipCPUSync)
+			return err
 		}
+		sg.StoreDMA(t, i, a, e.Size, s, 0, 0)
+		s = sg.Next(t, i, s)
+		t.Loop(top, i+1 < len(sg.Entries), t.ALU(2, 0))
 	}
+	sg.Nents = len(sg.Entries)
 	return nil
 }
 
-// finalise is __finalise_sg: restore the entries and concatenate them to one DMA segment.
-func (k *Cookie) finalise(t *cpu.Thread, dev *kernel.Device, list uint64, n int) {
+// unmapSGEach is iommu_dma_unmap_sg_swiotlb.
+func (k *Cookie) unmapSGEach(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) {
+	top, s := t.Here(), t.ALU(2, 0)
+	for i := range sg.Nents {
+		e := &sg.Entries[i]
+		t.Load(sg.At(i)+scatterlist.DMAAddr, s)
+		t.Mem(cpu.Load, sg.At(i)+scatterlist.DMALength, 4, s, 0)
+		t.ALU(3, 0)
+		k.Unmap(t, dev, e.Addr, e.Len, dir, attrs)
+		k.Stats.Unmaps--
+		s = sg.Next(t, i, s)
+		t.Loop(top, i+1 < sg.Nents, t.ALU(2, 0))
+	}
+	sg.Nents = 0
+}
+
+// mapSG is the rest of iommu_dma_map_sg. Pass 1 moves offset and length of every entry to the DMA fields and rounds them to granules.
+func (k *Cookie) mapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs, c, g cpu.Val) error {
+	parms := t.Load(dev.At.DmaParms, 0)
+	mask := t.Load(dev.At.SegBoundary, parms)
+	t.ALU(6, g)
+	k.emitDir(t, dir)
+	var w scatterlist.Walk
+	k.segs = k.segs[:0]
+	total, prev := uint64(0), -1
+	var err error
+	top, s := t.Here(), t.ALU(1, 0)
+	for i := range sg.Entries {
+		e := &sg.Entries[i]
+		e.Bus = false
+		way := w.Classify(t, k.env, dev, sg, i, s)
+		if way == scatterlist.Unsupported {
+			err = scatterlist.ErrUnsupported
+			break
+		}
+		if way == scatterlist.BusAddress {
+			e.Bus, e.Addr, e.Len = true, e.Phys+dev.P2P.BusOffset, e.Size
+			pa := sg.LoadPhys(t, k.env, i, s)
+			sg.StoreDMA(t, i, e.Addr, e.Len, s, pa, 0)
+			t.Mem(cpu.Store, sg.At(i)+scatterlist.DMAFlags, 4, s, 0)
+			k.segs = append(k.segs, iommucore.Segment{})
+		} else {
+			at := sg.At(i)
+			off := t.Mem(cpu.Load, at+scatterlist.Offset, 4, s, 0)
+			ln := t.Mem(cpu.Load, at+scatterlist.Length, 4, s, 0)
+			o := t.ALU2(off, g)
+			t.Store(at+scatterlist.DMAAddr, s, o)
+			t.Mem(cpu.Store, at+scatterlist.DMALength, 4, s, ln)
+			t.Mem(cpu.Store, at+scatterlist.Offset, 4, s, t.ALU(1, o))
+			t.Mem(cpu.Store, at+scatterlist.Length, 4, s, t.ALU(3, ln))
+			t.Branch(false, t.ALU(3, mask)) // pad_len
+			in, n := k.aligned(e.Phys, e.Size)
+			// A list never crosses the device's boundary inside an entry: what the entry before it occupies grows up to the boundary.
+			if pad := (dev.SegBoundary - total + 1) & dev.SegBoundary; prev >= 0 && pad != 0 && pad < n-1 {
+				t.Mem(cpu.RMW, sg.At(prev)+scatterlist.Length, 4, 0, mask)
+				t.ALU(1, mask)
+				k.segs[prev].Size += pad
+				total += pad
+			}
+			k.segs = append(k.segs, iommucore.Segment{Phys: e.Phys - in, Size: n})
+			total += n
+			prev = i
+		}
+		s = sg.Next(t, i, s)
+		t.Loop(top, i+1 < len(sg.Entries), t.ALU(2, 0))
+	}
+	if err == nil {
+		t.Branch(total == 0, t.ALU(1, 0))
+		if total == 0 { // nothing but bus addresses
+			k.finalise(t, dev, sg, 0)
+			return nil
+		}
+		var addr uint64
+		var ok bool
+		if k.v == kernel.V7_3 {
+			addr, ok = k.allocIova73(t, dev, total)
+		} else {
+			addr, ok = k.allocIova12(t, dev, total)
+		}
+		t.Branch(!ok, t.ALU(1, 0))
+		err = ErrNoIOVA
+		if ok {
+			t.ALU(5, 0)
+			err = k.dom.MapSG(t, addr, sg, k.segs, prot(dir, true, attrs))
+			t.Branch(err != nil, t.ALU(1, 0))
+			if err == nil {
+				k.finalise(t, dev, sg, addr)
+				return nil
+			}
+			k.freeIova(t, addr, total)
+		}
+	}
+	k.invalidate(t, sg)
+	return err
+}
+
+// finalise is __finalise_sg: restore the entries, and write the DMA segments from the first entry on. A segment ends where an entry
+// leaves a gap, at the segment boundary and at the largest segment.
+func (k *Cookie) finalise(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, addr uint64) {
 	t.Call(fnFinalise)
 	t.Nop(1)
 	t.Push(6)
 	p := t.Load(dev.At.DmaParms, 0)
+	limit := t.Mem(cpu.Load, dev.At.MaxSeg, 4, p, 0)
+	mask := t.Load(dev.At.SegBoundary, p)
 	t.ALU(6, p)
-	top := t.Here()
-	for i := 0; i < n; i++ {
-		e := list + iommucore.SegBytes*uint64(i)
-		off := t.Load(e+iommucore.SegDMAAddr, 0)
-		ln := t.Mem(cpu.Load, e+iommucore.SegDMALength, 4, 0, 0)
-		t.Mem(cpu.LoadOp, e+iommucore.SegLength, 4, 0, ln)
-		t.Mem(cpu.RMW, e+iommucore.SegOffset, 4, 0, off)
-		t.Mem(cpu.Store, e+iommucore.SegLength, 4, 0, ln)
-		t.Store(e+iommucore.SegDMAAddr, 0, 0)
-		t.Mem(cpu.Store, e+iommucore.SegDMALength, 4, 0, 0)
-		t.Branch(i == 0, t.ALU(4, off))
-		t.ALU(3, ln)
-		if i > 0 {
-			t.Mem(cpu.RMW, list+iommucore.SegDMALength, 4, 0, ln)
-		} else {
-			t.Store(e+iommucore.SegDMAAddr, 0, 0)
-			t.Mem(cpu.Store, e+iommucore.SegDMALength, 4, 0, ln)
+	cur, length, count := 0, uint64(0), 0
+	top, s := t.Here(), t.ALU(1, 0)
+	for i := range sg.Entries {
+		e := &sg.Entries[i]
+		at := sg.At(i)
+		if k.env.P2PDMA {
+			t.Branch(e.Bus, t.ALU(1, t.Mem(cpu.Load, at+scatterlist.DMAFlags, 4, s, 0)))
 		}
-		t.Load(e+iommucore.SegPageLink, 0)
-		t.Loop(top, i+1 < n, t.ALU(3, 0))
+		a, ln := t.Load(at+scatterlist.DMAAddr, s), t.Mem(cpu.Load, at+scatterlist.DMALength, 4, s, 0)
+		if e.Bus {
+			bus := e.Addr
+			e.Bus = false
+			if i > 0 {
+				cur++
+				sg.Next(t, cur-1, 0)
+			}
+			sg.StoreDMA(t, cur, bus, e.Size, 0, a, ln)
+			sg.Entries[cur].Bus = true
+			t.Mem(cpu.Store, sg.At(cur)+scatterlist.DMAFlags, 4, 0, 0)
+			length = 0
+			count++
+		} else {
+			t.Mem(cpu.LoadOp, at+scatterlist.Length, 4, s, ln)
+			t.Mem(cpu.RMW, at+scatterlist.Offset, 4, s, a)
+			t.Mem(cpu.Store, at+scatterlist.Length, 4, s, ln)
+			t.Store(at+scatterlist.DMAAddr, s, 0)
+			t.Mem(cpu.Store, at+scatterlist.DMALength, 4, s, 0)
+			off, _ := k.aligned(e.Phys, e.Size)
+			n := k.segs[i].Size
+			join := length != 0 && off == 0 && addr&dev.SegBoundary != 0 && dev.MaxSeg-length >= e.Size && length <= dev.MaxSeg
+			t.Branch(!join, t.ALU2(mask, t.ALU2(limit, a)))
+			if join {
+				length += e.Size
+			} else {
+				if i > 0 {
+					cur++
+					sg.Next(t, cur-1, 0)
+				}
+				length = e.Size
+				sg.Entries[cur].Addr, sg.Entries[cur].Bus = addr+off, false
+				t.Store(sg.At(cur)+scatterlist.DMAAddr, 0, t.ALU(1, a))
+				count++
+			}
+			sg.Entries[cur].Len = length
+			t.Mem(cpu.Store, sg.At(cur)+scatterlist.DMALength, 4, 0, t.ALU(1, ln))
+			addr += n
+			gap := off+e.Size < n
+			t.Branch(gap, t.ALU(3, ln))
+			if gap {
+				length = 0
+			}
+		}
+		s = sg.Next(t, i, s)
+		t.Loop(top, i+1 < len(sg.Entries), t.ALU(2, 0))
 	}
+	sg.Nents = count
 	t.Pop(6)
 	t.Ret()
 }
 
-// UnmapSG undoes a MapSG of n entries and size bytes that returned addr (iommu_dma_unmap_sg): the range is found through
-// the DMA fields of the first entries and unmapped at once.
-func (l *Layer) UnmapSG(t *cpu.Thread, dev *kernel.Device, list uint64, n int, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) {
+// invalidate is __invalidate_sg: restore the entries after a failure.
+func (k *Cookie) invalidate(t *cpu.Thread, sg *scatterlist.List) {
+	t.Call(fnInvalidate)
+	t.Nop(1)
+	t.Push(3)
+	top, s := t.Here(), t.ALU(2, 0)
+	for i := range sg.Entries {
+		at := sg.At(i)
+		a := t.Load(at+scatterlist.DMAAddr, s)
+		t.Mem(cpu.RMW, at+scatterlist.Offset, 4, s, a)
+		t.Mem(cpu.Store, at+scatterlist.Length, 4, s, t.Mem(cpu.Load, at+scatterlist.DMALength, 4, s, 0))
+		sg.StoreDMA(t, i, 0, 0, s, 0, 0)
+		sg.Entries[i].Bus = false
+		s = sg.Next(t, i, s)
+		t.Loop(top, i+1 < len(sg.Entries), t.ALU(2, 0))
+	}
+	sg.Nents = 0
+	t.Pop(3)
+	t.Ret()
+}
+
+// UnmapSG undoes a MapSG (iommu_dma_unmap_sg): the first and the last DMA segment tell the range, which is unmapped at once.
+func (l *Layer) UnmapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) {
 	k := l.Of(dev)
 	k.Stats.Unmaps++
 	t.Call(fnUnmapSG)
 	t.Nop(2)
 	t.Push(5)
-	t.ALU(6, 0)
-	// The first entry holds the whole range, the second (if there is one) a length of 0, which ends the list.
-	for i := range min(n, 2) {
-		e := list + iommucore.SegBytes*uint64(i)
-		t.Branch(false, t.ALU(1, t.Mem(cpu.Load, e+iommucore.SegDMALength, 4, 0, 0)))
-		t.Load(e+iommucore.SegPageLink, 0)
-		t.ALU(3, t.Load(e+iommucore.SegDMAAddr, 0))
+	t.ALU(3, 0)
+	t.Branch(true, t.LoadOp(dev.At.Bus, 0, 0))
+	t.Branch(!dev.Untrusted, t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0))
+	if dev.Untrusted {
+		k.unmapSGEach(t, dev, sg, dir, attrs)
+		t.Pop(5)
+		t.Ret()
+		return
 	}
-	t.ALU(4, 0)
+	var start, end uint64
+	found := false
+	top, s := t.Here(), t.ALU(2, 0)
+	for i := range sg.Entries {
+		var e scatterlist.Entry
+		if i < sg.Nents {
+			e = sg.Entries[i]
+		}
+		if k.env.P2PDMA {
+			t.Branch(e.Bus, t.ALU(1, t.Mem(cpu.Load, sg.At(i)+scatterlist.DMAFlags, 4, s, 0)))
+			if e.Bus {
+				sg.Entries[i].Bus = false
+				t.Mem(cpu.Store, sg.At(i)+scatterlist.DMAFlags, 4, s, 0)
+				s = sg.Next(t, i, s)
+				t.Loop(top, i+1 < len(sg.Entries), t.ALU(2, 0))
+				continue
+			}
+		}
+		ln := t.Mem(cpu.Load, sg.At(i)+scatterlist.DMALength, 4, s, 0)
+		t.Branch(e.Len == 0, t.ALU(1, ln))
+		if e.Len == 0 { // what follows the last DMA segment
+			break
+		}
+		a := t.Load(sg.At(i)+scatterlist.DMAAddr, s)
+		if !found {
+			found, start = true, e.Addr
+		}
+		end = e.Addr + e.Len
+		t.ALU2(a, ln)
+		s = sg.Next(t, i, s)
+		t.Loop(top, i+1 < len(sg.Entries), t.ALU(2, 0))
+	}
+	sg.Nents = 0
+	t.Branch(!found, t.ALU(2, 0))
+	t.ALU(2, 0)
 	t.Pop(5)
+	if !found {
+		t.Ret()
+		return
+	}
 	t.TailCall(fnUnmapIn)
 	if k.v == kernel.V7_3 {
-		k.unmapIn73(t, dev, addr, size)
+		k.unmapIn73(t, dev, start, end-start)
 	} else {
-		k.unmapIn12(t, dev, addr, size)
+		k.unmapIn12(t, dev, start, end-start)
 	}
 }
 

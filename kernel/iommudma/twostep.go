@@ -15,12 +15,8 @@ var (
 	fnDestroy  = cpu.NewFunc("dma_iova_destroy", file, 0x60)
 )
 
-// State is struct dma_iova_state: one range of I/O addresses that several buffers are linked into.
-type State struct {
-	VA   uint64 // 16 bytes: addr, size
-	Addr uint64
-	Size uint64
-}
+// State is struct dma_iova_state.
+type State = iommucore.State
 
 // TryAlloc is dma_iova_try_alloc (7.3): reserves a range for size bytes that begin at the page offset of phys. false
 // when the device's DMA operations are not iommu-dma, or no addresses are left.

@@ -8,6 +8,7 @@ import (
 	"dmapath/kernel/dma"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
+	"dmapath/kernel/scatterlist"
 	"dmapath/platform"
 	"dmapath/sim"
 	"dmapath/workloads"
@@ -49,14 +50,14 @@ type held struct {
 	phys  []iommucore.Segment // physical pieces in this machine
 	addrs []uint64            // DMA address of each, or of the whole
 	st    iommudma.State
-	list  uint64 // virtual address of the scatterlist; 0 without
+	list  scatterlist.List // VA is 0 without
 	how   How
 }
 
 // listBytes is the memory of one list, listMost its entries; listSlots lists are used in turn, as a mempool would.
 const (
 	listBytes = 16 << 10
-	listMost  = listBytes / iommucore.SegBytes
+	listMost  = listBytes / scatterlist.Bytes
 	listSlots = 64
 )
 
@@ -205,7 +206,7 @@ func (p *Player) place(h *held, c *Call) bool {
 		case c.How == Link && p.M.Env.Version != kernel.V7_3:
 			h.how = List
 		}
-		h.list = p.lists + p.next%listSlots*listBytes
+		h.list.VA = p.lists + p.next%listSlots*listBytes
 		p.next++
 	}
 	return true
@@ -234,11 +235,17 @@ func (p *Player) mapCall(t *cpu.Thread, d *platform.Device, h *held, dir kernel.
 		h.addrs = append(h.addrs, addr)
 		return err
 	case List:
-		addr, err := p.M.Layer.MapSG(t, dev, h.list, h.phys, dir, attrs)
-		h.addrs = append(h.addrs, addr)
-		return err
+		h.list.Reset()
+		for _, s := range h.phys {
+			h.list.Add(s.Phys, p.M.PageOf(s.Phys), s.Size)
+		}
+		if err := p.M.Layer.MapSG(t, dev, &h.list, dir, attrs); err != nil {
+			return err
+		}
+		h.addrs = append(h.addrs, h.list.Entries[0].Addr)
+		return nil
 	case Link:
-		h.st = iommudma.State{VA: h.list}
+		h.st = iommudma.State{VA: h.list.VA}
 		if !p.M.Layer.TryAlloc(t, dev, &h.st, h.phys[0].Phys, h.size()) {
 			return iommudma.ErrNoIOVA
 		}
@@ -271,7 +278,7 @@ func (p *Player) unmapCall(t *cpu.Thread, d *platform.Device, h *held, dir kerne
 	case Resource:
 		return d.Ctx.UnmapResource(t, h.addrs[0], h.phys[0].Size, dir, attrs&^kernel.AttrMMIO)
 	case List:
-		p.M.Layer.UnmapSG(t, dev, h.list, len(h.phys), h.addrs[0], h.size(), dir, attrs)
+		p.M.Layer.UnmapSG(t, dev, &h.list, dir, attrs)
 		return nil
 	case Link:
 		p.M.Layer.Destroy(t, dev, &h.st, h.size(), dir, attrs)

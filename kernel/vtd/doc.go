@@ -1,5 +1,5 @@
-// Package vtd is the modelled Intel VT-d driver of both kernels: drivers/iommu/intel and, for 7.3, the generic page
-// tables (drivers/iommu/generic_pt) in their second-stage format. It implements iommucore.Driver.
+// Package vtd is the modelled Intel VT-d driver of both kernels: drivers/iommu/intel and, for 7.3, the second-stage
+// format of the generic page tables, whose code is package genericpt. It implements iommucore.Driver.
 //
 // # What happens in a map and in an unmap
 //

@@ -3,20 +3,21 @@ package vtd
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/genericpt"
 	"dmapath/kernel/iommucore"
 )
 
 // Domain is struct dmar_domain: a second-stage page table and the list of caches that may hold its entries.
 type Domain struct {
-	Core *iommucore.Domain // the struct iommu_domain inside
+	// Table is the page table: on 7.3 struct pt_iommu, which does the mapping; 6.12 has code of its own and uses of it only Core, the
+	// struct iommu_domain inside, and Tables.
+	genericpt.Table
 
 	// AlreadySet counts maps over a present entry: 6.12 prints "PTE for vPFN already set", keeps the old entry and
 	// goes on; 7.3 refuses the map with EADDRINUSE and does not count here.
 	AlreadySet int
 	// EarlyFrees counts table pages that 6.12 freed before the hardware was told to forget them, see gatherAddPage.
 	EarlyFrees int
-	// Tables is the number of table pages in use, the top one included.
-	Tables int
 
 	env    *kernel.Env
 	u      *Unit // the unit whose limits the domain was made for
@@ -29,20 +30,12 @@ type Domain struct {
 	batch  batch
 
 	maxAddr uint64
-	syncMap bool      // iotlb_sync_map: the hardware caches absent entries
-	scratch []scratch // per CPU
+	syncMap bool // iotlb_sync_map: the hardware caches absent entries
 }
 
-// scratch is what a map or unmap of 7.3 keeps on its stack and would otherwise allocate.
-type scratch struct {
-	gather   iommucore.Gather   // of vtdss_map_range
-	detached iommucore.PageList // tables detached by the present unmap
-}
-
-// fields are the addresses of fields of struct dmar_domain (and, on 7.3, of the struct pt_iommu inside it).
+// fields are the addresses of fields of struct dmar_domain outside of the struct pt_iommu of 7.3.
 type fields struct {
 	nid, flags, super, pgd, gaw, agaw, maxAddr uint64 // 6.12
-	top, oasz, vasz, features                  uint64 // 7.3
 	syncMap, lock, tags, batch                 uint64
 }
 
@@ -60,11 +53,11 @@ func (u *Unit) NewDomain(levels int) (*Domain, error) {
 		return nil, badLevels(levels, u.caps.sagaw)
 	}
 	env := u.Env
-	d := &Domain{env: env, u: u, va: env.Slab(512, 64), levels: levels, pgd: env.Page(), Tables: 1, scratch: make([]scratch, max(env.CPUs, 1))}
+	d := &Domain{env: env, u: u, va: env.Slab(512, 64), levels: levels, pgd: env.Page()}
 	va := d.va
 	core := va
 	if env.Version == kernel.V7_3 {
-		d.at = fields{top: va + 144, oasz: va + 152, vasz: va + 153, features: va + 156, nid: va + 128, syncMap: va + 176,
+		d.at = fields{syncMap: va + 176,
 			lock: va + 216, tags: va + 224, batch: va + 240}
 	} else {
 		core = va + 160
@@ -73,6 +66,7 @@ func (u *Unit) NewDomain(levels int) (*Domain, error) {
 	}
 	d.lock.VA, d.lock.Name = d.at.lock, "cache_lock"
 	d.batch.va = env.Slab(1024, 64)
+	d.Init(genericpt.Config{Env: env, Format: secondStage{}, Funcs: fns73, Pages: u.pages, VA: va, Depth: levels, Top: d.pgd})
 	d.Core = iommucore.NewDomain(env, core, d, u.caps.super, d.limit()-1)
 	return d, nil
 }

@@ -279,7 +279,7 @@ func (d *Domain) SyncMap(t *cpu.Thread, target cpu.Val, tail bool, iova, size ui
 // IovaToPhys is intel_iommu_iova_to_phys of 6.12 and pt_iommu_vtdss_iova_to_phys of 7.3.
 func (d *Domain) IovaToPhys(t *cpu.Thread, target cpu.Val, iova uint64) uint64 {
 	if d.env.Version == kernel.V7_3 {
-		return d.iovaToPhys73(t, target, iova)
+		return d.Lookup(t, target, iova)
 	}
 	t.TailCallInd(fnIovaToPhys, target)
 	t.Nop(2)

@@ -1,4 +1,4 @@
-package vtd
+package genericpt
 
 import (
 	"math/bits"
@@ -7,7 +7,7 @@ import (
 )
 
 // firstSize chooses the size and the level of the first entries of a range of more than one page.
-func (d *Domain) firstSize(t *cpu.Thread, r *ptRange, m *mapArgs) {
+func (d *Table) firstSize(t *cpu.Thread, r *ptRange, m *mapArgs) {
 	t.Load(r.at+rLast, 0)
 	t.Load(r.at+rVA, 0)
 	t.ALU(2, 0)
@@ -22,8 +22,8 @@ func (d *Domain) firstSize(t *cpu.Thread, r *ptRange, m *mapArgs) {
 
 // bestSize is pt_compute_best_pgsize: the largest page size to which both addresses are aligned and which fits the
 // length.
-func (d *Domain) bestSize(t *cpu.Thread, r *ptRange, m *mapArgs) cpu.Val {
-	t.Call(fnBestSize)
+func (d *Table) bestSize(t *cpu.Thread, r *ptRange, m *mapArgs) cpu.Val {
+	t.Call(d.fn.bestSize)
 	t.Push(1)
 	t.ALU(3, 0)
 	t.Push(1)
@@ -59,7 +59,7 @@ func (d *Domain) bestSize(t *cpu.Thread, r *ptRange, m *mapArgs) cpu.Val {
 
 // sizeToArgs is pt_pgsz_lg2_to_level and pt_pgsz_count, inlined: how many entries of the size come before a larger
 // size becomes possible.
-func (d *Domain) sizeToArgs(t *cpu.Thread, r *ptRange, m *mapArgs) {
+func (d *Table) sizeToArgs(t *cpu.Thread, r *ptRange, m *mapArgs) {
 	t.ALU(1, 0)
 	last := t.Load(r.at+rLast, 0)
 	t.ALU(2, 0)

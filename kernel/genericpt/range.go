@@ -1,19 +1,8 @@
-package vtd
+package genericpt
 
 import (
 	"dmapath/cpu"
 	"dmapath/kernel/iommucore"
-)
-
-const file73 = "drivers/iommu/generic_pt/iommu_pt.h"
-
-var (
-	fnMapRange  = cpu.NewFunc("vtdss_map_range", file73, 1168)
-	fnMakeRange = cpu.NewFunc("make_range_ul", file73, 160)
-	fnBestSize  = cpu.NewFunc("pt_compute_best_pgsize", "drivers/iommu/generic_pt/pt_common.h", 124)
-	// Indexed by the generic page table's level, whose lowest is 0.
-	fnSingle = [...]*cpu.Func{1: cpu.NewFunc("__map_single_page1.isra.0", file73, 200), 2: cpu.NewFunc("__map_single_page2.isra.0", file73, 110),
-		3: cpu.NewFunc("__map_single_page3.isra.0", file73, 160), 4: cpu.NewFunc("__map_single_page4.isra.0", file73, 160)}
 )
 
 // ptRange is struct pt_range on the stack of the function that maps, unmaps or looks up: what is left to do.
@@ -57,9 +46,9 @@ const (
 const again iommucore.Errno = 11
 
 // makeRange is make_range_ul: it sets up a range and reports whether it fits the table.
-func (d *Domain) makeRange(t *cpu.Thread, r *ptRange, iova, size uint64) bool {
+func (d *Table) makeRange(t *cpu.Thread, r *ptRange, iova, size uint64) bool {
 	r.va, r.last = iova, iova+size-1
-	t.Call(fnMakeRange)
+	t.Call(d.fn.makeRange)
 	t.Nop(1)
 	t.ALU(1, 0)
 	t.Branch(size == 0, t.Last())
@@ -70,8 +59,8 @@ func (d *Domain) makeRange(t *cpu.Thread, r *ptRange, iova, size uint64) bool {
 	t.Push(1)
 	t.ALU(2, 0)
 	t.Branch(r.last < r.va, t.Last())
-	top := t.Load(d.at.top, 0)
-	sz := t.Mem(cpu.Load, d.at.vasz, 1, 0, 0)
+	top := t.Load(d.At.Top, 0)
+	sz := t.Mem(cpu.Load, d.At.VASize, 1, 0, 0)
 	t.ALU(2, 0)
 	t.Push(1)
 	t.ALU(4, sz)
@@ -87,11 +76,11 @@ func (d *Domain) makeRange(t *cpu.Thread, r *ptRange, iova, size uint64) bool {
 	t.ALU(2, 0)
 	t.Pop(5)
 	t.Ret()
-	return size > 0 && r.last >= r.va && r.last < d.limit()
+	return size > 0 && r.last >= r.va && r.last <= d.Core.ApertureEnd
 }
 
 // checkRange is pt_check_range, inlined: the range must not wrap and must lie in the part the table covers.
-func (d *Domain) checkRange(t *cpu.Thread, r *ptRange) {
+func (d *Table) checkRange(t *cpu.Thread, r *ptRange) {
 	w := t.Mem(cpu.Load, r.at+rMaxVA, 1, 0, 0)
 	t.ALU(2, w)
 	t.Branch(false, t.Last())
@@ -103,11 +92,10 @@ func (d *Domain) checkRange(t *cpu.Thread, r *ptRange) {
 	t.Branch(false, t.Last())
 }
 
-// MapRange is vtdss_map_range of 7.3: the generic page-table code for the second-stage format. A single 4 KiB page takes
-// a fast path of one function per level; everything else, and everything where walks do not snoop, goes
-// through __map_range with the largest page size that fits.
-func (d *Domain) MapRange(t *cpu.Thread, target cpu.Val, iova, phys, size uint64, prot iommucore.Prot) (uint64, error) {
-	t.CallInd(fnMapRange, target)
+// MapRange is the format's map_range. A single 4 KiB page takes a fast path of one function per level; everything else, and
+// everything where walks do not snoop, goes through __map_range with the largest page size that fits.
+func (d *Table) MapRange(t *cpu.Thread, target cpu.Val, iova, phys, size uint64, prot iommucore.Prot) (uint64, error) {
+	t.CallInd(d.fn.mapRange, target)
 	t.Nop(2)
 	t.Push(6)
 	t.Frame(200)
@@ -132,12 +120,12 @@ func (d *Domain) MapRange(t *cpu.Thread, target cpu.Val, iova, phys, size uint64
 	return m.oa - phys, err
 }
 
-// mapRange is what vtdss_map_range does between its prologue and its epilogue.
-func (d *Domain) mapRange(t *cpu.Thread, r *ptRange, m *mapArgs, iova, phys, size uint64, prot iommucore.Prot) error {
+// mapRange is what map_range does between its prologue and its epilogue.
+func (d *Table) mapRange(t *cpu.Thread, r *ptRange, m *mapArgs, iova, phys, size uint64, prot iommucore.Prot) error {
 	t.ALU(1, 0)
 	t.Branch(size == 0, t.Last())
 	t.ALU(1, 0)
-	w := t.Mem(cpu.Load, d.at.oasz, 1, 0, 0)
+	w := t.Mem(cpu.Load, d.At.OASize, 1, 0, 0)
 	t.ALU(5, w)
 	t.Branch(false, t.Last())
 	t.ALU(1, w)
@@ -148,27 +136,12 @@ func (d *Domain) mapRange(t *cpu.Thread, r *ptRange, m *mapArgs, iova, phys, siz
 	if over {
 		return iommucore.ERANGE
 	}
-	f := t.Mem(cpu.Load, d.at.features, 4, 0, 0)
-	if prot&iommucore.Read != 0 {
-		m.bits |= pteRead
+	f := t.Mem(cpu.Load, d.At.Features, 4, 0, 0)
+	bits, bad := d.fmt.SetProt(t, f, prot)
+	if bad != 0 {
+		return bad
 	}
-	if prot&iommucore.Write != 0 {
-		m.bits |= pteWrite
-	}
-	t.ALU(5, f)
-	t.Branch(m.bits&pteWrite != 0, t.Last())
-	if m.bits&pteWrite != 0 {
-		t.ALU(5, f)
-		t.Jump()
-	} else {
-		t.ALU(2, f)
-		t.Branch(true, t.Last())
-		t.ALU(1, f)
-		t.Branch(!present(m.bits), t.Last())
-		if !present(m.bits) {
-			return iommucore.EOPNOTSUPP
-		}
-	}
+	m.bits = bits
 	t.ALU(3, 0)
 	t.StackStore(8, 0)
 	t.Store(m.at+mAttrs, 0, f)
@@ -200,13 +173,16 @@ func (d *Domain) mapRange(t *cpu.Thread, r *ptRange, m *mapArgs, iova, phys, siz
 		d.firstSize(t, r, m)
 	}
 	d.checkRange(t, r)
+	for r.last >= d.limit() || m.level >= d.depth {
+		if err := d.increaseTop(t, r, m); err != 0 && err != again {
+			return err
+		}
+	}
 	t.ALU(2, 0)
 	t.Branch(!single, t.Last())
 	err := again
 	if single {
-		inc := t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0)
-		t.Branch(!d.env.Coherent, inc)
-		if d.env.Coherent {
+		if !d.mustFlush(t, 0, true) {
 			top := t.Mem(cpu.Load, r.at+rTop, 1, 0, 0)
 			tbl := t.Load(r.at+rTable, 0)
 			for i := 0; i < 4; i++ { // which level is the top one?
@@ -214,7 +190,7 @@ func (d *Domain) mapRange(t *cpu.Thread, r *ptRange, m *mapArgs, iova, phys, siz
 				t.Branch(i == 3, t.Last())
 			}
 			t.ALU(3, tbl)
-			err = d.single(t, r, m, d.levels-1, d.pgd, t.Last(), true)
+			err = d.single(t, r, m, d.depth-1, d.top, t.Last(), true)
 			t.ALU(1, 0)
 			t.Jump()
 			t.ALU(1, 0)
@@ -231,11 +207,11 @@ func (d *Domain) mapRange(t *cpu.Thread, r *ptRange, m *mapArgs, iova, phys, siz
 			tbl := t.Load(r.at+rTable, 0)
 			t.ALU(2, tbl)
 			lv := t.Mem(cpu.LoadOp, m.at+mLevel, 4, 0, 0)
-			t.Branch(m.level != d.levels-1, lv)
-			if m.level == d.levels-1 {
-				err = d.mapLeaf(t, r, m, d.levels-1, d.pgd, tbl)
+			t.Branch(m.level != d.depth-1, lv)
+			if m.level == d.depth-1 {
+				err = d.mapLeaf(t, r, m, d.depth-1, d.top, tbl)
 			} else {
-				err = d.mapTable(t, r, m, d.levels-1, d.pgd, tbl)
+				err = d.mapTable(t, r, m, d.depth-1, d.top, tbl)
 			}
 			t.ALU(1, 0)
 			t.Branch(err != again, t.Last())
@@ -255,7 +231,7 @@ func (d *Domain) mapRange(t *cpu.Thread, r *ptRange, m *mapArgs, iova, phys, siz
 		op := t.Load(d.Core.At.OpSyncTLB, ops)
 		t.ALU(2, op)
 		t.Branch(false, op)
-		d.SyncTLB(t, op, m.gather)
+		d.Core.Driver().SyncTLB(t, op, m.gather)
 	}
 	out := t.StackLoad(0)
 	oa := t.Load(m.at+mOA, 0)
@@ -303,8 +279,8 @@ func enterLevel(t *cpu.Thread, fn *cpu.Func, r *ptRange, top bool) (va cpu.Val) 
 
 // single is __map_single_page of one level: it descends by tail calls and stores the entry at level 0. It returns
 // again when a table is missing or a superpage is in the way.
-func (d *Domain) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val, top bool) iommucore.Errno {
-	va := enterLevel(t, fnSingle[level], r, top)
+func (d *Table) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val, top bool) iommucore.Errno {
+	va := enterLevel(t, d.fn.single[level], r, top)
 	n := 2
 	if level == 1 {
 		n = 3
@@ -314,32 +290,33 @@ func (d *Domain) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl ui
 	p := t.Load(pte, idx)
 	val := d.read(pte)
 	t.ALU(1, p)
-	t.Branch(!present(val), p)
-	if present(val) && level <= 2 {
-		t.ALU(1, p)
-		t.Branch(val&ptePS != 0, p)
+	kind := d.fmt.Kind(val, level)
+	t.Branch(kind == Empty, p)
+	if kind != Empty {
+		d.fmt.TestLeaf(t, p, val, level)
 	}
-	if !present(val) || val&ptePS != 0 {
+	if kind != Down {
 		t.ALU(2, 0)
 		t.Pop(4)
 		t.Ret()
 		return again
 	}
 	if level > 1 {
-		t.ALU(4, p)
-		off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
+		t.ALU(4, d.fmt.TableAddr(t, d.At.Features, p))
+		off := t.LoadOp(d.Env.Sym.PageOffsetBase, 0, t.Last())
 		next := t.ALU(1, off)
 		t.Pop(4)
-		return d.single(t, r, m, level-1, virt(val), next, false)
+		return d.single(t, r, m, level-1, d.child(val), next, false)
 	}
+	p = d.fmt.TableAddr(t, d.At.Features, p)
 	t.ALU(1, p)
 	t.Load(r.at+rVA, 0)
 	t.ALU(1, p)
-	off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
+	off := t.LoadOp(d.Env.Sym.PageOffsetBase, 0, t.Last())
 	t.ALU(3, va)
 	t.Branch(false, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
 	idx = t.ALU(3, off)
-	leaf := entry(virt(val), r.va, 1)
+	leaf := entry(d.child(val), r.va, 1)
 	p = t.Load(leaf, idx)
 	t.ALU(1, p)
 	used := d.read(leaf) != 0
@@ -353,8 +330,8 @@ func (d *Domain) single(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl ui
 		t.Ops[len(t.Ops)-1].Class = cpu.LoadOp
 		t.ALU(1, oa)
 		e := t.LoadOp(m.at+mAttrs, 0, oa)
-		t.Store(leaf, idx, e)
-		d.write(leaf, m.oa|m.bits)
+		t.Store(leaf, idx, d.fmt.EncodeLeaf(t, e, 0, 12))
+		d.write(leaf, d.fmt.Leaf(m.oa, 0, 12, m.bits))
 		t.ALU(1, 0)
 		t.RMW(m.at+mOA, 0, 0)
 		m.oa += 4096

@@ -1,4 +1,4 @@
-package vtd
+package genericpt
 
 import (
 	"dmapath/cpu"
@@ -6,16 +6,10 @@ import (
 	"dmapath/kernel/iommucore"
 )
 
-var (
-	fnMapTable = cpu.NewFunc("__map_range", file73, 1152)
-	fnMapLeaf  = cpu.NewFunc("__map_range_leaf", file73, 1456)
-	fnCollect  = cpu.NewFunc("__collect_tables", file73, 640)
-)
-
 // mapTable is __map_range: it walks the entries of one table above the leaf level, installs missing tables, and
 // descends.
-func (d *Domain) mapTable(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val) iommucore.Errno {
-	t.Call(fnMapTable)
+func (d *Table) mapTable(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val) iommucore.Errno {
+	t.Call(d.fn.mapTable)
 	t.Nop(1)
 	t.Push(1)
 	t.ALU(2, 0)
@@ -28,7 +22,7 @@ func (d *Domain) mapTable(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl 
 	t.Push(1)
 	t.ALU(1, 0)
 	t.Frame(48)
-	top := level == d.levels-1
+	top := level == d.depth-1
 	va := t.Load(r.at+rVA, 0)
 	t.StackStore(16, tblv)
 	t.StackStore(24, 0)
@@ -90,11 +84,12 @@ func (d *Domain) mapTable(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl 
 		pte := entry(tbl, r.va, level+1)
 		p := t.Load(pte, addr)
 		val := d.read(pte)
+		kind := d.fmt.Kind(val, level)
 		t.ALU(1, p)
-		t.Branch(!present(val), p)
+		t.Branch(kind == Empty, p)
 		var child uint64
-		if !present(val) {
-			child, err = d.newTable73(t, r, m, pte, addr)
+		if kind == Empty {
+			child, err = d.newTable(t, r, m, pte, addr, level)
 			if err == again {
 				t.Back(start)
 				continue
@@ -107,30 +102,26 @@ func (d *Domain) mapTable(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl 
 			t.ALU(1, l)
 			t.Branch(false, l)
 			t.ALU(1, l)
-			t.Branch(level > 2, l)
-			if level <= 2 {
-				t.ALU(1, p)
-				t.Branch(val&ptePS != 0, p)
-				if val&ptePS != 0 {
-					err = iommucore.EADDRINUSE
-					break
-				}
+			t.Branch(level > d.fmt.TopLeaf(), l)
+			d.fmt.TestLeaf(t, p, val, level)
+			if kind == Page {
+				err = iommucore.EADDRINUSE
+				break
 			}
 			t.ALU(1, 0)
 			t.Load(r.at+rCommon, 0)
 			t.ALU(1, p)
-			off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, p)
+			off := t.LoadOp(d.Env.Sym.PageOffsetBase, 0, d.fmt.TableAddr(t, d.At.Features, p))
 			t.ALU(1, off)
-			child = virt(val)
-			t.Branch(!d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0))
-			if !d.env.Coherent {
+			child = d.child(val)
+			if d.mustFlush(t, 0, true) {
 				t.FenceLockAdd()
 				t.ALU(1, p)
-				synced := val&pteSynced != 0
+				synced := val&d.fmt.Synced() != 0
 				t.Branch(synced, t.Last())
 				if !synced {
 					t.ALU(2, 0)
-					d.u.pages.Clflush(t, pte, 8)
+					d.pages.Clflush(t, pte, 8)
 				}
 			}
 		}
@@ -165,7 +156,7 @@ func (d *Domain) mapTable(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl 
 		} else {
 			t.Load(r.at+rCommon, 0)
 			t.StackLoad(24)
-			w := t.Mem(cpu.Load, d.at.vasz, 1, 0, 0)
+			w := t.Mem(cpu.Load, d.At.VASize, 1, 0, 0)
 			t.ALU(2, w)
 		}
 		// pt_index_to_va: the start of the next entry, unless the range ends here.
@@ -205,23 +196,22 @@ func endOf(r *ptRange, level int) uint64 {
 	return limit
 }
 
-// newTable73 is pt_iommu_new_table: allocate a table and install it with a compare-and-exchange.
-func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, idx cpu.Val) (child uint64, err iommucore.Errno) {
+// newTable is pt_iommu_new_table: allocate a table and install it with a compare-and-exchange in the entry of the level.
+func (d *Table) newTable(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, idx cpu.Val, level int) (child uint64, err iommucore.Errno) {
 	t.Load(r.at+rCommon, 0)
 	t.Mem(cpu.Load, m.at+mGfp, 4, 0, 0)
 	t.ALU(1, 0)
-	t.Mem(cpu.Load, d.at.nid, 4, 0, 0)
-	page, ok := d.u.pages.Alloc(t)
+	t.Mem(cpu.Load, d.At.NID, 4, 0, 0)
+	page, ok := d.pages.Alloc(t)
 	t.ALU(2, 0)
 	t.Branch(!ok, t.Last())
 	if !ok {
 		return 0, iommucore.ENOMEM
 	}
 	d.Tables++
-	t.Branch(d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0))
-	if !d.env.Coherent {
+	if d.mustFlush(t, 0, false) {
 		t.ALU(3, 0)
-		d.u.pages.Clflush(t, page, 4096)
+		d.pages.Clflush(t, page, 4096)
 		t.ALU(1, 0)
 		t.Branch(false, t.Last())
 	}
@@ -230,7 +220,7 @@ func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, i
 	t.ALU(2, 0)
 	t.Branch(false, t.Last())
 	t.ALU(1, 0)
-	off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, t.Last())
+	off := t.LoadOp(d.Env.Sym.PageOffsetBase, 0, t.Last())
 	v := t.ALU(6, off)
 	t.Mem(cpu.Atomic, pte, 8, idx, v)
 	lost := d.read(pte) != 0 // another CPU was faster while this one allocated
@@ -238,19 +228,18 @@ func (d *Domain) newTable73(t *cpu.Thread, r *ptRange, m *mapArgs, pte uint64, i
 	if lost {
 		d.Tables--
 		t.ALU(3, 0)
-		d.u.pages.Free(t, page)
+		d.pages.Free(t, page)
 		return 0, again
 	}
-	d.write(pte, kernel.Phys(page)|pteRead|pteWrite)
+	d.write(pte, d.fmt.Table(kernel.Phys(page), level))
 	t.Load(r.at+rCommon, 0)
-	t.Branch(d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0))
-	if !d.env.Coherent {
+	if d.mustFlush(t, 0, false) {
 		t.ALU(3, 0)
-		d.u.pages.Clflush(t, pte, 8)
+		d.pages.Clflush(t, pte, 8)
 		// Say that the line of this entry is flushed, so that others who find the table need not flush it again.
 		t.ALU(2, 0)
 		t.Mem(cpu.Atomic, pte+1, 1, 0, 0)
-		d.write(pte, d.read(pte)|pteSynced)
+		d.write(pte, d.read(pte)|d.fmt.Synced())
 	}
 	return page, 0
 }

@@ -1,15 +1,9 @@
-package vtd
+package genericpt
 
 import (
 	"dmapath/cpu"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommupages"
-)
-
-var (
-	fnUnmapRange = cpu.NewFunc("vtdss_unmap_range", file73, 272)
-	fnUnmapTable = cpu.NewFunc("__unmap_range", file73, 1600)
-	fnPending    = cpu.NewFunc("gather_range_pending.isra.0", file73, 112)
 )
 
 // unmapArgs is struct pt_unmap_args.
@@ -27,9 +21,9 @@ const (
 	uUnmapped = 32
 )
 
-// UnmapRange is vtdss_unmap_range of 7.3: one walk clears the range and stops at the first hole.
-func (d *Domain) UnmapRange(t *cpu.Thread, target cpu.Val, iova, size uint64, g *iommucore.Gather) uint64 {
-	t.CallInd(fnUnmapRange, target)
+// UnmapRange is the format's unmap_range: one walk clears the range and stops at the first hole.
+func (d *Table) UnmapRange(t *cpu.Thread, target cpu.Val, iova, size uint64, g *iommucore.Gather) uint64 {
+	t.CallInd(d.fn.unmapRange, target)
 	t.Nop(2)
 	t.Push(1)
 	t.ALU(1, 0)
@@ -57,11 +51,14 @@ func (d *Domain) UnmapRange(t *cpu.Thread, target cpu.Val, iova, size uint64, g 
 		t.ALU(1, va)
 		t.Branch(false, t.Last())
 		t.ALU(3, last)
-		t.Branch(false, t.Last())
+		ok = r.last < d.limit()
+		t.Branch(!ok, t.Last())
+	}
+	if ok {
 		t.Mem(cpu.Load, r.at+rTop, 1, 0, 0)
 		tbl := t.Load(r.at+rTable, 0)
 		t.ALU(2, 0)
-		d.unmapTable(t, &r, &a, d.levels-1, d.pgd, tbl)
+		d.unmapTable(t, &r, &a, d.depth-1, d.top, tbl)
 		t.Load(a.at+uUnmapped, 0)
 		t.ALU(2, 0)
 		d.gatherPending(t, &a, iova)
@@ -77,9 +74,9 @@ func (d *Domain) UnmapRange(t *cpu.Thread, target cpu.Val, iova, size uint64, g 
 }
 
 // gatherPending is gather_range_pending: it adds the unmapped range and the detached tables to the gather.
-func (d *Domain) gatherPending(t *cpu.Thread, a *unmapArgs, iova uint64) {
+func (d *Table) gatherPending(t *cpu.Thread, a *unmapArgs, iova uint64) {
 	g := a.gather
-	t.Call(fnPending)
+	t.Call(d.fn.pending)
 	t.Nop(1)
 	gp := t.Load(a.at+uGather, 0)
 	t.ALU(1, gp)
@@ -121,8 +118,8 @@ func (d *Domain) gatherPending(t *cpu.Thread, a *unmapArgs, iova uint64) {
 
 // unmapTable is __unmap_range: it clears the entries of one table that the range covers, descending first, and puts the
 // tables that the range covers entirely on the list. It reports false at a hole.
-func (d *Domain) unmapTable(t *cpu.Thread, r *ptRange, a *unmapArgs, level int, tbl uint64, tblv cpu.Val) bool {
-	t.Call(fnUnmapTable)
+func (d *Table) unmapTable(t *cpu.Thread, r *ptRange, a *unmapArgs, level int, tbl uint64, tblv cpu.Val) bool {
+	t.Call(d.fn.unmapTable)
 	t.Nop(1)
 	t.Push(1)
 	t.ALU(1, 0)
@@ -137,7 +134,7 @@ func (d *Domain) unmapTable(t *cpu.Thread, r *ptRange, a *unmapArgs, level int, 
 	t.Push(1)
 	t.ALU(1, 0)
 	t.Frame(88)
-	top := level == d.levels-1
+	top := level == d.depth-1
 	va := t.Load(r.at+rVA, 0)
 	t.StackStore(16, 0)
 	t.Branch(top, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, 0))
@@ -183,14 +180,13 @@ func (d *Domain) unmapTable(t *cpu.Thread, r *ptRange, a *unmapArgs, level int, 
 		addr := t.ALU(2, max(idx, tblv))
 		p = t.Load(pte, addr)
 		t.ALU(1, p)
-		t.Branch(present(d.read(pte)), p)
+		t.Branch(d.fmt.Kind(d.read(pte), level) != Empty, p)
 	}
 	w := run{pte: pte, end: end}
 	ok := true
 	top2 := t.Here()
 	for more := true; ok && more; {
-		val := d.read(w.pte)
-		if level == 0 || present(val) && val&ptePS != 0 {
+		if kind := d.fmt.Kind(d.read(w.pte), level); level == 0 || kind == Page {
 			ok, more = d.unmapLeaves(t, r, &w, level, idx, p)
 		} else {
 			ok, more, p = d.unmapChild(t, r, a, &w, level, idx, p)
@@ -205,13 +201,12 @@ func (d *Domain) unmapTable(t *cpu.Thread, r *ptRange, a *unmapArgs, level int, 
 	t.Branch(!wrote, t.Mem(cpu.LoadOp, t.SP(), 4, 0, u))
 	if wrote {
 		c := t.Load(r.at+rCommon, 0)
-		t.Branch(!d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, c, 0))
-		if !d.env.Coherent {
+		if d.mustFlush(t, c, true) {
 			t.StackLoad(0)
 			t.ALU(1, 0)
 			t.StackStore(8, 0)
 			t.ALU(3, 0)
-			d.u.pages.Clflush(t, pte, w.pte-pte)
+			d.pages.Clflush(t, pte, w.pte-pte)
 			t.StackLoad(8)
 		}
 	}
@@ -231,7 +226,7 @@ type run struct {
 
 // unmapLeaves clears entries that map pages, from w.pte to the end of the range or of the table, to a hole (ok is false) or
 // to a table (more is true).
-func (d *Domain) unmapLeaves(t *cpu.Thread, r *ptRange, w *run, level int, idx, p cpu.Val) (ok, more bool) {
+func (d *Table) unmapLeaves(t *cpu.Thread, r *ptRange, w *run, level int, idx, p cpu.Val) (ok, more bool) {
 	step := uint64(1) << shift(level+1)
 	t.ALU(1, 0)
 	t.Branch(level == 0, t.Last())
@@ -241,21 +236,27 @@ func (d *Domain) unmapLeaves(t *cpu.Thread, r *ptRange, w *run, level int, idx, 
 		t.ALU(1, p)
 		t.Branch(true, p)
 	}
-	if !present(d.read(w.pte)) {
+	val := d.read(w.pte)
+	if d.fmt.Kind(val, level) == Empty {
 		t.ALU(2, 0)
 		return false, false
 	}
 	t.ALU(4, 0)
-	t.Branch(r.va&(step-1) != 0, t.Mem(cpu.LoadOp, r.at+rVA, 8, 0, 0))
+	d.fmt.EncodedSize(t, p)
+	n := d.entries(val, level)
+	inside := r.va&(n*step-1) != 0 // in the middle of a page, which is never split
+	t.Branch(inside, t.Mem(cpu.LoadOp, r.at+rVA, 8, 0, 0))
+	if inside {
+		return false, false
+	}
 	addr := t.ALU(2, idx)
-	t.Store(w.pte, addr, 0)
-	d.write(w.pte, 0)
+	d.fill(t, w.pte, n, addr, 0, 0)
 	t.ALU(1, 0)
 	t.StackStore(0, 0)
 	t.ALU(1, 0)
-	r.va = r.va&^(step-1) + step
-	w.pte += 8
-	w.leaves++
+	r.va += n * step
+	w.pte += 8 * n
+	w.leaves += n
 	more = r.va < w.end
 	t.Branch(more, t.Mem(cpu.LoadOp, t.SP()+8, 2, 0, 0))
 	if !more {
@@ -269,30 +270,32 @@ func (d *Domain) unmapLeaves(t *cpu.Thread, r *ptRange, w *run, level int, idx, 
 		addr = t.ALU(2, addr)
 		p := t.Load(w.pte, addr)
 		val := d.read(w.pte)
+		kind := d.fmt.Kind(val, level)
 		t.ALU(1, p)
-		t.Branch(!present(val), p)
-		if !present(val) {
+		t.Branch(kind == Empty, p)
+		if kind == Empty {
 			ok, more = false, false
 			break
 		}
 		t.Branch(level == 0, t.Mem(cpu.LoadOp, t.SP()+16, 1, 0, 0))
 		if level > 0 {
 			t.ALU(2, p)
-			t.Branch(val&ptePS != 0, t.Last())
-			if val&ptePS == 0 {
+			t.Branch(kind == Page, t.Last())
+			if kind == Down {
 				break
 			}
 		}
 		i := t.StackLoad(0)
 		t.Mem(cpu.RMW, t.SP()+80, 4, 0, 0)
-		t.Store(w.pte, addr, 0)
-		d.write(w.pte, 0)
+		d.fmt.EncodedSize(t, p)
+		n := d.entries(val, level)
+		d.fill(t, w.pte, n, addr, 0, 0)
 		t.ALU(4, i)
 		t.StackStore(0, t.Last())
 		t.ALU(1, 0)
-		w.pte += 8
-		r.va += step
-		w.leaves++
+		w.pte += 8 * n
+		r.va += n * step
+		w.leaves += n
 		more = r.va < w.end
 		t.Loop(top, more, t.Mem(cpu.LoadOp, t.SP()+8, 2, 0, 0))
 		if !more {
@@ -307,18 +310,15 @@ func (d *Domain) unmapLeaves(t *cpu.Thread, r *ptRange, w *run, level int, idx, 
 
 // unmapChild descends into the table that w.pte points to, detaches it when the range covers it, and loads the next
 // entry.
-func (d *Domain) unmapChild(t *cpu.Thread, r *ptRange, a *unmapArgs, w *run, level int, idx, p cpu.Val) (ok, more bool, next cpu.Val) {
+func (d *Table) unmapChild(t *cpu.Thread, r *ptRange, a *unmapArgs, w *run, level int, idx, p cpu.Val) (ok, more bool, next cpu.Val) {
 	step := uint64(1) << shift(level+1)
 	val := d.read(w.pte)
 	t.ALU(1, 0)
 	t.Branch(false, t.Last())
 	t.ALU(1, 0)
-	t.Branch(level > 2, t.Last())
-	if level <= 2 {
-		t.ALU(1, p)
-		t.Branch(false, p)
-	}
-	if !present(val) {
+	t.Branch(level > d.fmt.TopLeaf(), t.Last())
+	d.fmt.TestLeaf(t, p, val, level)
+	if d.fmt.Kind(val, level) == Empty {
 		t.ALU(2, 0)
 		return false, false, 0
 	}
@@ -326,7 +326,7 @@ func (d *Domain) unmapChild(t *cpu.Thread, r *ptRange, a *unmapArgs, w *run, lev
 	t.ALU(2, idx)
 	t.StackStore(80, 0)
 	t.ALU(3, p)
-	off := t.LoadOp(d.env.Sym.PageOffsetBase, 0, p)
+	off := t.LoadOp(d.Env.Sym.PageOffsetBase, 0, d.fmt.TableAddr(t, d.At.Features, p))
 	t.StackStore(32, off)
 	t.ALU(3, 0)
 	t.StackStore(24, 0)
@@ -343,7 +343,7 @@ func (d *Domain) unmapChild(t *cpu.Thread, r *ptRange, a *unmapArgs, w *run, lev
 	t.StackStore(40, idx)
 	t.StackStore(24, 0)
 	sub := *r
-	ok = d.unmapTable(t, &sub, a, level-1, virt(val), child)
+	ok = d.unmapTable(t, &sub, a, level-1, d.child(val), child)
 	t.StackLoad(24)
 	t.StackLoad(40)
 	t.ALU(1, 0)
@@ -355,8 +355,8 @@ func (d *Domain) unmapChild(t *cpu.Thread, r *ptRange, a *unmapArgs, w *run, lev
 	}
 	if covered {
 		// iommu_pages_list_add and pt_clear_entries: the table is freed once the hardware has forgotten it.
-		page := iommupages.PageOf(virt(val))
-		b := t.LoadOp(d.env.Sym.VmemmapBase, 0, child)
+		page := iommupages.PageOf(d.child(val))
+		b := t.LoadOp(d.Env.Sym.VmemmapBase, 0, child)
 		t.ALU(4, b)
 		h := t.Load(a.at+uList, 0)
 		t.Store(page+8, b, h)
@@ -364,7 +364,7 @@ func (d *Domain) unmapChild(t *cpu.Thread, r *ptRange, a *unmapArgs, w *run, lev
 		t.Store(a.at+uList, 0, b)
 		t.Store(a.at+uList+8, h, b)
 		t.Store(w.pte, idx, 0)
-		a.list.Add(virt(val))
+		a.list.Add(d.child(val))
 		d.Tables--
 		d.write(w.pte, 0)
 		w.tables = true
@@ -386,6 +386,6 @@ func (d *Domain) unmapChild(t *cpu.Thread, r *ptRange, a *unmapArgs, w *run, lev
 	addr := t.ALU(2, idx)
 	next = t.Load(w.pte, addr)
 	t.ALU(1, next)
-	t.Branch(present(d.read(w.pte)), next)
+	t.Branch(d.fmt.Kind(d.read(w.pte), level) != Empty, next)
 	return true, true, next
 }

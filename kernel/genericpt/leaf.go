@@ -1,4 +1,4 @@
-package vtd
+package genericpt
 
 import (
 	"dmapath/cpu"
@@ -8,8 +8,8 @@ import (
 
 // mapLeaf is __map_range_leaf: it writes entries into one table until the range, the table or the run of this page size
 // ends.
-func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val) iommucore.Errno {
-	t.Call(fnMapLeaf)
+func (d *Table) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl uint64, tblv cpu.Val) iommucore.Errno {
+	t.Call(d.fn.mapLeaf)
 	t.Nop(1)
 	t.Push(1)
 	t.ALU(2, 0)
@@ -37,7 +37,7 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 	t.ALU(2, lg)
 	t.Branch(false, t.Last())
 	t.ALU(2, lg)
-	top := level == d.levels-1
+	top := level == d.depth-1
 	va := t.Load(r.at+rVA, 0)
 	l := t.StackLoad(64)
 	t.ALU(1, 0)
@@ -71,8 +71,9 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 	t.ALU(2, 0)
 	t.Branch(false, t.Last())
 	t.ALU(1, 0)
-	step := uint64(1) << shift(level+1)
-	n := (end - r.va + step - 1) / step // entries of this table
+	step := uint64(1) << m.lg2                   // bytes of a page
+	per := uint64(1) << (m.lg2 - shift(level+1)) // entries of a page
+	n := (end - r.va + step - 1) / step          // pages in this table
 	cnt := t.Load(m.at+mLeaves, 0)
 	t.ALU(2, cnt)
 	t.Branch(m.leaves < n, t.Last())
@@ -112,8 +113,8 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 		t.StackStore(136, p)
 		t.ALU(1, p)
 		t.Branch(val != 0, p)
-		if val != 0 {
-			if err = d.clearContig(t, r, m, level, pte, p, r.va+k*step); err != 0 {
+		if val != 0 || per > 1 {
+			if err = d.clearContig(t, r, m, level, pte, p, r.va+k*step, per); err != 0 {
 				break
 			}
 		}
@@ -125,16 +126,11 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 		t.Branch(false, t.Mem(cpu.LoadOp, t.SP(), 4, 0, 0))
 		e := t.LoadOp(m.at+mAttrs, 0, oa)
 		t.ALU(1, 0)
-		t.Branch(level == 0, t.Last())
-		bits := m.bits
-		if level > 0 {
-			t.ALU(1, e)
-			bits |= ptePS
-		}
-		t.Store(pte, addr, e)
-		d.write(pte, m.oa|bits)
+		t.Branch(per == 1 && level == 0, t.Last())
+		e = d.fmt.EncodeLeaf(t, e, level, m.lg2)
+		d.fill(t, pte, per, addr, e, d.fmt.Leaf(m.oa, level, m.lg2, m.bits))
 		m.oa += step
-		pte += 8
+		pte += 8 * per
 		k++
 		t.StackStore(136, e)
 		t.Jump()
@@ -152,8 +148,7 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 	t.ALU(1, 0)
 	common = t.Load(r.at+rCommon, common)
 	t.ALU(1, 0)
-	t.Branch(!d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, common, 0))
-	if !d.env.Coherent {
+	if d.mustFlush(t, common, true) {
 		t.StackStore(16, 0)
 		t.StackLoad(56)
 		t.ALU(1, 0)
@@ -162,7 +157,7 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 		t.StackStore(8, 0)
 		t.ALU(2, 0)
 		if pte > first {
-			d.u.pages.Clflush(t, first, pte-first)
+			d.pages.Clflush(t, first, pte-first)
 		}
 		t.StackLoad(16)
 		t.StackLoad(8)
@@ -190,7 +185,7 @@ func (d *Domain) mapLeaf(t *cpu.Thread, r *ptRange, m *mapArgs, level int, tbl u
 
 // leafDone is the end of __map_range_leaf when the run of this page size is complete: the range is finished, or the next
 // size is chosen. next is the first address not mapped yet, end where the table (or the range) ends.
-func (d *Domain) leafDone(t *cpu.Thread, r *ptRange, m *mapArgs, level int, next, end uint64) iommucore.Errno {
+func (d *Table) leafDone(t *cpu.Thread, r *ptRange, m *mapArgs, level int, next, end uint64) iommucore.Errno {
 	t.ALU(2, 0)
 	s := t.Mem(cpu.LoadOp, t.SP()+56, 4, 0, 0)
 	t.ALU(1, s)
@@ -200,7 +195,7 @@ func (d *Domain) leafDone(t *cpu.Thread, r *ptRange, m *mapArgs, level int, next
 	t.ALU(1, i)
 	t.Branch(false, t.Mem(cpu.LoadOp, r.at+rTop, 1, 0, l))
 	t.Load(r.at+rCommon, 0)
-	t.Mem(cpu.Load, d.at.vasz, 1, 0, 0)
+	t.Mem(cpu.Load, d.At.VASize, 1, 0, 0)
 	w := t.StackLoad(64)
 	t.ALU(3, w)
 	va := t.Load(r.at+rVA, 0)
@@ -235,19 +230,73 @@ func (d *Domain) leafDone(t *cpu.Thread, r *ptRange, m *mapArgs, level int, next
 	return 0
 }
 
-// clearContig is clear_contig: an entry that is to become a larger page holds a table, which may go if nothing is
-// mapped below it.
-func (d *Domain) clearContig(t *cpu.Thread, r *ptRange, m *mapArgs, level int, pte uint64, p cpu.Val, va uint64) iommucore.Errno {
+// fill writes val to the n entries of a page from pte on: one store, a loop of stores up to 32, memset64 above.
+func (d *Table) fill(t *cpu.Thread, pte, n uint64, addr, v cpu.Val, val uint64) {
+	for i := range n {
+		d.write(pte+8*i, val)
+	}
+	switch {
+	case n == 1:
+		t.Store(pte, addr, v)
+	case n <= 32:
+		t.ALU(4, v) // the last entry, and whether it is a loop
+		t.Branch(false, t.Last())
+		for top, i := t.Here(), uint64(0); i < n; i++ {
+			t.Store(pte+8*i, addr, v)
+			addr = t.ALU(1, addr)
+			t.ALU(1, addr)
+			t.Loop(top, i+1 < n, t.Last())
+		}
+	default:
+		t.ALU(4, v)
+		t.Branch(true, t.Last())
+		t.ALU(3, v)
+		t.StringSet(pte, int(n)*8, t.Last())
+	}
+}
+
+// clearContig is clear_contig: the n entries that are to become one page are empty or hold tables, which may go if nothing is
+// mapped below them.
+func (d *Table) clearContig(t *cpu.Thread, r *ptRange, m *mapArgs, level int, pte uint64, p cpu.Val, va, n uint64) iommucore.Errno {
+	if n == 1 {
+		return d.clearOne(t, m, level, pte, p, va)
+	}
+	t.Call(d.fn.clearContig)
+	t.Nop(1)
+	t.Push(6)
+	t.ALU(12, p)
+	err := iommucore.Errno(0)
+	top := t.Here()
+	for i := uint64(0); i < n && err == 0; i++ {
+		split(t)
+		p = t.Load(pte+8*i, 0)
+		t.ALU(1, p)
+		used := d.read(pte+8*i) != 0
+		t.Branch(used, p)
+		if used {
+			err = d.clearOne(t, m, level, pte+8*i, p, va+i<<shift(level+1))
+		}
+		t.ALU(3, 0)
+		t.Loop(top, i+1 < n, t.Last())
+	}
+	t.ALU(1, 0)
+	t.Pop(6)
+	t.Ret()
+	return err
+}
+
+// clearOne is what clear_contig does with one entry that is not empty.
+func (d *Table) clearOne(t *cpu.Thread, m *mapArgs, level int, pte uint64, p cpu.Val, va uint64) iommucore.Errno {
 	t.StackLoad(64)
 	t.ALU(8, p)
 	t.Branch(level == 0, t.Last())
 	val := d.read(pte)
-	if level == 0 || val&ptePS != 0 {
+	if d.fmt.Kind(val, level) == Page {
 		return iommucore.EADDRINUSE
 	}
 	t.ALU(4, p)
 	had := len(m.gather.Freelist.Pages)
-	if !d.collect(t, virt(val), level-1, p, &m.gather.Freelist) {
+	if !d.collect(t, d.child(val), level-1, p, &m.gather.Freelist) {
 		m.gather.Freelist.Pages = m.gather.Freelist.Pages[:had]
 		return iommucore.EADDRINUSE
 	}
@@ -255,9 +304,8 @@ func (d *Domain) clearContig(t *cpu.Thread, r *ptRange, m *mapArgs, level int, p
 	t.ALU(2, 0)
 	t.Store(pte, 0, 0)
 	d.write(pte, 0)
-	t.Branch(!d.env.Coherent, t.Mem(cpu.LoadOp, d.at.features, 1, 0, 0))
-	if !d.env.Coherent {
-		d.u.pages.Clflush(t, pte, 8)
+	if d.mustFlush(t, 0, true) {
+		d.pages.Clflush(t, pte, 8)
 	}
 	// gather_range_pending: the tables wait on the gather's freelist.
 	t.ALU(4, 0)
@@ -274,8 +322,8 @@ func (d *Domain) clearContig(t *cpu.Thread, r *ptRange, m *mapArgs, level int, p
 }
 
 // collect is __collect_tables: it puts the table and all tables below it on the list; false when a page is mapped.
-func (d *Domain) collect(t *cpu.Thread, tbl uint64, level int, tblv cpu.Val, l *iommucore.PageList) bool {
-	t.Call(fnCollect)
+func (d *Table) collect(t *cpu.Thread, tbl uint64, level int, tblv cpu.Val, l *iommucore.PageList) bool {
+	t.Call(d.fn.collect)
 	t.Nop(1)
 	t.Push(6)
 	t.ALU(20, tblv)
@@ -288,12 +336,12 @@ func (d *Domain) collect(t *cpu.Thread, tbl uint64, level int, tblv cpu.Val, l *
 		t.ALU(2, p)
 		t.Branch(val != 0, p)
 		if val != 0 {
-			if level == 0 || val&ptePS != 0 {
+			if d.fmt.Kind(val, level) == Page {
 				ok = false
 				break
 			}
 			t.ALU(6, p)
-			ok = d.collect(t, virt(val), level-1, t.Last(), l)
+			ok = d.collect(t, d.child(val), level-1, t.Last(), l)
 		}
 		t.ALU(2, 0)
 		t.Loop(top, i < 511, t.Last())

@@ -11,7 +11,8 @@ type walkRecord struct {
 	space   uint32
 	arrived sim.Time // the request did
 	done    sim.Time
-	ready   [MaxLevels + 1]sim.Time // when the entry of the level was read
+	// ready is when the entry of the level was read, by this walk or by one long ago in its place.
+	ready [MaxLevels + 1]sim.Time
 }
 
 // Payload of the IOTLB and the paging-structure caches: address in bits 51:12, rights in bits 2:0, number of the walk that
@@ -66,7 +67,7 @@ func (c *Core) Walk(s *Space, iova uint64, write bool, arrived, now sim.Time) (r
 	n := c.walks
 	c.walks++
 	w := &c.recent[n%recentWalks]
-	*w = walkRecord{page: iova >> PageShift, space: s.Tag, arrived: arrived}
+	w.page, w.space, w.arrived, w.done = iova>>PageShift, s.Tag, arrived, 0
 	r, t = c.descend(s, iova, write, start+c.WalkStart, n, w)
 	t += c.WalkEnd
 	w.done = t

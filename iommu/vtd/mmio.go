@@ -17,13 +17,13 @@ func (v *Unit) WriteReg(addr, val uint64, now sim.Time) {
 	case RegIQA:
 		v.setQueue(val)
 	case RegIQT:
-		v.Eng.At(at, v.q.hTail, val&0x7fff0)
+		v.q.Ring(val&0x7fff0, at)
 	case RegFSTS:
 		resume := uint32(val)&v.faults.status&QueueError != 0
 		v.faults.status &^= uint32(val) & clearableFSTS
 		if resume {
 			v.q.errCode = errNone
-			v.Eng.At(at, v.q.hResume, 0) // go on with the descriptor at the head
+			v.q.Resume(at) // go on with the descriptor at the head
 		}
 	case RegFECTL:
 		v.fectl = uint32(val)
@@ -71,11 +71,8 @@ func (v *Unit) command(cmd uint32) {
 	}
 	was := v.gsts
 	v.gsts = v.gsts&^levels | cmd&levels
-	switch {
-	case was&CmdQIE == 0 && cmd&CmdQIE != 0:
-		v.q.head, v.q.tail, v.q.pos = 0, 0, 0
-	case was&CmdQIE != 0 && cmd&CmdQIE == 0:
-		v.q.head, v.q.tail, v.q.pos = 0, 0, 0
+	if (was^cmd)&CmdQIE != 0 {
+		v.q.Reset(0, 0)
 	}
 }
 
@@ -130,9 +127,9 @@ func (v *Unit) ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time) {
 	case RegICS:
 		val = uint64(v.ics)
 	case RegIQH:
-		val = v.q.head
+		val = v.q.Head
 	case RegIQT:
-		val = v.q.tail
+		val = v.q.Tail
 	case RegIQA:
 		val = v.q.iqa
 	case RegIQERCD:

@@ -152,6 +152,7 @@ type Attrs uint32
 
 // Attributes that change a modelled path.
 const (
+	AttrWeakOrdering    Attrs = 1 << 1
 	AttrSkipCPUSync     Attrs = 1 << 5
 	AttrNoWarn          Attrs = 1 << 8
 	AttrMMIO            Attrs = 1 << 10

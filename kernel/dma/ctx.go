@@ -31,6 +31,8 @@ type Translated interface {
 	// MapSG and UnmapSG map a scatterlist; the DMA segments stand in it.
 	MapSG(t *cpu.Thread, d *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error
 	UnmapSG(t *cpu.Thread, d *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs)
+	SyncSingle(t *cpu.Thread, d *kernel.Device, iova, size uint64, dir kernel.Direction, toDevice bool) error
+	SyncSG(t *cpu.Thread, d *kernel.Device, sg *scatterlist.List, dir kernel.Direction, toDevice bool) error
 	// MergeBoundary is reached by a jump and returns for its caller.
 	MergeBoundary(t *cpu.Thread, d *kernel.Device) uint64
 	// TryAlloc to Destroy are dma_iova_try_alloc, _link, _sync and _destroy of 7.3. TryAlloc is called for devices without
@@ -50,6 +52,9 @@ type Ctx struct {
 	IOMMU  Translated // used when Dev.IOMMU is set
 
 	singles []*List // per CPU: for variants that map lists when they are given a buffer of one piece
+
+	pool   []pooled       // what premapped variants have mapped, in this order
+	poolAt map[uint64]int // by physical address, index into pool
 }
 
 // Validate reports everything that keeps the context from working.

@@ -3,47 +3,118 @@ package dma
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/direct"
 )
 
-var syncSingle = cpu.NewFunc("__dma_sync_single_for_cpu", "kernel/dma/mapping.c", 420)
+var (
+	syncForCPU      = cpu.NewFunc("__dma_sync_single_for_cpu", "kernel/dma/mapping.c", 420)
+	syncForDevice   = cpu.NewFunc("__dma_sync_single_for_device", "kernel/dma/mapping.c", 420)
+	syncSGForCPU    = cpu.NewFunc("__dma_sync_sg_for_cpu", "kernel/dma/mapping.c", 180)
+	syncSGForDevice = cpu.NewFunc("__dma_sync_sg_for_device", "kernel/dma/mapping.c", 180)
+)
 
-// SyncSingle is dma_sync_single_for_cpu and _for_device (they cost the same on a coherent machine). The inline part tests
-// whether the device needs syncing at all: one load, 2 instructions on 6.12 and 3 on 7.3. Only after a buffer of the
-// device has bounced (Device.NeedSync) is there a call, which looks whether the address lies in the swiotlb pool.
-func (c *Ctx) SyncSingle(t *cpu.Thread, addr, size uint64, dir kernel.Direction) {
-	d := c.Dev
-	if c.Env.Version == kernel.V7_3 {
-		t.Branch(!d.NeedSync, t.ALU(1, t.Load(d.At.Flags, 0)))
-	} else {
-		t.Branch(!d.NeedSync, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
-	}
-	if d.NeedSync {
-		c.syncSingle(t)
-	}
+// NeedSync is dma_dev_need_sync: whether a sync call does anything at all for the device. It does not once the device has bounced a
+// buffer, when it does not snoop, and in a kernel with DMA_API_DEBUG.
+func (c *Ctx) NeedSync() bool {
+	return c.Dev.NeedSync || c.Dev.NonCoherent && c.Env.Arch != kernel.X86_64 || c.Env.Debug.DMAAPI
 }
 
-// syncSingle is __dma_sync_single_for_cpu with dma-direct.
-func (c *Ctx) syncSingle(t *cpu.Thread) {
+// inlineSync emits the test that is inlined into every caller of a sync: one load, 2 instructions on 6.12 and 3 on 7.3.
+func (c *Ctx) inlineSync(t *cpu.Thread) bool {
+	need, d := c.NeedSync(), c.Dev
+	if c.Env.Debug.DMAAPI { // constant
+		return true
+	}
+	if c.Env.Version == kernel.V7_3 {
+		t.Branch(!need, t.ALU(1, t.Load(d.At.Flags, 0)))
+	} else {
+		t.Branch(!need, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
+	}
+	return need
+}
+
+// SyncSingleForCPU is dma_sync_single_for_cpu: the device has written, the CPU is going to read. Only where NeedSync says so is there
+// more than the inlined test: a call that looks whether the address lies in the swiotlb pool, and whether caches need
+// maintenance. A sync has no attributes: it cannot know that a mapping is MMIO.
+func (c *Ctx) SyncSingleForCPU(t *cpu.Thread, addr, size uint64, dir kernel.Direction) error {
+	if !c.inlineSync(t) {
+		return nil
+	}
+	return c.syncSingle(t, addr, size, dir, false)
+}
+
+// SyncSingleForDevice is dma_sync_single_for_device: the CPU has written, the device is going to read.
+func (c *Ctx) SyncSingleForDevice(t *cpu.Thread, addr, size uint64, dir kernel.Direction) error {
+	if !c.inlineSync(t) {
+		return nil
+	}
+	return c.syncSingle(t, addr, size, dir, true)
+}
+
+// SyncSingle is SyncSingleForCPU where nothing bounces: what page_pool pays per packet.
+func (c *Ctx) SyncSingle(t *cpu.Thread, addr, size uint64, dir kernel.Direction) {
+	c.SyncSingleForCPU(t, addr, size, dir)
+}
+
+// syncSingle is __dma_sync_single_for_cpu and __dma_sync_single_for_device, which differ in what they do when they find something.
+func (c *Ctx) syncSingle(t *cpu.Thread, addr, size uint64, dir kernel.Direction, toDevice bool) error {
+	checkDirection(dir)
 	g, d := c.Env.Sym, c.Dev
-	t.Call(syncSingle) // 41 instructions when the address is above the pool
+	fn := syncForCPU
+	if toDevice {
+		fn = syncForDevice
+	}
+	t.Call(fn) // with dma-direct 41 instructions when the address is above the pool
 	t.Nop(2)
 	t.Push(5)
 	t.ALU(5, 0)
 	t.Branch(true, t.ALU(1, t.Load(d.At.DmaOps, 0)))
 	t.Branch(false, t.ALU(1, t.Load(g.DmaOps, 0)))
-	t.Branch(false, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
-	sme := t.Load(g.SmeMeMask, 0)
-	ranges := t.Load(d.At.DmaRangeMap, 0)
-	p := t.ALU(2, sme)
-	t.Branch(d.Ranges == nil, t.ALU(1, ranges))
-	tlb := t.Load(d.At.IoTlbMem, 0)
-	t.Branch(false, t.ALU(1, tlb))
-	start := t.Load(g.IoTlb, tlb)
-	t.Branch(false, t.ALU2(start, p))
-	t.Branch(true, t.LoadOp(g.IoTlb+8, tlb, p))
+	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
+	err := c.syncSingleBody(t, addr, size, dir, toDevice)
 	t.Nop(1)
 	t.Pop(5)
 	t.Ret()
+	return err
+}
+
+// syncSingleBody hands over to the backend; dma-direct is inlined.
+func (c *Ctx) syncSingleBody(t *cpu.Thread, addr, size uint64, dir kernel.Direction, toDevice bool) error {
+	if c.Dev.IOMMU {
+		return c.IOMMU.SyncSingle(t, c.Dev, addr, size, dir, toDevice)
+	}
+	return c.Direct.SyncSingle(t, c.Dev, addr, size, dir, toDevice, direct.Regs{})
+}
+
+// SyncSG is dma_sync_sg_for_cpu, or _for_device, of a mapped list. No recording contains it: dispatch and pool test are those of
+// a single sync, the loop is estimated from the structure of the source.
+func (c *Ctx) SyncSG(t *cpu.Thread, sg *SG, dir kernel.Direction, toDevice bool) error {
+	if !c.inlineSync(t) {
+		return nil
+	}
+	checkDirection(dir)
+	g, d := c.Env.Sym, c.Dev
+	fn := syncSGForCPU
+	if toDevice {
+		fn = syncSGForDevice
+	}
+	t.Call(fn)
+	t.Nop(2)
+	t.Push(4)
+	t.ALU(4, 0)
+	t.Branch(true, t.ALU(1, t.Load(d.At.DmaOps, 0)))
+	t.Branch(false, t.ALU(1, t.Load(g.DmaOps, 0)))
+	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
+	var err error
+	if d.IOMMU {
+		err = c.IOMMU.SyncSG(t, d, &sg.list, dir, toDevice)
+	} else {
+		err = c.Direct.SyncSG(t, d, &sg.list, dir, toDevice)
+	}
+	t.Nop(1)
+	t.Pop(4)
+	t.Ret()
+	return err
 }
 
 var skipSync = cpu.NewFunc("dev_dma_skip_sync", "include/linux/dma-mapping.h", 32)
@@ -55,13 +126,13 @@ func (c *Ctx) SyncSingleCold(t *cpu.Thread, addr, size uint64, dir kernel.Direct
 		c.SyncSingle(t, addr, size, dir)
 		return
 	}
-	d := c.Dev
+	need := c.NeedSync()
 	t.ALU(1, 0)
 	t.Call(skipSync)
-	v := t.ALU(2, t.Load(d.At.Flags, 0))
+	v := t.ALU(2, t.Load(c.Dev.At.Flags, 0))
 	t.Ret()
-	t.Branch(!d.NeedSync, t.ALU(1, v))
-	if d.NeedSync {
-		c.syncSingle(t)
+	t.Branch(!need, t.ALU(1, v))
+	if need {
+		c.syncSingle(t, addr, size, dir, false)
 	}
 }

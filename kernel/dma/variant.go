@@ -26,13 +26,53 @@ type entry struct {
 	v    Variant
 }
 
-var registry []entry
+var (
+	registry []entry
+	aliases  []aliased
+)
+
+type aliased struct {
+	name string
+	v    Variant
+}
 
 // register adds a variant; it runs while the package initialises. rank orders the tables: the older call first, and a
 // counterfactual after what it is compared with.
 func register(rank int, v Variant) struct{} {
 	registry = append(registry, entry{rank, v})
 	return struct{}{}
+}
+
+// alias registers a second name of a variant, which Lookup accepts and tables do not show.
+func alias(name string, v Variant) struct{} {
+	aliases = append(aliases, aliased{name, v})
+	return struct{}{}
+}
+
+// Aliases returns the second names, in the order of their definition, and the name of the variant that each means.
+func Aliases() (names, meanings []string) {
+	for _, a := range aliases {
+		names, meanings = append(names, a.name), append(meanings, a.v.Name())
+	}
+	return names, meanings
+}
+
+// Memory is what a variant can map.
+type Memory uint8
+
+// Kinds of memory that variants map.
+const (
+	AnyMemory    Memory = iota // what the workload has
+	DeviceMemory               // MMIO: mapping RAM with it would be an error of the caller
+	OwnMemory                  // buffers that belong to the driver and stay the same
+)
+
+// MemoryOf returns what v is meant for.
+func MemoryOf(v Variant) Memory {
+	if x, ok := v.(interface{ Maps() Memory }); ok {
+		return x.Maps()
+	}
+	return AnyMemory
 }
 
 // Variants returns all variants, by rank and then by name.
@@ -47,7 +87,7 @@ func Variants() []Variant {
 	return vs
 }
 
-// Lookup returns the variant called name.
+// Lookup returns the variant called name, by either of its names.
 func Lookup(name string) (Variant, error) {
 	var names []string
 	for _, v := range Variants() {
@@ -55,6 +95,11 @@ func Lookup(name string) (Variant, error) {
 			return v, nil
 		}
 		names = append(names, v.Name())
+	}
+	for _, a := range aliases {
+		if a.name == name {
+			return a.v, nil
+		}
 	}
 	return nil, fmt.Errorf("no API variant %q; there are %s", name, strings.Join(names, ", "))
 }

@@ -25,6 +25,7 @@ type tables struct {
 	syncs      int
 	freed      int
 	failMap    bool
+	failAfter  int // map calls that succeed before one fails; 0: no failure
 	onFlush    func(t *cpu.Thread)
 	listOfPage bool // every unmap leaves a table page to be freed
 }
@@ -37,6 +38,11 @@ func (d *tables) emit(t *cpu.Thread, target cpu.Val) {
 }
 
 func (d *tables) mapIt(iova, phys, size uint64) (uint64, error) {
+	if d.failAfter == 1 {
+		return 0, iommucore.ENOMEM
+	} else if d.failAfter > 1 {
+		d.failAfter--
+	}
 	if d.failMap {
 		return 0, iommucore.ENOMEM
 	}

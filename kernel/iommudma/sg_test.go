@@ -8,6 +8,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
 	"dmapath/kernel/recorded"
 	"dmapath/kernel/scatterlist"
@@ -247,3 +248,5 @@ func TestUntrustedDeviceMapsEntryByEntry(t *testing.T) {
 		}
 	}
 }
+
+func segment(phys uint64) iommucore.Segment { return iommucore.Segment{Phys: phys, Size: 4096} }

@@ -93,6 +93,20 @@ func (m *MM) VirtToPage(t *cpu.Thread, va uint64, a cpu.Val) (uint64, cpu.Val) {
 	if t == nil {
 		return cpu.VmemmapBase + phys>>12*64, 0
 	}
+	_, pa := m.VirtToPhys(t, va, a)
+	if m.tab.Model == SparseVmemmap {
+		return cpu.VmemmapBase + phys>>12*64, t.LoadOp(m.Env.Sym.VmemmapBase, 0, t.Chain(2, pa))
+	}
+	return m.PfnToPage(t, phys>>12, t.ALU(1, pa))
+}
+
+// VirtToPhys is virt_to_phys of a direct-map address, which begins VirtToPage: the test for the kernel image and one of two
+// offsets. 6 instructions on 6.12 and 7 on 7.3.
+func (m *MM) VirtToPhys(t *cpu.Thread, va uint64, a cpu.Val) (uint64, cpu.Val) {
+	phys := kernel.Phys(va)
+	if t == nil {
+		return phys, 0
+	}
 	g := m.Env.Sym
 	base := t.ALU(1, 0)
 	if m.Env.Version == kernel.V7_3 {
@@ -101,11 +115,7 @@ func (m *MM) VirtToPage(t *cpu.Thread, va uint64, a cpu.Val) (uint64, cpu.Val) {
 	x := t.ALU2(base, a)
 	t.Branch(false, x)
 	off := t.LoadOp(g.PageOffsetBase, 0, t.ALU(1, 0))
-	pa := t.ALU2(off, x)
-	if m.tab.Model == SparseVmemmap {
-		return cpu.VmemmapBase + phys>>12*64, t.LoadOp(g.VmemmapBase, 0, t.Chain(2, pa))
-	}
-	return m.PfnToPage(t, phys>>12, t.ALU(1, pa))
+	return phys, t.ALU2(off, x)
 }
 
 // PageAddress is page_address: 5 instructions with VMEMMAP.

@@ -1,9 +1,11 @@
 package workloads
 
 import (
+	"fmt"
 	"math/rand/v2"
 
 	"dmapath/kernel/dma"
+	"dmapath/kernel/iommucore"
 	"dmapath/platform"
 )
 
@@ -20,3 +22,35 @@ func NewBuffers(m *platform.Machine, r *rand.Rand) *Buffers { return &Buffers{m,
 
 // Next returns a physically contiguous, page-aligned buffer of size bytes somewhere in RAM.
 func (b *Buffers) Next(size uint64) dma.Buffer { return b.m.RandomRAM(b.r, size) }
+
+// Layout says how the memory of one I/O lies in physical memory.
+type Layout string
+
+// Layouts.
+const (
+	Scattered  Layout = "scattered"  // every page of 4 KiB lies somewhere else: anonymous memory after a while
+	Contiguous Layout = "contiguous" // one run in one folio: a huge page
+	Mixed      Layout = "mixed"      // runs of 1 to 16 pages that are neighbours by chance and belong to no folio
+)
+
+// Layouts lists them.
+var Layouts = []string{string(Scattered), string(Contiguous), string(Mixed)}
+
+// Runs appends to runs the physically contiguous runs of a page-aligned buffer of size bytes that lies as l says.
+func (b *Buffers) Runs(runs []iommucore.Segment, l Layout, size uint64) []iommucore.Segment {
+	for size > 0 {
+		n := size
+		switch l {
+		case Scattered:
+			n = min(size, 4096)
+		case Mixed:
+			n = min(size, 4096<<b.r.IntN(5))
+		case Contiguous:
+		default:
+			panic(fmt.Sprintf("workloads: layout %q", l))
+		}
+		runs = append(runs, iommucore.Segment{Phys: b.Next(n).Phys, Size: n})
+		size -= n
+	}
+	return runs
+}

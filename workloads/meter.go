@@ -34,6 +34,22 @@ func NewOp(planned int64) *Op {
 
 // Measure times call: the cycles from the retirement of what came before it to the retirement of its last instruction.
 func (o *Op) Measure(t *cpu.Thread, call func() error) error {
+	s := o.Begin(t)
+	err := s.Call(t, call)
+	s.End()
+	return err
+}
+
+// Sample is one value of an Op that several calls of one CPU make up: what all of a request's calls cost together.
+type Sample struct {
+	Cycles int64
+	Instr  int64 // instructions of the calls
+	op     *Op
+	now    sim.Time // end of its last call
+}
+
+// Begin starts a value of o.
+func (o *Op) Begin(t *cpu.Thread) Sample {
 	t.Sync()
 	if !o.halved && o.open == 0 && 2*int64(o.Series.N) >= o.Planned {
 		o.halved = true
@@ -43,22 +59,41 @@ func (o *Op) Measure(t *cpu.Thread, call func() error) error {
 		o.marks = o.marks[:0]
 		o.mark(t.Now())
 	}
-	old, start := t.Acct, t.Now()
-	t.Acct = o.Acct
 	o.open++
+	return Sample{op: o}
+}
+
+// Call times call as a part of s. Calls of other samples may be nested in it: their time is part of both, see Without.
+func (s *Sample) Call(t *cpu.Thread, call func() error) error {
+	t.Sync()
+	old, start, seq := t.Acct, t.Now(), t.Last()
+	t.Acct = s.op.Acct
 	err := call()
 	t.Sync()
-	o.open--
 	t.Acct = old
-	cycles := t.Core.Cycles(t.Now() - start)
-	o.Series.Add(cycles)
-	o.Cycles.Add(cycles)
-	o.N++
-	o.Total += cycles
-	if o.due() {
-		o.mark(t.Now())
-	}
+	s.Cycles += t.Core.Cycles(t.Now() - start)
+	s.Instr += int64(t.Last() - seq)
+	s.now = t.Now()
 	return err
+}
+
+// Without takes what the calls of a nested sample cost out of s. The accounts by function are apart already.
+func (s *Sample) Without(nested *Sample) {
+	s.Cycles = max(0, s.Cycles-nested.Cycles) // each part is rounded to cycles
+	s.Instr -= nested.Instr
+}
+
+// End adds s to its Op.
+func (s *Sample) End() {
+	o := s.op
+	o.open--
+	o.Series.Add(s.Cycles)
+	o.Cycles.Add(s.Cycles)
+	o.N++
+	o.Total += s.Cycles
+	if o.due() {
+		o.mark(s.now)
+	}
 }
 
 // Warning says when Cycles and Acct stand on few of the calls; nil when they do not.
@@ -74,6 +109,15 @@ type Result struct {
 	Map, Unmap *Op
 	// Sync is the cost of dma_sync_* where the workload keeps buffers mapped; nil otherwise.
 	Sync *Op
+	// Setup and Teardown are what a whole driver does around the mapping calls of a request, and because of how it maps:
+	// scatterlists, descriptor lists, their pools. nil where a single call is measured.
+	Setup, Teardown *Op
+	// Units are the operations as a user of the device sees them, with all of their mapping calls together.
+	Units []*Unit
+	// Calls counts the calls of the DMA API by kind.
+	Calls [NumCalls]int64
+	// Requests counts what was sent to the device: more than the IOs where an I/O is split.
+	Requests int64
 	// Elapsed is the simulated time from the first operation to the last.
 	Elapsed sim.Time
 	// Busy is the time during which the CPUs executed something, summed over CPUs; CPUs how many took part.
@@ -109,7 +153,8 @@ func (r *Result) Throughput() (perSecond, half float64) {
 	return perSecond, perSecond * e.HalfWidth / e.Mean // of 1/x, to first order
 }
 
-// MapShare returns the share of the CPUs' time (of their busy time when busy is set) that mapping and unmapping took, 0 to 1.
+// MapShare returns the share of the CPUs' time (of their busy time when busy is set) that mapping and unmapping took, 0 to 1; with whole drivers
+// also what they do around the calls.
 func (r *Result) MapShare(clock sim.Clock, busy bool) float64 {
 	whole := float64(r.Elapsed) * float64(r.CPUs)
 	if busy {
@@ -119,7 +164,7 @@ func (r *Result) MapShare(clock sim.Clock, busy bool) float64 {
 		return 0
 	}
 	var cycles int64
-	for _, o := range []*Op{r.Map, r.Unmap, r.Sync} {
+	for _, o := range []*Op{r.Map, r.Unmap, r.Sync, r.Setup, r.Teardown} {
 		if o != nil {
 			cycles += o.Total
 		}

@@ -13,9 +13,10 @@ import (
 // device addresses (in the field Phys) and sizes of the pieces that the device sees: behind an IOMMU entries that meet without a gap are
 // one piece, as far as the limits of the device allow; with dma-direct there are as many as entries.
 type SG struct {
-	VA   uint64
-	Segs []iommucore.Segment
-	DMA  []iommucore.Segment
+	VA    uint64
+	Table uint64 // where the struct sg_table itself lies; 0: just before its entries
+	Segs  []iommucore.Segment
+	DMA   []iommucore.Segment
 
 	list scatterlist.List
 }
@@ -34,7 +35,7 @@ var (
 // MapSGTable is dma_map_sgtable: __dma_map_sg_attrs, and the number of mapped entries stored.
 func (c *Ctx) MapSGTable(t *cpu.Thread, sg *SG, dir kernel.Direction, attrs kernel.Attrs) error {
 	l := &sg.list
-	l.VA = sg.VA
+	l.VA, l.Table = sg.VA, sg.Table
 	l.Reset()
 	for _, s := range sg.Segs {
 		c.AddPiece(l, s.Phys, s.Size)
@@ -55,11 +56,11 @@ func (c *Ctx) mapSGTable(t *cpu.Thread, l *scatterlist.List, dir kernel.Directio
 	t.Nop(2)
 	t.Push(1)
 	t.ALU(2, 0)
-	t.Load(l.VA-sgTableBytes, 0) // sgl
-	t.Mem(cpu.Load, l.VA-sgTableBytes+12, 4, 0, 0)
+	t.Load(tableOf(l), 0) // sgl
+	t.Mem(cpu.Load, tableOf(l)+12, 4, 0, 0)
 	err := c.mapSG(t, l, dir, attrs)
 	t.Branch(err != nil, t.ALU(1, 0))
-	t.Mem(cpu.Store, l.VA-sgTableBytes+8, 4, 0, t.ALU(2, 0)) // nents
+	t.Mem(cpu.Store, tableOf(l)+8, 4, 0, t.ALU(2, 0)) // nents
 	t.Pop(1)
 	t.Ret()
 	return err
@@ -102,6 +103,13 @@ func (c *Ctx) mapSGBody(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction
 // one object.
 const sgTableBytes = 16
 
+func tableOf(l *scatterlist.List) uint64 {
+	if l.Table != 0 {
+		return l.Table
+	}
+	return l.VA - sgTableBytes
+}
+
 // UnmapSGTable is dma_unmap_sgtable, an inline call of dma_unmap_sg_attrs with the entries as they were before mapping.
 func (c *Ctx) UnmapSGTable(t *cpu.Thread, sg *SG, dir kernel.Direction, attrs kernel.Attrs) error {
 	return c.unmapSGTable(t, &sg.list, dir, attrs)
@@ -110,8 +118,8 @@ func (c *Ctx) UnmapSGTable(t *cpu.Thread, sg *SG, dir kernel.Direction, attrs ke
 func (c *Ctx) unmapSGTable(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
 	checkDirection(dir)
 	g, d := c.Env.Sym, c.Dev
-	t.Load(l.VA-sgTableBytes, 0)
-	t.Mem(cpu.Load, l.VA-sgTableBytes+12, 4, 0, 0)
+	t.Load(tableOf(l), 0)
+	t.Mem(cpu.Load, tableOf(l)+12, 4, 0, 0)
 	t.Call(unmapSGAttrs)
 	t.Nop(2)
 	t.Push(5)

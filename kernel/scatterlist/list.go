@@ -32,6 +32,7 @@ type Entry struct {
 // List is a scatterlist. The zero List with a VA is empty.
 type List struct {
 	VA      uint64  // address of the array
+	Table   uint64  // address of the struct sg_table that points to it; 0: just before it
 	Entries []Entry // one per piece of memory; Reset and Add keep the capacity
 	Nents   int     // DMA segments of the mapping; 0 when nothing is mapped
 }

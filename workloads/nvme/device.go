@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"dmapath/kernel/iommucore"
 	"dmapath/pcie"
 	"dmapath/sim"
 )
@@ -19,9 +20,10 @@ const (
 type command struct {
 	write  bool
 	size   uint32
-	prps   []uint64 // device addresses of the 4 KiB pieces; prps[0] may have an offset
-	list   uint64   // device address of the PRP list, when there are more than two pieces; kept for the tag
-	listVA uint64   // where the driver writes it
+	prps   []uint64            // device addresses of the 4 KiB pieces; prps[0] may have an offset
+	sgl    []iommucore.Segment // instead of PRPs: device addresses and lengths; one of them is in the command itself
+	list   uint64              // device address of the list, when there are more than two PRPs or one segment; kept for the tag
+	listVA uint64              // where the driver writes it
 }
 
 // queue is one pair of submission and completion queues of the device.
@@ -87,6 +89,8 @@ type Device struct {
 	queues []queue
 	// irq is called when queue q's interrupt reaches its CPU.
 	irq func(q int)
+
+	watch func(c *command, addr uint64, n int) // tests: what is moved
 
 	evDoorbell, evFetched, evMedia, evPosted, evTimer, evIRQ sim.Handler
 
@@ -163,13 +167,20 @@ func (d *Device) doorbell(a uint64) {
 	}
 }
 
-// fetched starts the media access; a write command fetches its data first. More than two pages need the PRP list.
+// fetched starts the media access; a write command fetches its data first. More than two PRPs or one segment are in a list.
 func (d *Device) fetched(a uint64) {
 	q := &d.queues[a>>32]
 	c := &q.cmds[uint32(a)]
 	now := d.eng.Now()
-	if len(c.prps) > 2 {
-		done, err := d.port.Read(d.rid, c.list, 8*(len(c.prps)-1), now)
+	n := 0
+	switch {
+	case len(c.prps) > 2:
+		n = 8 * (len(c.prps) - 1)
+	case len(c.sgl) > 1:
+		n = 16 * len(c.sgl)
+	}
+	if n > 0 {
+		done, err := d.port.Read(d.rid, c.list, n, now)
 		d.check(err)
 		now = done
 	}
@@ -185,20 +196,30 @@ func (d *Device) data(c *command, now sim.Time) sim.Time {
 	end, left := now, int(c.size)
 	for _, p := range c.prps {
 		n := min(left, 4096-int(p&4095))
-		var done sim.Time
-		var err error
-		if c.write {
-			done, err = d.port.Read(d.rid, p, n, now)
-			d.BytesRead += int64(n)
-		} else {
-			done, err = d.port.Write(d.rid, p, n, now)
-			d.BytesWritten += int64(n)
-		}
-		d.check(err)
-		end = max(end, done)
+		end = max(end, d.move(c, p, n, now))
 		left -= n
 	}
+	for _, s := range c.sgl {
+		end = max(end, d.move(c, s.Phys, int(s.Size), now))
+	}
 	return end
+}
+
+// move moves n bytes at device address p.
+func (d *Device) move(c *command, p uint64, n int, now sim.Time) (done sim.Time) {
+	var err error
+	if c.write {
+		done, err = d.port.Read(d.rid, p, n, now)
+		d.BytesRead += int64(n)
+	} else {
+		done, err = d.port.Write(d.rid, p, n, now)
+		d.BytesWritten += int64(n)
+	}
+	d.check(err)
+	if d.watch != nil {
+		d.watch(c, p, n)
+	}
+	return done
 }
 
 func (d *Device) mediaDone(a uint64) {

@@ -5,6 +5,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/iommu"
+	"dmapath/iommu/amd"
 	hwvtd "dmapath/iommu/vtd"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/vtd"
@@ -26,11 +27,14 @@ type dialect struct {
 // msiWindow is where x86 devices write their message-signalled interrupts.
 var msiWindow = [2]uint64{0xfee00000, 0xfeefffff}
 
+// hyperTransport is the range that AMD's fabric keeps for itself: HT_RANGE_START and HT_RANGE_END of the driver.
+var hyperTransport = [2]uint64{0xfd00000000, 0xffffffffff}
+
 // dialects is the one list of them: a new one is a line here. A dialect without hardware or driver can be named in a platform
 // file, and a machine with it can be built for the direct backend.
 var dialects = []dialect{
 	{"vt-d", vtdHardware, vtdDriver, [][2]uint64{msiWindow}},
-	{name: "amd-vi"},
+	{name: "amd-vi", hardware: amdHardware, reserved: [][2]uint64{msiWindow, hyperTransport}},
 	{name: "smmuv3"},
 }
 
@@ -82,6 +86,22 @@ func (s *Spec) vtdConfig() hwvtd.Config {
 		cfg.Page2M = cfg.Page2M || shift == 21
 		cfg.Page1G = cfg.Page1G || shift == 30
 	}
+	return cfg
+}
+
+func amdHardware(m *Machine) (iommu.Unit, error) {
+	return amd.New(m.Spec.amdConfig(), m.Eng, m.Hier, m.Mem)
+}
+
+// amdConfig is the IOMMU as package iommu/amd takes it. Its page tables have up to 6 levels and pages of all sizes, whatever the kernel
+// makes of that; PASID, superpages and masks of the platform file mean nothing to it.
+func (s *Spec) amdConfig() amd.Config {
+	u := &s.IOMMU
+	cfg := amd.Config{Config: s.unitConfig(), Levels: iommu.MaxLevels, Coherent: bool(u.Coherent), Devices: u.Context.config(),
+		FetchOverhead: iommu.Cycles(u.Fetch), DecodeTime: iommu.Cycles(u.Decode), DeviceInvTime: iommu.Cycles(u.InvContext),
+		PageInvTime: iommu.Cycles(u.InvIOTLBPage), SweepTime: iommu.Cycles(u.InvIOTLBGlobal), InterruptTime: iommu.Cycles(u.InvInterrupt),
+		DeviceTLBTime: u.InvDeviceTLB, StoreTime: iommu.Cycles(u.Status)}
+	cfg.Paging[6] = cfg.Paging[5]
 	return cfg
 }
 

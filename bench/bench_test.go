@@ -34,6 +34,9 @@ func BenchmarkMap(b *testing.B) {
 				b.Run(fmt.Sprintf("platform=%s/backend=%s/cache=warm/variant=%s", p, be, v.Name()), func(b *testing.B) {
 					s := load(b, p)
 					x := onePoint("nvme", be, "warm", v.Name(), 512)
+					if x.NeedsMapBenchmark(v.Name()) != "" {
+						x.Workloads = []string{"map-benchmark"}
+					}
 					var o *Outcome
 					for b.Loop() {
 						var err error

@@ -10,6 +10,7 @@ import (
 	"dmapath/kernel/dma"
 	"dmapath/platform"
 	"dmapath/sim"
+	"dmapath/workloads/mapbench"
 	"dmapath/workloads/nic"
 	"dmapath/workloads/recorded"
 )
@@ -24,6 +25,8 @@ type Experiment struct {
 	Source     string   `yaml:"source"` // modelled or recorded
 	CPUs       int      `yaml:"cpus"`
 	Size       string   `yaml:"size"`       // bytes per buffer
+	Segments   string   `yaml:"segments"`   // one, scattered, contiguous: how the pages of a buffer lie
+	Attrs      []string `yaml:"attrs"`      // DMA_ATTR_* of every call, such as mmio
 	Operations int64    `yaml:"operations"` // I/Os, frames or rounds per run
 	Seed       uint64   `yaml:"seed"`
 	NVMe       NVMe     `yaml:"nvme"`
@@ -71,6 +74,7 @@ type MapBench struct {
 	Dir     int `yaml:"dir"`
 	TransNS int `yaml:"trans_ns"`
 	Granule int `yaml:"granule"`
+	Mode    int `yaml:"mode"` // 0 single, 1 scatterlist
 }
 
 // Workloads, cache states and sources that exist.
@@ -87,7 +91,7 @@ func Default() Experiment {
 		Variants:  []string{"map_page@6.12", "map_page@7.3", "map_phys@7.3", "map_phys_rederive@7.3"},
 		Backends:  []string{"direct", "iommu-strict", "iommu-lazy"},
 		Caches:    slices.Clone(Caches),
-		Source:    "modelled", CPUs: 1, Size: "4KiB", Operations: 1200, Seed: 1,
+		Source:    "modelled", CPUs: 1, Size: "4KiB", Segments: mapbench.One, Attrs: []string{}, Operations: 1200, Seed: 1,
 		NVMe: NVMe{QueueDepth: 32, Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
 			Coalesce: 1, CoalesceTime: "0ns", Surround: 11450},
 		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, TxPercent: 50, Moderation: "20us", Surround: 1500},
@@ -112,11 +116,17 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 			}
 		}
 	}
+	x.canonical()
 	words("workload", x.Workloads, Workloads)
 	words("variant", x.Variants, variantNames())
 	words("backend", x.Backends, backendNames())
 	words("cache", x.Caches, Caches)
 	words("source", []string{x.Source}, Sources)
+	words("segments", []string{x.Segments}, mapbench.Segmentations)
+	if _, err := kernel.ParseAttrs(x.Attrs); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, x.mapBenchmarkOnly()...)
 	number := func(key string, v, lo, hi int64) {
 		if v < lo || v > hi {
 			bad("%s is %d: allowed are %d to %d", key, v, lo, hi)
@@ -145,6 +155,10 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 		number("map_benchmark.dir", int64(b.Dir), 0, 2)
 		number("map_benchmark.trans_ns", int64(b.TransNS), 0, 10_000_000)
 		number("map_benchmark.granule", int64(b.Granule), 0, 1024)
+		number("map_benchmark.mode", int64(b.Mode), 0, 1)
+		if b.Mode == 1 && !slices.Equal(x.Variants, []string{"map_sg@7.3"}) {
+			bad("map_benchmark.mode is 1: the benchmark of 7.3 calls dma_map_sg; want map_sg@7.3 as the only variant")
+		}
 	}
 	if x.NIC.Ring&(x.NIC.Ring-1) != 0 {
 		bad("nic.ring is %d: allowed are powers of two", x.NIC.Ring)
@@ -189,6 +203,46 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// canonical gives variants that were named by an alias their own names.
+func (x *Experiment) canonical() {
+	x.Variants = slices.Clone(x.Variants)
+	for i, n := range x.Variants {
+		if v, err := dma.Lookup(n); err == nil {
+			x.Variants[i] = v.Name()
+		}
+	}
+}
+
+// NeedsMapBenchmark says why variant n, with the segments and attributes of x, runs as map-benchmark only; empty when it runs everywhere.
+func (x *Experiment) NeedsMapBenchmark(n string) string {
+	v, err := dma.Lookup(n)
+	switch {
+	case err != nil:
+		return ""
+	case dma.MemoryOf(v) == dma.DeviceMemory:
+		return "maps device memory, which drives and cards of this model do not use"
+	case dma.MemoryOf(v) == dma.OwnMemory:
+		return "needs buffers that belong to the driver (nic.page_pool does the same inside nic)"
+	case x.Segments != "" && x.Segments != mapbench.One:
+		return "with segments: drives and cards decide themselves how their buffers lie"
+	case len(x.Attrs) > 0:
+		return "with attributes: drivers choose their own"
+	}
+	return ""
+}
+
+// mapBenchmarkOnly lists the combinations that no other workload runs.
+func (x *Experiment) mapBenchmarkOnly() (errs []error) {
+	for _, w := range x.Workloads {
+		for _, v := range x.Variants {
+			if why := x.NeedsMapBenchmark(v); why != "" && w != "map-benchmark" {
+				errs = append(errs, fmt.Errorf("variant %q runs as workload map-benchmark only, not %s: it %s", v, w, why))
+			}
+		}
+	}
+	return errs
 }
 
 // recordings lists what --source recorded lacks: it runs the recorded calls in a loop, as map-benchmark does.

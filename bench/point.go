@@ -99,8 +99,17 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 		}
 	default:
 		b := &x.MapBench
+		segments := x.Segments
+		if b.Mode == 1 && segments == mapbench.One {
+			segments = mapbench.Scattered
+		}
+		attrs, e := kernel.ParseAttrs(x.Attrs)
+		if e != nil {
+			return nil, e
+		}
 		r, err = mapbench.Run(m, dev, mapbench.Config{Variant: v, Threads: b.Threads, Rounds: x.Operations, Seconds: b.Seconds, Node: b.Node,
-			Bits: b.Bits, Dir: kernel.Direction(b.Dir), TransNS: b.TransNS, Granule: cmp.Or(b.Granule, int(size+4095)/4096), Around: around, Seed: x.Seed})
+			Bits: b.Bits, Dir: kernel.Direction(b.Dir), TransNS: b.TransNS, Granule: cmp.Or(b.Granule, int(size+4095)/4096), Mode: b.Mode,
+			Segments: segments, Attrs: attrs, Around: around, Seed: x.Seed})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", p, err)

@@ -13,11 +13,14 @@ func newExplain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain VARIANT",
 		Short: "every step of one map and unmap: kernel function, instructions, cycles, where its loads hit",
-		Long: `explain runs one API variant and prints each kernel function of its map and of its unmap.
+		Long: `explain runs one API variant and prints each kernel function of its map and of its unmap. It maps the buffers of NVMe
+reads; a variant for device memory or for a driver's own buffers, --segments and --attrs run as map-benchmark instead.
 
 Examples:
   dmapath explain map_phys@7.3 --backend iommu-strict
-  dmapath explain map_page@6.12 --backend direct --cache cold`,
+  dmapath explain map_page@6.12 --backend direct --cache cold
+  dmapath explain iova_link@7.3 --backend iommu-strict --size 128KiB --segments scattered
+  dmapath explain map_phys@7.3 --backend iommu-strict --attrs require-coherent`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := o.spec(cmd)
@@ -29,6 +32,9 @@ Examples:
 				return err
 			}
 			x.Workloads, x.Variants, x.Backends, x.Caches = []string{"nvme"}, args, []string{backend}, []string{cache}
+			if x.NeedsMapBenchmark(args[0]) != "" {
+				x.Workloads = []string{"map-benchmark"}
+			}
 			if err := x.Validate(s); err != nil {
 				return err
 			}

@@ -6,8 +6,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench"
+	"dmapath/kernel"
 	"dmapath/kernel/dma"
 	"dmapath/platform"
+	"dmapath/workloads/mapbench"
 	"dmapath/workloads/recorded"
 )
 
@@ -28,6 +30,10 @@ func newList() *cobra.Command {
 			for _, v := range dma.Variants() {
 				variants = append(variants, v.Name())
 			}
+			names, meanings := dma.Aliases()
+			for i, n := range names {
+				variants = append(variants, n+" = "+meanings[i])
+			}
 			for _, b := range platform.Backends {
 				backends = append(backends, string(b))
 			}
@@ -35,6 +41,8 @@ func newList() *cobra.Command {
 			section("backends", backends)
 			section("workloads", bench.Workloads)
 			section("cache states", bench.Caches)
+			section("segments", mapbench.Segmentations)
+			section("attributes", kernel.AttrNames())
 			section("platforms", platform.Names())
 			section("recordings", recorded.Names())
 			return nil

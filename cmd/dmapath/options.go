@@ -12,8 +12,10 @@ import (
 	"golang.org/x/term"
 
 	"dmapath/bench"
+	"dmapath/kernel"
 	"dmapath/platform"
 	"dmapath/results"
+	"dmapath/workloads/mapbench"
 )
 
 // options are the flags that choose a machine and an experiment.
@@ -23,7 +25,8 @@ type options struct {
 	backends, caches         []string
 	source, memoryModel, ram string
 	cpus                     int
-	size                     string
+	size, segments           string
+	attrs                    []string
 	operations               int64
 	seed                     uint64
 	set                      []string
@@ -40,11 +43,15 @@ func (o *options) machineFlags(cmd *cobra.Command) {
 	f.StringVar(&o.ram, "ram", "", "installed RAM, such as 1TiB (the platform's)")
 	f.IntVar(&o.cpus, "cpus", 1, "CPUs that take part")
 	f.StringVar(&o.size, "size", "4KiB", "bytes per buffer")
+	f.StringVar(&o.segments, "segments", "one", "one, scattered or contiguous: the pages of a buffer as pieces of their own (map-benchmark)")
+	f.StringSliceVar(&o.attrs, "attrs", nil, "DMA_ATTR_* of every call: "+strings.Join(kernel.AttrNames(), ", ")+" (map-benchmark)")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random stream")
 	f.StringArrayVar(&o.set, "set", nil, "key=value, any key of the platform (iommu.walkers=8) or of the experiment\n(workload.nvme.queue_depth=8); repeatable")
 	f.StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench")
 	complete(cmd, "platform", platform.Names())
 	complete(cmd, "memory-model", []string{"flatmem", "sparsemem", "sparsemem-extreme", "sparsemem-vmemmap"})
+	complete(cmd, "segments", mapbench.Segmentations)
+	complete(cmd, "attrs", kernel.AttrNames())
 	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
 }
 
@@ -120,6 +127,12 @@ func (o *options) experiment(cmd *cobra.Command, x *bench.Experiment) error {
 	}
 	if given("size") {
 		x.Size = o.size
+	}
+	if given("segments") {
+		x.Segments = o.segments
+	}
+	if given("attrs") {
+		x.Attrs = o.attrs
 	}
 	if given("operations") {
 		x.Operations = o.operations

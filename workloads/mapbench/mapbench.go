@@ -7,12 +7,20 @@
 // 100 ns before it is added up, and mean, variance and root are integer arithmetic, as in the kernel. The exact
 // values stand in the Result beside it.
 //
+// The benchmark of 7.3 has a mode for scatterlists (-m 1): as many entries as granule, of one page each. Segments does the same for every
+// other call: the buffer is granule pages, scattered or side by side, that are mapped piece by piece, or in one call by a variant that
+// can. A variant for device memory gets a window of the machine's MMIO range instead of RAM, which is not filled.
+//
 // No device is attached: the buffer is mapped and unmapped and nobody uses it. What is left out: the scheduler (a thread
 // never loses its CPU) and the cond_resched between two rounds.
 package mapbench
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"dmapath/cpu"
 	"dmapath/kernel"
@@ -33,13 +41,34 @@ type Config struct {
 	Dir     kernel.Direction // -d: 0 bidirectional, 1 to device, 2 from device
 	TransNS int              // -x, nanoseconds of busy-wait between map and unmap, 0 to 10 ms
 	Granule int              // -g, pages per operation, 1 to 1024
-	Around  *workloads.Ambience
-	Seed    uint64
+	Mode    int              // -m of 7.3: 0 single, 1 scatterlist (map_sg@7.3 only)
+	// Segments is how the pages of an operation lie: One buffer, or Scattered or Contiguous pieces of one page each.
+	Segments string
+	Attrs    kernel.Attrs // of every map and unmap
+	Around   *workloads.Ambience
+	Seed     uint64
 }
+
+// What Config.Segments may be; empty is One.
+const (
+	One        = "one"        // a physically contiguous buffer
+	Scattered  = "scattered"  // every page somewhere else
+	Contiguous = "contiguous" // one page behind the other, but described one by one
+)
+
+// Segmentations lists them.
+var Segmentations = []string{One, Scattered, Contiguous}
 
 // Validate lists everything that is out of range.
 func (c *Config) Validate(cores int) error {
-	return workloads.Ranges{
+	var errs []error
+	if c.Mode == 1 && (c.Variant.Name() != "map_sg@7.3" || c.pieces() == One) {
+		errs = append(errs, fmt.Errorf("mode is 1: the benchmark of 7.3 maps a scatterlist with dma_map_sg; want variant map_sg@7.3, not %s, and segments", c.Variant.Name()))
+	}
+	if !slices.Contains(Segmentations, c.pieces()) {
+		errs = append(errs, fmt.Errorf("segments is %q: allowed are %s", c.Segments, strings.Join(Segmentations, ", ")))
+	}
+	errs = append(errs, workloads.Ranges{
 		{Key: "threads", Value: int64(c.Threads), Lo: 1, Hi: int64(min(cores, 1024))},
 		{Key: "rounds", Value: c.Rounds, Lo: 0, Hi: 1 << 40},
 		{Key: "seconds", Value: int64(c.Seconds), Lo: 1, Hi: 300},
@@ -48,7 +77,52 @@ func (c *Config) Validate(cores int) error {
 		{Key: "dir", Value: int64(c.Dir), Lo: 0, Hi: 2},
 		{Key: "trans_ns", Value: int64(c.TransNS), Lo: 0, Hi: 10_000_000},
 		{Key: "granule", Value: int64(c.Granule), Lo: 1, Hi: 1024},
-	}.Check()
+		{Key: "mode", Value: int64(c.Mode), Lo: 0, Hi: 1},
+	}.Check())
+	return errors.Join(errs...)
+}
+
+func (c *Config) pieces() string { return cmp.Or(c.Segments, One) }
+
+// buffer allocates what thread i maps.
+func (c *Config) buffer(m *platform.Machine, dev *platform.Device, bufs *workloads.Buffers, i int) (dma.Buffer, error) {
+	size := uint64(c.Granule) * 4096
+	one := dma.Buffer{Size: size}
+	if dma.MemoryOf(c.Variant) == dma.DeviceMemory {
+		at, ok := m.PlaceMMIO(uint64(m.Spec.Memory.MMIOBase)+uint64(i)*size, size)
+		if !ok {
+			return one, fmt.Errorf("no room for %d bytes in the MMIO window of the machine", size)
+		}
+		one.Phys = at
+	} else if c.pieces() != Scattered {
+		one = bufs.Next(size)
+	}
+	if c.pieces() == One {
+		return one, nil
+	}
+	l := dev.Ctx.NewList(c.Granule)
+	for k := range uint64(c.Granule) {
+		at := one.Phys + k*4096
+		if one.Phys == 0 {
+			at = bufs.Next(4096).Phys
+		}
+		dev.Ctx.AddPiece(&l.List, at, 4096)
+	}
+	return l.Buffer(), nil
+}
+
+// fill dirties the buffer, as the kernel's memset does.
+func (c *Config) fill(t *cpu.Thread, b dma.Buffer) {
+	switch {
+	case c.Dir == kernel.FromDevice || dma.MemoryOf(c.Variant) == dma.DeviceMemory:
+	case b.List != nil:
+		for i := range b.List.Entries {
+			e := &b.List.Entries[i]
+			t.StringSet(kernel.Virt(e.Phys), int(e.Size), 0)
+		}
+	default:
+		t.StringSet(kernel.Virt(b.Phys), int(b.Size), 0)
+	}
 }
 
 // totals are the atomic64 counters of the kernel module.
@@ -77,7 +151,10 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 					m.Eng.Stop()
 				}
 			}()
-			buf := bufs.Next(uint64(cfg.Granule) * 4096)
+			var buf dma.Buffer
+			if buf, failed = cfg.buffer(m, dev, bufs, i); failed != nil {
+				return
+			}
 			began := t.Now()
 			for n := int64(0); failed == nil && (n < cfg.Rounds || cfg.Rounds == 0 && t.Now() < end); n++ {
 				if err := round(t, dev, &cfg, buf, res, &sum); err != nil {
@@ -100,13 +177,11 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 
 // round is one pass of the loop of map_benchmark_thread.
 func round(t *cpu.Thread, dev *platform.Device, cfg *Config, buf dma.Buffer, res *workloads.Result, sum *totals) error {
-	if cfg.Dir != kernel.FromDevice {
-		t.StringSet(kernel.Virt(buf.Phys), int(buf.Size), 0)
-	}
+	cfg.fill(t, buf)
 	cfg.Around.Pass(t)
 	var addr uint64
 	mapped, err := timed(t, res.Map, func() (err error) {
-		addr, err = cfg.Variant.Map(t, dev.Ctx, buf, cfg.Dir, 0)
+		addr, err = dma.MapBuffer(cfg.Variant, t, dev.Ctx, buf, cfg.Dir, cfg.Attrs)
 		return err
 	})
 	if err != nil {
@@ -117,7 +192,7 @@ func round(t *cpu.Thread, dev *platform.Device, cfg *Config, buf dma.Buffer, res
 	}
 	cfg.Around.Pass(t)
 	unmapped, err := timed(t, res.Unmap, func() error {
-		return cfg.Variant.Unmap(t, dev.Ctx, addr, buf.Size, cfg.Dir, 0)
+		return dma.UnmapBuffer(cfg.Variant, t, dev.Ctx, buf, addr, cfg.Dir, cfg.Attrs)
 	})
 	if err != nil {
 		return err
@@ -163,7 +238,8 @@ func (s *totals) format(c *Config) string {
 	dir := c.Dir.String()
 	head := fmt.Sprintf("dma mapping benchmark: threads:%d seconds:%d node:%d dir:%s granule: %d", c.Threads, c.Seconds, c.Node, dir, c.Granule)
 	if c.Variant.Version() == kernel.V7_3 {
-		head = fmt.Sprintf("dma mapping benchmark(SINGLE_MODE): threads:%d seconds:%d node:%d dir:%s granule:%d", c.Threads, c.Seconds, c.Node, dir, c.Granule)
+		mode := [...]string{"SINGLE_MODE", "SG_MODE"}[c.Mode]
+		head = fmt.Sprintf("dma mapping benchmark(%s): threads:%d seconds:%d node:%d dir:%s granule:%d", mode, c.Threads, c.Seconds, c.Node, dir, c.Granule)
 	}
 	line := func(name string, sum, sq uint64) string {
 		if s.loops == 0 {

@@ -154,3 +154,40 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// The pages of an operation are where Segments says, and every variant maps all of them.
+func TestSegments(t *testing.T) {
+	for _, v := range dma.Variants() {
+		r := run(t, v.Name(), platform.IommuLazy, func(c *Config) { c.Rounds, c.Granule, c.Segments, c.Dir = 20, 5, Scattered, kernel.FromDevice })
+		if r.IOs != 20 || r.Bytes != 20*5*4096 {
+			t.Errorf("%s: %d rounds, %d bytes", v.Name(), r.IOs, r.Bytes)
+		}
+	}
+}
+
+// A list costs less than its pieces one by one where addresses are translated, and contiguous pieces less than scattered ones: they
+// are mapped together.
+func TestListsAreCheaperThanPieces(t *testing.T) {
+	cost := func(variant, segments string) float64 {
+		return run(t, variant, platform.IommuStrict, func(c *Config) { c.Granule, c.Segments = 32, segments }).Map.Cycles.Mean()
+	}
+	for _, v := range []string{"6.12", "7.3"} {
+		each, list, together := cost("map_page@"+v, Scattered), cost("map_sg@"+v, Scattered), cost("map_sg@"+v, Contiguous)
+		if list >= each || together >= list {
+			t.Errorf("%s: %.0f cycles one by one, %.0f as a list, %.0f contiguous", v, each, list, together)
+		}
+	}
+}
+
+// The scatterlist mode is the 7.3 tool's.
+func TestScatterlistMode(t *testing.T) {
+	r := run(t, "map_sg@7.3", platform.Direct, func(c *Config) { c.Rounds, c.Granule, c.Mode, c.Segments = 20, 4, 1, Scattered })
+	if !strings.HasPrefix(r.Text, "dma mapping benchmark(SG_MODE): threads:1 ") {
+		t.Error(r.Text)
+	}
+	v, _ := dma.Lookup("map_page@7.3")
+	c := Config{Variant: v, Threads: 1, Rounds: 1, Seconds: 1, Node: -1, Bits: 64, Granule: 1, Mode: 1, Segments: Scattered}
+	if err := c.Validate(1); err == nil || !strings.Contains(err.Error(), "map_sg@7.3") {
+		t.Errorf("single call in scatterlist mode: %v", err)
+	}
+}

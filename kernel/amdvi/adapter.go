@@ -1,0 +1,30 @@
+package amdvi
+
+import (
+	"fmt"
+
+	"dmapath/kernel/iommucore"
+)
+
+// Adapter is the unit as the core's users see it.
+type Adapter struct{ *Unit }
+
+var _ iommucore.Adapter = Adapter{}
+
+// NewDomain is Unit.NewDomain.
+func (a Adapter) NewDomain(levels int) (*iommucore.Domain, error) {
+	d, err := a.Unit.NewDomain(levels)
+	if err != nil {
+		return nil, err
+	}
+	return d.Core, nil
+}
+
+// Attach is Unit.Attach of a domain that NewDomain made.
+func (a Adapter) Attach(rid uint16, d *iommucore.Domain) error {
+	own, ok := d.Driver().(*Domain)
+	if !ok {
+		return fmt.Errorf("attach of device %04x: the domain is not one of AMD-Vi", rid)
+	}
+	return a.Unit.Attach(rid, own)
+}

@@ -10,6 +10,7 @@ import (
 	"dmapath/kernel/dma"
 	"dmapath/platform"
 	"dmapath/sim"
+	"dmapath/workloads"
 	"dmapath/workloads/mapbench"
 	"dmapath/workloads/nic"
 	"dmapath/workloads/recorded"
@@ -36,9 +37,12 @@ type Experiment struct {
 
 // NVMe is the drive and its load.
 type NVMe struct {
-	QueueDepth   int    `yaml:"queue_depth"`
-	WritePercent int    `yaml:"write_percent"`
-	Rate         string `yaml:"rate"` // commands per second and CPU, 0 for a closed loop
+	QueueDepth   int `yaml:"queue_depth"`
+	WritePercent int `yaml:"write_percent"`
+	// Segments says how the memory of an I/O lies, for whole drivers: scattered, contiguous or mixed. Single calls map contiguous memory.
+	Segments string `yaml:"segments"`
+	SGL      bool   `yaml:"sgl"`  // the controller takes scatter gather lists, for whole drivers
+	Rate     string `yaml:"rate"` // commands per second and CPU, 0 for a closed loop
 	// Media latency: the mean and the form of its distribution (constant, exponential, lognormal).
 	MediaLatency  string `yaml:"media_latency"`
 	MediaShape    string `yaml:"media_distribution"`
@@ -92,7 +96,7 @@ func Default() Experiment {
 		Backends:  []string{"direct", "iommu-strict", "iommu-lazy"},
 		Caches:    slices.Clone(Caches),
 		Source:    "modelled", CPUs: 1, Size: "4KiB", Segments: mapbench.One, Attrs: []string{}, Operations: 1200, Seed: 1,
-		NVMe: NVMe{QueueDepth: 32, Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
+		NVMe: NVMe{QueueDepth: 32, Segments: "scattered", SGL: true, Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
 			Coalesce: 1, CoalesceTime: "0ns", Surround: 11450},
 		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, TxPercent: 50, Moderation: "20us", Surround: 1500},
 		MapBench: MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 64},
@@ -118,7 +122,7 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	}
 	x.canonical()
 	words("workload", x.Workloads, Workloads)
-	words("variant", x.Variants, variantNames())
+	words("variant", x.Variants, slices.Concat(variantNames(), Drivers))
 	words("backend", x.Backends, backendNames())
 	words("cache", x.Caches, Caches)
 	words("source", []string{x.Source}, Sources)
@@ -145,6 +149,7 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	number("nic.ring", int64(x.NIC.Ring), 64, 4096)
 	number("nic.tx_percent", int64(x.NIC.TxPercent), 0, 100)
 	words("nic.arrivals", []string{x.NIC.Arrivals}, nic.Patterns)
+	words("nvme.segments", []string{x.NVMe.Segments}, workloads.Layouts)
 	words("nvme.media_distribution", []string{x.NVMe.MediaShape}, shapes)
 	if slices.Contains(x.Workloads, "map-benchmark") {
 		b := &x.MapBench
@@ -189,9 +194,12 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	switch {
 	case err != nil:
 		bad("size: %w", err)
-	case size < 512 || size > 128<<10 || size%512 != 0:
-		bad("size is %s: allowed are multiples of 512B up to 128KiB (dma_opt_mapping_size)", x.Size)
+	case size < 512 || size > 1<<20 || size%512 != 0:
+		bad("size is %s: allowed are multiples of 512B up to 1MiB", x.Size)
+	case size > 128<<10 && slices.Contains(x.Workloads, "map-benchmark"):
+		bad("size is %s: map-benchmark allows up to 128KiB (dma_opt_mapping_size)", x.Size)
 	}
+	errs = append(errs, x.driverProblems()...)
 	if x.Source == "recorded" && len(errs) == 0 {
 		errs = append(errs, x.recordings(uint64(size))...)
 	}
@@ -288,7 +296,7 @@ func VariantByName(name string) (dma.Variant, error) {
 func (x *Experiment) CrossesKernels() bool {
 	var seen [2]bool
 	for _, n := range x.Variants {
-		if v, err := VariantByName(n); err == nil {
+		if v, _, err := lookup(n); err == nil {
 			seen[v.Version()] = true
 		}
 	}

@@ -56,11 +56,12 @@ func (x *Experiment) Points() []Point {
 
 // Run simulates one point on a machine of its own. x must have passed Validate on s.
 func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
-	v, err := VariantByName(p.Variant)
+	v, whole, err := lookup(p.Variant)
 	if err != nil {
 		return nil, err
 	}
-	m, err := platform.Build(s, platform.Options{Version: v.Version(), Backend: platform.Backend(p.Backend), CPUs: x.CPUs, Seed: x.Seed})
+	m, err := platform.Build(s, platform.Options{Version: v.Version(), Backend: platform.Backend(p.Backend), CPUs: x.CPUs, Seed: x.Seed,
+		P2PDMA: v.Version() == kernel.V7_3})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 		r, err = recorded.Run(m, dev, recorded.Config{Variant: v, Backend: p.Backend, Rounds: x.Operations, Size: uint64(size), Around: around})
 	case p.Workload == "nvme":
 		var c nvme.Config
-		if c, err = x.nvme(v, int(size), around); err == nil {
+		if c, err = x.nvme(v, whole, int(size), around); err == nil {
 			r, err = nvme.Run(m, dev, c)
 		}
 	case p.Workload == "nic":
@@ -129,7 +130,7 @@ func (x *Experiment) ambience(m *platform.Machine, name string, instructions int
 		m.Cores[0], m.Hier, m.Env.Slab(4096, 4096)+4096, m.Env.Slab(2<<20, 4096), x.Seed)
 }
 
-func (x *Experiment) nvme(v dma.Variant, size int, around *workloads.Ambience) (nvme.Config, error) {
+func (x *Experiment) nvme(v dma.Variant, whole bool, size int, around *workloads.Ambience) (nvme.Config, error) {
 	n := &x.NVMe
 	lat, err := platform.ParseTime(n.MediaLatency)
 	if err != nil {
@@ -140,7 +141,7 @@ func (x *Experiment) nvme(v dma.Variant, size int, around *workloads.Ambience) (
 		return nvme.Config{}, err
 	}
 	rate, err := x.rate()
-	return nvme.Config{Variant: v, CPUs: x.CPUs, IOs: x.Operations, Size: size, Depth: n.QueueDepth, WritePercent: n.WritePercent, Rate: rate,
+	return nvme.Config{Variant: v, Driver: whole, Layout: workloads.Layout(n.Segments), SGL: n.SGL, CPUs: x.CPUs, IOs: x.Operations, Size: size, Depth: n.QueueDepth, WritePercent: n.WritePercent, Rate: rate,
 		Media:      nvme.Media{Latency: media(n.MediaShape, lat), Channels: n.MediaChannels},
 		Coalescing: nvme.Coalescing{Threshold: n.Coalesce, Time: coal}, Around: around, Seed: x.Seed}, err
 }

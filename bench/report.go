@@ -22,8 +22,10 @@ type op struct {
 
 func (o *Outcome) ops() []op {
 	list := []op{{"map", o.Map}, {"unmap", o.Unmap}}
-	if o.Sync != nil {
-		list = append(list, op{"sync", o.Sync})
+	for _, p := range []op{{"sync", o.Sync}, {"setup", o.Setup}, {"teardown", o.Teardown}} {
+		if p.Op != nil {
+			list = append(list, p)
+		}
 	}
 	return slices.DeleteFunc(list, func(p op) bool { return p.N == 0 })
 }
@@ -55,6 +57,7 @@ func (c *Comparison) Record() *results.Record {
 	}
 	for _, w := range c.Exp.Workloads {
 		for _, b := range c.Exp.Backends {
+			r.Tables = append(r.Tables, c.unitTables(w, b)...)
 			for _, name := range []string{"map", "unmap", "sync"} {
 				if t := c.costTable(w, b, name); t != nil {
 					r.Tables = append(r.Tables, t)
@@ -122,6 +125,7 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 				Value: st.cycles, CI95: p.StepInterval(st.ids), N: p.N})
 		}
 	}
+	o.measureUnits(row, add)
 	seconds := float64(o.Elapsed) / float64(sim.Second)
 	if seconds > 0 {
 		rate, half := o.Throughput()
@@ -293,6 +297,9 @@ func (c *Comparison) costTable(workload, backend, call string) *results.Table {
 	if len(t.Rows) == 0 {
 		return nil
 	}
+	if slices.ContainsFunc(c.Exp.Variants, isDriver) {
+		t.Notes = append(t.Notes, "driver@: the "+call+"s of one request together, as many calls as the driver makes for it.")
+	}
 	if workload == c.Exp.Workloads[0] && backend == c.Exp.Backends[0] && call == "map" {
 		t.Notes = append(t.Notes, fmt.Sprintf("vs first: mean difference to %s with half of its 95 %% interval; ~ means that the interval contains zero. "+
 			"in kernel: the same against the first variant of the same kernel. All figures are of the second half of the calls; the end of the warm-up found (MSER-5) is in the CSV.", first))
@@ -301,7 +308,7 @@ func (c *Comparison) costTable(workload, backend, call string) *results.Table {
 		}
 	}
 	if c.Exp.CrossesKernels() {
-		t.Notes = append(t.Notes, "'vs first' across kernels is not the price of the API (compiler, hardening, page tables differ too): 'in kernel' is.")
+		t.Notes = append(t.Notes, crossing)
 	}
 	return t
 }
@@ -321,7 +328,7 @@ func (c *Comparison) countTable(workload string) *results.Table {
 			{Name: "L1", Decimals: 1}, {Name: "L2", Decimals: 1}, {Name: "LLC", Decimals: 1}, {Name: "peer", Decimals: 1}, {Name: "DRAM", Decimals: 1}}}
 	state := c.stepCache()
 	for _, b := range c.Exp.Backends {
-		for _, name := range []string{"map", "unmap", "sync"} {
+		for _, name := range []string{"map", "unmap", "sync", "setup", "teardown"} {
 			for _, o := range c.row(workload, b, state) {
 				p := o.find(name)
 				if p == nil {

@@ -34,6 +34,7 @@ func newList() *cobra.Command {
 			for i, n := range names {
 				variants = append(variants, n+" = "+meanings[i])
 			}
+			variants = append(variants, bench.Drivers...)
 			for _, b := range platform.Backends {
 				backends = append(backends, string(b))
 			}

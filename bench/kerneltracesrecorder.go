@@ -345,7 +345,7 @@ func (r *recorder) syncs() error {
 		for range warmRecorded {
 			r.t.Enter(fnRecorder)
 			err := r.measure(api, true, func() error {
-				r.d.Ctx.SyncSingleCold(r.t, addr, r.f.size, kernel.FromDevice)
+				r.d.Ctx.SyncSingleCold(r.t, addr, r.f.size, kernel.FromDevice, strings.HasSuffix(api, "_device"))
 				return nil
 			})
 			if err != nil {

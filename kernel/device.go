@@ -22,6 +22,8 @@ type Device struct {
 	Workaround32 bool
 	// NeedSync is the opposite of dev->dma_skip_sync: set for good by the first bounce of any of the device's buffers.
 	NeedSync bool
+	// MinAlign is dev->dma_parms->min_align_mask: a bounce buffer keeps these bits of the address. NVMe sets 4095, others 0.
+	MinAlign uint64
 	// NonCoherent says that the device's accesses do not snoop the caches (dev->dma_coherent is off): the kernel maintains them.
 	NonCoherent bool
 	// Untrusted is pci_dev.untrusted: a port that faces outside. iommu-dma bounces what shares a granule with other data.
@@ -33,6 +35,8 @@ type Device struct {
 	P2P P2P
 	// At holds the addresses of the fields that the paths load.
 	At DeviceFields
+
+	rangesVA uint64 // of dma_range_map
 }
 
 // BusRange is struct bus_dma_region: Size bytes from physical address CPU appear on the bus from DMA on.

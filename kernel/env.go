@@ -52,6 +52,10 @@ type Config struct {
 	Mitigation cpu.Mitigation // how indirect calls are compiled or patched
 	// MemEncrypt is CONFIG_X86_MEM_ENCRYPT: 7.3 dma-direct then asks cc_platform_has() on every map.
 	MemEncrypt bool
+	// EncryptedGuest says that the kernel runs in an SEV or TDX guest: devices reach only memory that is shared with the host.
+	EncryptedGuest bool
+	// FSRM says that the CPU has fast short rep movs, with which memcpy is one instruction on x86-64.
+	FSRM bool
 	// IOVAOrders is IOVA_RANGE_CACHE_MAX_SIZE: how many sizes of I/O address range the per-CPU caches keep, 1, 2, 4 ... pages. 0
 	// is 6, what both kernels have; a negative number is none, as before 4.7.
 	IOVAOrders int

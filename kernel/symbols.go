@@ -69,6 +69,14 @@ func ThisCPUOff(v Version, c int) uint64 {
 	return perCPU(percpuOff12, c)
 }
 
+// CPUNumber returns the address of cpu_number of CPU c (4 bytes).
+func CPUNumber(v Version, c int) uint64 {
+	if v == V7_3 {
+		return perCPU(percpuHot73+56, c)
+	}
+	return perCPU(percpuHot12+12, c)
+}
+
 // CurrentTask returns the address of the per-CPU pointer to the running task.
 func CurrentTask(v Version, c int) uint64 {
 	if v == V7_3 {

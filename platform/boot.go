@@ -10,6 +10,7 @@ import (
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
 	"dmapath/kernel/mm"
+	"dmapath/kernel/swiotlb"
 	"dmapath/kernel/timer"
 	"dmapath/pcie"
 	"dmapath/sim"
@@ -20,6 +21,7 @@ type Parts struct {
 	MM     *mm.MM
 	Timers *timer.Wheel
 	Direct *direct.Direct
+	Tlb    *swiotlb.Mem      // bounce pools
 	Layer  *iommudma.Layer   // nil on Direct
 	Driver iommucore.Adapter // nil on Direct
 
@@ -49,9 +51,10 @@ func (m *Machine) boot() (err error) {
 	}
 	m.softirqs = make([][]*cpu.Stream, m.Opt.CPUs)
 	m.Timers = timer.NewWheel(m.Env, m.softirq)
-	if m.Direct, err = direct.New(m.Env, m.pool()); err != nil {
+	if m.Tlb, err = swiotlb.New(m.pool()); err != nil {
 		return err
 	}
+	m.Direct = direct.New(m.Env, m.Tlb)
 	if m.Opt.Backend == Direct {
 		return nil
 	}
@@ -73,11 +76,11 @@ func iovaOrders(s *Spec) int {
 }
 
 // pool is where the default swiotlb pool lies: it exists when there is memory that a 32-bit device cannot reach.
-func (m *Machine) pool() direct.Pool {
+func (m *Machine) pool() swiotlb.Config {
 	if m.Spec.Memory.RAM <= m.Spec.Memory.LowTop {
-		return direct.Pool{}
+		return swiotlb.Config{Env: m.Env}
 	}
-	return direct.DefaultPool(uint64(m.Spec.Memory.LowTop))
+	return swiotlb.Default(m.Env, uint64(m.Spec.Memory.LowTop))
 }
 
 // softirq runs an expired timer's function on CPU c at time at.
@@ -147,9 +150,8 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	if err := m.Driver.Attach(rid, dom); err != nil {
 		return nil, err
 	}
-	pool := m.pool()
 	d.Cookie, err = iommudma.New(iommudma.Config{Env: m.Env, Domain: dom, Lazy: m.Opt.Backend == IommuLazy, Nodes: m.nodes, Magazines: m.magazines,
-		Timers: m.Timers, Reserved: m.dialect.reserved, Bounce: [2]uint64{pool.Start, pool.End}})
+		Timers: m.Timers, Reserved: m.dialect.reserved, Tlb: m.Tlb})
 	if err != nil {
 		return nil, err
 	}

@@ -36,8 +36,10 @@ func (m *Machine) placeable(pa, size uint64) bool {
 	if !ok || end < pa || end > m.ram[i].End() || pa < 256<<20 { // firmware, kernel image and early data
 		return false
 	}
-	pool := m.Direct.Pool
-	return !(pa < m.reserved[1] && end > m.reserved[0] || pa < pool.End && end > pool.Start)
+	if pool := m.Tlb.Boot(); pool != nil && pa < pool.End && end > pool.Start {
+		return false
+	}
+	return !(pa < m.reserved[1] && end > m.reserved[0])
 }
 
 // PlaceMMIO returns where device memory at pa of another machine lies here: in the 64-bit window, which has no struct pages.

@@ -12,11 +12,16 @@
 //
 // # Results
 //
-// Map returns the bus address, or kernel.MappingError and an *Error saying what was not possible. Where the kernel would
-// bounce the buffer through swiotlb, the answer is ErrBounce: the bounce buffer itself is not modelled yet, only its
-// pool's place, which unmap and sync compare addresses with (Pool). MMIO (AttrMMIO on 7.3, dma_map_resource on 6.12) is
-// never bounced and never synchronised; 6.12 uses the physical address as it is, 7.3 translates it like RAM.
+// Map returns the bus address, or kernel.MappingError and an *Error saying what was not possible. A buffer bounces (kernel/swiotlb)
+// when that is forced, when the device does not reach it, in an encrypted guest (6.12: forced; 7.3: not capable), and on arm64
+// when a non-coherent device writes less than a cache line can be given alone. AttrRequireCoherent and AttrMMIO never bounce: 7.3 fails
+// instead, also where bouncing is merely forced. dma_map_resource of 6.12 does not look at swiotlb at all and uses the physical
+// address as it is, where 7.3 translates it like RAM. AttrCCShared says that the caller has shared the memory with the
+// host: it is mapped as it is.
 //
-// Left out: encrypted guests (cc_platform_has always answers no), non-coherent devices (x86 has none), KMSAN and
-// DMA_API_DEBUG, whose hooks are empty in the recorded kernels.
+// The caches of a machine whose device does not snoop are maintained by kernel/coherency, after the bounce test on map and before the copy back
+// on unmap and sync.
+//
+// Left out: hosts that encrypt memory (SME), the encryption bit in bus addresses, KMSAN and DMA_API_DEBUG, whose hooks are empty in the
+// recorded kernels. 6.12 and scatterlists were read where they bounce; the 7.3 calls equal the recordings made with swiotlb=force.
 package direct

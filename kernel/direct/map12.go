@@ -3,6 +3,7 @@ package direct
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 	"dmapath/kernel/mm"
 )
 
@@ -13,7 +14,7 @@ type Regs struct {
 
 // MapPage12 emits dma_direct_map_page of 6.12 (kernel/dma/direct.h), inlined into dma_map_page_attrs: from page_to_phys to
 // the result, 33 instructions when the device is capable. The stack frame is the caller's; its slot 0 holds the result.
-func (x *Direct) MapPage12(t *cpu.Thread, m *mm.MM, d *kernel.Device, page, phys, size uint64, r Regs) (uint64, cpu.Val, error) {
+func (x *Direct) MapPage12(t *cpu.Thread, m *mm.MM, d *kernel.Device, page, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs, r Regs) (uint64, cpu.Val, error) {
 	g := x.Env.Sym
 	var p, ranges, tlb cpu.Val
 	if m.Memory().Model == mm.SparseVmemmap { // page_to_phys, interleaved with the loads that follow it
@@ -29,15 +30,20 @@ func (x *Direct) MapPage12(t *cpu.Thread, m *mm.MM, d *kernel.Device, page, phys
 		p = t.Chain(2, pa)
 	}
 	t.Branch(d.Ranges != nil, t.ALU(1, ranges))
-	addr, ok := x.rangeWalk(t, d, phys, ranges)
+	addr, ok := x.Env.WalkRanges(t, d, phys, ranges)
 	dma := t.LoadOp(g.SmeMeMask, 0, p)
 	t.StackStore(0, dma)
-	t.Branch(!x.Pool.present(), t.ALU(1, tlb))
-	if x.Pool.present() {
-		t.Branch(x.Pool.Force, t.Mem(cpu.LoadOp, g.IoTlb+80, 1, tlb, 0))
-		if x.Pool.Force {
-			a, err := x.fail(d, phys, size, ErrBounce)
-			return a, dma, err
+	t.Branch(!x.Tlb.Present(), t.ALU(1, tlb))
+	if x.Tlb.Present() {
+		t.Branch(x.Tlb.Force, t.Mem(cpu.LoadOp, g.IoTlb+80, 1, tlb, 0))
+		if x.Tlb.Force {
+			if x.peer(t, d, phys, page) {
+				a, err := x.fail(d, phys, size, ErrPeer)
+				return a, dma, err
+			}
+			a, err := x.bounce(t, d, phys, size, dir, attrs)
+			t.Jump()
+			return a, t.Last() - 1, err
 		}
 	}
 	end := t.ALU2(dma, r.Size)
@@ -49,45 +55,28 @@ func (x *Direct) MapPage12(t *cpu.Thread, m *mm.MM, d *kernel.Device, page, phys
 	reach := x.emitCapable(t, d, r.Mask, r.Dev, true)
 	good := Capable(d, addr, size)
 	t.Branch(!good, t.ALU2(reach, end))
-	if !good {
-		a, err := x.fail(d, phys, size, x.incapable())
-		return a, dma, err
+	if !good || coherency.KmallocNeedsBounce(t, x.Env, d, size, dir) {
+		if x.peer(t, d, phys, page) {
+			a, err := x.fail(d, phys, size, ErrPeer)
+			return a, dma, err
+		}
+		a, err := x.bounceIncapable(t, d, phys, size, dir, attrs)
+		t.Jump()
+		return a, t.Last() - 1, err
 	}
+	x.cleanForDevice(t, d, phys, size, dir, attrs, true)
 	return addr, dma, nil
 }
 
-// incapable is what happens to a buffer out of reach: it bounces if there is a pool.
-func (x *Direct) incapable() error {
-	if x.Pool.present() {
-		return ErrBounce
+// peer emits is_pci_p2pdma_page, which 6.12 asks before it bounces: nothing without CONFIG_PCI_P2PDMA, else the flags and the type of the
+// struct page. A device's memory is never copied there.
+func (x *Direct) peer(t *cpu.Thread, d *kernel.Device, phys, page uint64) bool {
+	if !x.Env.P2PDMA {
+		return false
 	}
-	return ErrNotCapable
-}
-
-// rangeWalk emits the walk over dma_range_map and returns the bus address.
-func (x *Direct) rangeWalk(t *cpu.Thread, d *kernel.Device, phys uint64, ranges cpu.Val) (uint64, bool) {
-	addr, ok := toDMA(d, phys)
-	if d.Ranges == nil {
-		return addr, ok
-	}
-	va := x.rangeMap(d)
-	top := t.Here()
-	for i, r := range d.Ranges {
-		e := va + uint64(i)*24
-		size := t.Load(e+16, ranges)
-		t.Branch(false, t.ALU(1, size))
-		start := t.LoadOp(e, ranges, 0)
-		hit := phys-r.CPU < r.Size
-		t.Branch(hit, t.ALU2(start, size))
-		if hit {
-			t.LoadOp(e+8, ranges, start)
-			break
-		}
-		ranges = t.ALU(1, ranges)
-		t.Jump()
-		t.Back(top)
-	}
-	return addr, ok
+	is := x.Env.DeviceMemory != nil && x.Env.DeviceMemory(phys)
+	t.Branch(is, t.ALU(2, t.Load(page, 0)))
+	return is
 }
 
 // emitCapable emits the comparison limits of dma_capable: min_not_zero of the device's mask and the bus limit, built
@@ -109,7 +98,7 @@ func (x *Direct) emitCapable(t *cpu.Thread, d *kernel.Device, maskPtr, dev cpu.V
 
 // UnmapPage12 emits dma_direct_unmap_page of 6.12, inlined into dma_unmap_page_attrs: 31 instructions when the address is
 // above the swiotlb pool. The range test is made twice, for synchronising and for unmapping.
-func (x *Direct) UnmapPage12(t *cpu.Thread, d *kernel.Device, addr, size uint64, attrs kernel.Attrs, r Regs) error {
+func (x *Direct) UnmapPage12(t *cpu.Thread, d *kernel.Device, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs, r Regs) {
 	g := x.Env.Sym
 	phys := ToPhys(d, addr)
 	sme := t.Load(g.SmeMeMask, 0)
@@ -117,75 +106,44 @@ func (x *Direct) UnmapPage12(t *cpu.Thread, d *kernel.Device, addr, size uint64,
 	skip := t.Chain(2, r.Size)
 	p := t.ALU(1, sme)
 	t.Branch(d.Ranges == nil, t.ALU(1, ranges))
-	x.reverseWalk(t, d, addr, ranges)
-	return x.unmapTail12(t, d, phys, size, attrs, p, skip, r)
-}
-
-func (x *Direct) unmapTail12(t *cpu.Thread, d *kernel.Device, phys, size uint64, attrs kernel.Attrs, p, skip cpu.Val, r Regs) error {
-	g := x.Env.Sym
+	x.Env.WalkRangesBack(t, d, addr, ranges)
 	p = t.ALU(1, p)
 	skips := attrs&kernel.AttrSkipCPUSync != 0
 	t.Branch(!skips, t.ALU(1, skip))
-	if skips {
-		tlb := t.Load(d.At.IoTlbMem, r.Dev)
-		t.Branch(!x.Pool.present(), t.ALU(1, tlb))
-		if !x.Pool.present() {
-			return nil
-		}
-		start := t.Load(g.IoTlb, tlb)
-		return x.poolTest(t, phys, size, d, t.ALU2(start, p), tlb, p)
+	q := p
+	if !skips {
+		q = t.ALU(1, p)
+		x.invalidateForCPU(t, d, phys, size, dir)
 	}
-	q := t.ALU(1, p)
 	tlb := t.Load(d.At.IoTlbMem, r.Arg)
-	t.Branch(!x.Pool.present(), t.ALU(1, tlb))
-	if !x.Pool.present() {
-		return nil
-	}
-	start := t.Load(g.IoTlb, tlb)
-	below := phys < x.Pool.Start
-	t.Branch(below, t.ALU2(start, q))
-	if !below {
-		t.Branch(phys >= x.Pool.End, t.LoadOp(g.IoTlb+8, tlb, q))
-	}
-	t.Chain(2, r.Size)
-	t.Jump()
-	return x.poolTest(t, phys, size, d, t.ALU2(start, p), tlb, p)
-}
-
-// poolTest emits the second test of swiotlb_find_pool.
-func (x *Direct) poolTest(t *cpu.Thread, phys, size uint64, d *kernel.Device, cmp, tlb, p cpu.Val) error {
-	below := phys < x.Pool.Start
-	t.Branch(below, cmp)
-	if !below {
-		t.Branch(phys >= x.Pool.End, t.LoadOp(x.Env.Sym.IoTlb+8, tlb, p))
-	}
-	if x.Pool.contains(phys) {
-		return &Error{d.Name, phys, size, Limit(d), ErrBounce}
-	}
-	return nil
-}
-
-// reverseWalk emits dma_to_phys over a range map.
-func (x *Direct) reverseWalk(t *cpu.Thread, d *kernel.Device, addr uint64, ranges cpu.Val) {
-	if d.Ranges == nil {
+	t.Branch(!x.Tlb.Present(), t.ALU(1, tlb))
+	if !x.Tlb.Present() {
 		return
 	}
-	va := x.rangeMap(d)
-	top := t.Here()
-	for i, r := range d.Ranges {
-		e := va + uint64(i)*24
-		size := t.Load(e+16, ranges)
-		t.Branch(false, t.ALU(1, size))
-		start := t.LoadOp(e+8, ranges, 0)
-		hit := addr-r.DMA < r.Size
-		t.Branch(hit, t.ALU2(start, size))
-		if hit {
-			t.LoadOp(e, ranges, start)
-			return
+	start := t.Load(g.IoTlb, tlb)
+	if !skips {
+		bounced := x.findPool(t, d, phys, t.ALU2(start, q), tlb, q)
+		if bounced {
+			t.ALU(4, 0)
+			x.Tlb.SyncForCPU(t, d, phys, size, dir)
 		}
-		ranges = t.ALU(1, ranges)
+		t.Chain(2, r.Size)
 		t.Jump()
-		t.Back(top)
+		if bounced {
+			tlb = t.Load(d.At.IoTlbMem, r.Arg)
+			t.Branch(false, t.ALU(1, tlb))
+			start = t.Load(g.IoTlb, tlb)
+		}
+	}
+	x.unmapBounced(t, d, phys, size, dir, attrs, t.ALU2(start, p), tlb, p)
+}
+
+// unmapBounced emits the second range test and, for a bounced buffer, the call that gives its slots back. The copy has been made.
+func (x *Direct) unmapBounced(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs, below, tlb, p cpu.Val) {
+	if x.findPool(t, d, phys, below, tlb, p) {
+		t.ALU(3, 0)
+		x.Tlb.Unmap(t, d, phys, size, dir, attrs|kernel.AttrSkipCPUSync)
+		t.Jump()
 	}
 }
 

@@ -1,10 +1,9 @@
 package direct
 
 import (
-	"errors"
-
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/scatterlist"
 )
@@ -46,13 +45,13 @@ func (x *Direct) MapSG(t *cpu.Thread, m *mm.MM, d *kernel.Device, l *scatterlist
 			pa := l.LoadPhys(t, x.Env, i, sg)
 			t.Mem(cpu.Load, l.At(i)+scatterlist.Length, 4, sg, 0)
 			t.ALU(3, pa)
-			addr, err = x.MapPhys(t, d, e.Phys, e.Size, attrs)
+			addr, err = x.MapPhys(t, d, e.Phys, e.Size, dir, attrs, false)
 		default:
 			page := t.ALU(1, t.Load(l.At(i)+scatterlist.PageLink, sg))
 			t.Mem(cpu.Load, l.At(i)+scatterlist.Offset, 4, sg, 0)
 			size := t.Mem(cpu.Load, l.At(i)+scatterlist.Length, 4, sg, 0)
 			mask := t.Load(d.At.DmaMask, dev)
-			addr, _, err = x.MapPage12(t, m, d, e.Page, e.Phys, e.Size, Regs{Dev: dev, Mask: mask, Arg: page, Size: size})
+			addr, _, err = x.MapPage12(t, m, d, e.Page, e.Phys, e.Size, dir, attrs, Regs{Dev: dev, Mask: mask, Arg: page, Size: size})
 		}
 		if way != scatterlist.BusAddress {
 			t.Branch(err != nil, t.ALU(1, 0))
@@ -68,7 +67,9 @@ func (x *Direct) MapSG(t *cpu.Thread, m *mm.MM, d *kernel.Device, l *scatterlist
 	l.Nents = done
 	if err != nil { // out_unmap
 		t.ALU(5, 0)
-		err = errors.Join(err, x.UnmapSG(t, d, l, dir, attrs|kernel.AttrSkipCPUSync))
+		x.UnmapSG(t, d, l, dir, attrs|kernel.AttrSkipCPUSync)
+	} else if coherency.Needed(x.Env, d) && attrs&kernel.AttrSkipCPUSync == 0 {
+		coherency.Flush(t, x.Env)
 	}
 	t.ALU(1, 0)
 	t.Frame(-56)
@@ -78,13 +79,12 @@ func (x *Direct) MapSG(t *cpu.Thread, m *mm.MM, d *kernel.Device, l *scatterlist
 }
 
 // UnmapSG is dma_direct_unmap_sg: the inlined unmap of every DMA segment.
-func (x *Direct) UnmapSG(t *cpu.Thread, d *kernel.Device, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
+func (x *Direct) UnmapSG(t *cpu.Thread, d *kernel.Device, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) {
 	t.Call(unmapSG)
 	t.Nop(2)
 	t.Push(6)
 	t.Frame(24)
 	dev := t.ALU(4, 0)
-	var errs error
 	top := t.Here()
 	sg := t.ALU(1, 0)
 	for i := range l.Nents {
@@ -99,14 +99,10 @@ func (x *Direct) UnmapSG(t *cpu.Thread, d *kernel.Device, l *scatterlist.List, d
 			size := t.Mem(cpu.Load, l.At(i)+scatterlist.DMALength, 4, sg, 0)
 			addr := t.Load(l.At(i)+scatterlist.DMAAddr, sg)
 			r := Regs{Dev: dev, Arg: addr, Size: size}
-			var err error
 			if x.Env.Version == kernel.V7_3 {
-				err = x.UnmapPhys73(t, d, e.Addr, e.Len, attrs, r)
+				x.UnmapPhys73(t, d, e.Addr, e.Len, dir, attrs, r)
 			} else {
-				err = x.UnmapPage12(t, d, e.Addr, e.Len, attrs, r)
-			}
-			if err != nil {
-				errs = errors.Join(errs, err)
+				x.UnmapPage12(t, d, e.Addr, e.Len, dir, attrs, r)
 			}
 		}
 		sg = l.Next(t, i, sg)
@@ -116,5 +112,4 @@ func (x *Direct) UnmapSG(t *cpu.Thread, d *kernel.Device, l *scatterlist.List, d
 	t.Frame(-24)
 	t.Pop(6)
 	t.Ret()
-	return errs
 }

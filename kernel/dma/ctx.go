@@ -31,6 +31,7 @@ type Translated interface {
 	// MapSG and UnmapSG map a scatterlist; the DMA segments stand in it.
 	MapSG(t *cpu.Thread, d *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error
 	UnmapSG(t *cpu.Thread, d *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs)
+	// SyncSingle is iommu_dma_sync_single_for_cpu or _for_device, SyncSG the same of a list.
 	SyncSingle(t *cpu.Thread, d *kernel.Device, iova, size uint64, dir kernel.Direction, toDevice bool) error
 	SyncSG(t *cpu.Thread, d *kernel.Device, sg *scatterlist.List, dir kernel.Direction, toDevice bool) error
 	// MergeBoundary is reached by a jump and returns for its caller.

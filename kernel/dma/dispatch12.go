@@ -63,7 +63,7 @@ func (c *Ctx) mapPage12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs ker
 	} else {
 		t.Branch(false, t.ALU(1, ops))
 		var dma cpu.Val
-		addr, dma, err = c.Direct.MapPage12(t, c.MM, d, b.Page, b.Phys, b.Size, direct.Regs{Dev: dev, Mask: mask, Size: size})
+		addr, dma, err = c.Direct.MapPage12(t, c.MM, d, b.Page, b.Phys, b.Size, dir, attrs, direct.Regs{Dev: dev, Mask: mask, Size: size})
 		t.Nop(1)
 		t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(frame-8)))
 		t.Frame(-frame)
@@ -94,19 +94,18 @@ func (c *Ctx) unmapPage12(t *cpu.Thread, addr, size uint64, dir kernel.Direction
 	t.Branch(true, t.ALU(1, ops))
 	t.Branch(false, t.ALU(1, 0))
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
-	var err error
 	if d.IOMMU {
 		t.ALU(5, at)
 		c.IOMMU.Unmap(t, d, addr, size, dir, attrs)
 		t.Jump()
 	} else {
 		t.Branch(false, t.ALU(1, t.Load(g.DmaOps, 0)))
-		err = c.Direct.UnmapPage12(t, d, addr, size, attrs, direct.Regs{Arg: dev, Size: at})
+		c.Direct.UnmapPage12(t, d, addr, size, dir, attrs, direct.Regs{Arg: dev, Size: at})
 	}
 	t.Nop(1)
 	t.Pop(6)
 	t.Ret()
-	return err
+	return nil
 }
 
 // MapResource is dma_map_resource: MMIO of another device. On 7.3 it is dma_map_phys with AttrMMIO.

@@ -85,7 +85,7 @@ func (c *Ctx) mapPhysBody73(t *cpu.Thread, phys, size uint64, dir kernel.Directi
 	} else {
 		t.Branch(false, t.ALU(1, ops))
 		t.ALU(2, 0)
-		addr, err = c.Direct.MapPhys(t, d, phys, size, attrs)
+		addr, err = c.Direct.MapPhys(t, d, phys, size, dir, attrs, true)
 		ret = t.ALU(1, 0)
 		t.Nop(1)
 	}
@@ -135,7 +135,6 @@ func (c *Ctx) unmapPhysBody73(t *cpu.Thread, addr, size uint64, dir kernel.Direc
 	ops = t.Load(g.DmaOps, 0)
 	t.Branch(false, t.ALU(1, 0))
 	t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
-	var err error
 	if d.IOMMU {
 		t.Branch(true, t.ALU(1, at))
 		t.Branch(true, t.ALU(1, t.Load(d.At.Flags, dev)))
@@ -144,12 +143,12 @@ func (c *Ctx) unmapPhysBody73(t *cpu.Thread, addr, size uint64, dir kernel.Direc
 		t.Jump()
 	} else {
 		t.Branch(false, t.ALU(1, ops))
-		err = c.Direct.UnmapPhys73(t, d, addr, size, attrs, direct.Regs{Dev: dev, Arg: arg, Size: at})
+		c.Direct.UnmapPhys73(t, d, addr, size, dir, attrs, direct.Regs{Dev: dev, Arg: arg, Size: at})
 	}
 	t.Nop(1)
 	t.Pop(6)
 	t.Ret()
-	return err
+	return nil
 }
 
 // mapResource73 and unmapResource73 set AttrMMIO and jump.

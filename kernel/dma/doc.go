@@ -19,7 +19,7 @@
 // # Cast
 //
 // Ctx is a device with its backend: Direct (package direct), or IOMMU, an interface that package iommudma satisfies. Buffer is
-// what is mapped. SyncSingle is the inline test that page_pool pays per packet. MapResource and UnmapResource map MMIO.
+// what is mapped. SyncSingleForCPU starts with the inline test that page_pool pays per packet. MapResource and UnmapResource map MMIO.
 //
 // # An example
 //

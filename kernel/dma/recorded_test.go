@@ -9,6 +9,7 @@ import (
 	"dmapath/kernel/direct"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/recorded"
+	"dmapath/kernel/swiotlb"
 )
 
 // guestRAM is the machine of the recordings: 6 GiB, of which 2 GiB below 4 GiB.
@@ -17,11 +18,11 @@ const lowTop = 2 << 30
 func newCtx(t testing.TB, v kernel.Version) *Ctx {
 	t.Helper()
 	e := kernel.NewEnv(kernel.Config{Version: v, CPUs: 2, MemEncrypt: true, Coherent: true}, cache.NewMemory(), 4<<30)
-	x, err := direct.New(e, direct.DefaultPool(lowTop))
+	pools, err := swiotlb.New(swiotlb.Default(e, lowTop))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Ctx{Env: e, MM: mm.New(e), Dev: e.NewDevice("0000:00:01.0", 8, ^uint64(0)), Direct: x}
+	c := &Ctx{Env: e, MM: mm.New(e), Dev: e.NewDevice("0000:00:01.0", 8, ^uint64(0)), Direct: direct.New(e, pools)}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -140,7 +140,8 @@ func (c *Ctx) unmapSGBody(t *cpu.Thread, l *scatterlist.List, dir kernel.Directi
 		return nil
 	}
 	t.Branch(false, t.ALU(1, ops))
-	return c.Direct.UnmapSG(t, c.Dev, l, dir, attrs)
+	c.Direct.UnmapSG(t, c.Dev, l, dir, attrs)
+	return nil
 }
 
 // MergeBoundary is dma_get_merge_boundary: the granule of the IOMMU less one, 0 when the device's addresses are not translated.

@@ -82,6 +82,7 @@ func TestDirectScatterlistFailsAsAWhole(t *testing.T) {
 	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
 		ctx := newCtx(t, v)
 		ctx.Dev.Mask = 5<<30 + 2<<20
+		ctx.Direct.Tlb = nil // nowhere to bounce to
 		sg := list(ctx, 4)
 		recorded.Run(func(th *cpu.Thread) {
 			var de *direct.Error

@@ -8,6 +8,7 @@ import (
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iova"
+	"dmapath/kernel/swiotlb"
 	"dmapath/kernel/timer"
 	"dmapath/sim"
 )
@@ -33,8 +34,8 @@ type Config struct {
 	Timers *timer.Wheel
 	// Reserved are IOVA ranges [first, last] in bytes that are never handed out: MSI window, PCI bridge windows.
 	Reserved [][2]uint64
-	// Bounce is the range [first, end) of physical memory of the default swiotlb pool; unmap compares against it.
-	Bounce [2]uint64
+	// Tlb is where buffers of untrusted devices and small buffers of non-coherent ones bounce; nil is a kernel without.
+	Tlb *swiotlb.Mem
 }
 
 // Cookie is struct iommu_dma_cookie: iommu-dma's state of one domain, of one or more devices.
@@ -43,7 +44,7 @@ type Cookie struct {
 	v      kernel.Version
 	dom    *iommucore.Domain
 	IOVA   *iova.Domain
-	bounce [2]uint64
+	tlb    *swiotlb.Mem
 	timers *timer.Wheel
 
 	lazy    bool
@@ -105,7 +106,7 @@ func New(c Config) (*Cookie, error) {
 	}
 	v := c.Env.Version
 	va := c.Env.Slab(512, 64)
-	k := &Cookie{env: c.Env, v: v, dom: c.Domain, bounce: c.Bounce, timers: c.Timers, lazy: c.Lazy}
+	k := &Cookie{env: c.Env, v: v, dom: c.Domain, tlb: c.Tlb, timers: c.Timers, lazy: c.Lazy}
 	iovad := va
 	if v == kernel.V7_3 {
 		k.at = cookieFields{granule: va + 32, fq: va + 144, start: va + 152, finish: va + 160, timerOn: va + 208,

@@ -13,6 +13,7 @@ import (
 	"dmapath/kernel/iova"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/recorded"
+	"dmapath/kernel/swiotlb"
 	"dmapath/kernel/timer"
 	"dmapath/sim"
 )
@@ -148,7 +149,7 @@ func boot(tb testing.TB, v kernel.Version, cpus int, lazy bool) *machine {
 	})
 	k, err := iommudma.New(iommudma.Config{Env: m.env, Domain: dom, Lazy: lazy, Timers: w,
 		Nodes: mem.NewCache("iommu_iova", 40, 64), Magazines: mem.NewCache("iommu_iova_magazine", 1024, 1024),
-		Reserved: [][2]uint64{{0xfee00000, 0xfeefffff}}, Bounce: [2]uint64{0xb0000000, 0xb4000000}})
+		Reserved: [][2]uint64{{0xfee00000, 0xfeefffff}}, Tlb: pools(m.env)})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -268,4 +269,13 @@ func TestWarmPairAgreesWithTheRecordings(t *testing.T) {
 			compare(t, ops, c.key, names...)
 		})
 	}
+}
+
+// pools are the 64 MiB of bounce buffers of the recorded machine.
+func pools(e *kernel.Env) *swiotlb.Mem {
+	m, err := swiotlb.New(swiotlb.Default(e, 0xb4000000))
+	if err != nil {
+		panic(err)
+	}
+	return m
 }

@@ -3,6 +3,7 @@ package iommudma
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 	"dmapath/kernel/scatterlist"
 )
 
@@ -13,27 +14,46 @@ var (
 	fnSyncSGDevice = cpu.NewFunc("iommu_dma_sync_sg_for_device", file, 0xc0)
 )
 
-// SyncSingle is iommu_dma_sync_single_for_cpu and, with toDevice, iommu_dma_sync_single_for_device. A trusted coherent device is done
-// after three tests. An untrusted one may have been given a bounce buffer: the page tables are walked for the physical address,
-// and the address compared with the pool. It returns no error: what is not mapped translates to 0, which is in no pool. Estimated from
-// the structure of the source: no recording has it.
+// SyncSingle is iommu_dma_sync_single_for_cpu and _for_device: nothing for a device that snoops and whose buffers are never bounced, else
+// a walk of the page table for the buffer's physical address, cache maintenance, and the copy if it lies in a bounce pool. Its
+// instructions are read, not recorded.
 func (l *Layer) SyncSingle(t *cpu.Thread, dev *kernel.Device, addr, size uint64, dir kernel.Direction, toDevice bool) error {
 	k := l.Of(dev)
+	f := fnSyncCPU
 	if toDevice {
-		t.Call(fnSyncDevice)
-	} else {
-		t.Call(fnSyncCPU)
+		f = fnSyncDevice
 	}
+	t.Call(f)
 	t.Nop(2)
-	t.Push(4)
-	t.Branch(true, t.LoadOp(dev.At.Bus, 0, t.ALU(4, 0)))
-	t.Branch(!dev.Untrusted, t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0))
-	if dev.Untrusted {
+	t.Push(5)
+	t.ALU(4, 0)
+	maintain := coherency.Needed(k.env, dev)
+	if k.env.Arch != kernel.X86_64 {
+		t.Branch(maintain, t.ALU(1, t.Load(dev.At.Flags, 0)))
+	}
+	if maintain || k.mayBounce(t, dev, size, dir) {
 		getDomain(t, dev)
 		t.ALU(2, 0)
-		k.bounceTest(t, dev, k.dom.IovaToPhys(t, addr))
+		phys := k.dom.IovaToPhys(t, addr)
+		t.ALU(1, 0)
+		if maintain && !toDevice {
+			coherency.SyncForCPU(t, k.env, phys, size, dir)
+			coherency.Flush(t, k.env)
+		}
+		if k.inPool(t, dev, phys) {
+			t.ALU(4, 0)
+			if toDevice {
+				k.tlb.SyncForDevice(t, dev, phys, size, dir)
+			} else {
+				k.tlb.SyncForCPU(t, dev, phys, size, dir)
+			}
+		}
+		if maintain && toDevice {
+			coherency.SyncForDevice(t, k.env, phys, size, dir)
+			coherency.Flush(t, k.env)
+		}
 	}
-	t.Pop(4)
+	t.Pop(5)
 	t.Ret()
 	return nil
 }

@@ -51,24 +51,12 @@ func (k *Cookie) unmapPage12(t *cpu.Thread, dev *kernel.Device, addr, size uint6
 		t.ALU(4, 0)
 		t.Call(fnUnmapIn)
 		k.unmapIn12(t, dev, addr, size)
-		k.bounceTest(t, dev, phys)
+		k.inPool(t, dev, phys)
 	} else {
 		k.warn(t)
 	}
 	t.Pop(6)
 	t.Ret()
-}
-
-// bounceTest is the inlined test of is_swiotlb_buffer: does the pool contain phys? Trusted coherent devices never
-// bounce here, so nothing follows.
-func (k *Cookie) bounceTest(t *cpu.Thread, dev *kernel.Device, phys uint64) {
-	p := t.Load(dev.At.IoTlbMem, 0)
-	t.Branch(false, t.ALU(1, p))
-	below := phys < k.bounce[0]
-	t.Branch(below, t.LoadOp(k.env.Sym.IoTlb, p, 0))
-	if !below {
-		t.Branch(true, t.LoadOp(k.env.Sym.IoTlb+8, p, 0))
-	}
 }
 
 // warn is the WARN_ON(!phys) of an unmap of something that is not mapped: ud2 and its handler are not modelled, the
@@ -106,7 +94,7 @@ func (k *Cookie) unmapPhys73(t *cpu.Thread, dev *kernel.Device, addr, size uint6
 		t.ALU(3, 0)
 		t.Call(fnUnmapIn)
 		k.unmapIn73(t, dev, addr, size)
-		k.bounceTest(t, dev, phys)
+		k.inPool(t, dev, phys)
 	} else {
 		k.warn(t)
 	}

@@ -52,8 +52,8 @@ func (c *Call) Function(name string) *Function {
 	return nil
 }
 
-// sets are the architectures' tables.
-var sets = []string{"", "-arm64"}
+// sets are the tables: x86-64 without bounce buffers, with them, arm64.
+var sets = []string{"", "-swiotlb", "-arm64"}
 
 var load = sync.OnceValues(func() ([]*Call, error) {
 	var calls []*Call

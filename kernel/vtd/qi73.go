@@ -6,32 +6,6 @@ import (
 	"dmapath/kernel/locking"
 )
 
-var (
-	fnMemcpy     = cpu.NewFunc("__memcpy", "arch/x86/lib/memcpy_64.S", 16)
-	fnMemcpyOrig = cpu.NewFunc("memcpy_orig", "arch/x86/lib/memcpy_64.S", 260)
-)
-
-// memcpy16 is __memcpy of 16 bytes on a CPU without fast short rep movs: memcpy_orig, which copies the first and the
-// last 16 bytes of a piece of 16 to 31 bytes.
-func memcpy16(t *cpu.Thread, dst, src uint64, a, b cpu.Val) {
-	t.Call(fnMemcpy)
-	t.Nop(1)
-	t.TailCall(fnMemcpyOrig)
-	t.ALU(2, 0)
-	t.Branch(true, t.Last())
-	t.ALU(1, 0)
-	t.Branch(false, t.Last())
-	w0 := t.Load(src, b)
-	w1 := t.Load(src+8, b)
-	w2 := t.Load(src, b)
-	w3 := t.Load(src+8, b)
-	t.Store(dst, a, w0)
-	t.Store(dst+8, a, w1)
-	t.Store(dst, a, w2)
-	t.Store(dst+8, a, w3)
-	t.Ret()
-}
-
 // submit73 is qi_submit_sync of 7.3. The tests for latency sampling by descriptor type come to nops and a branch.
 func (u *Unit) submit73(t *cpu.Thread, descs []desc, from uint64) {
 	q := &u.qi
@@ -84,7 +58,7 @@ func (u *Unit) submit73(t *cpu.Thread, descs []desc, from uint64) {
 		t.StackLoad(8)
 		t.ALU(13, sh)
 		dst := t.LoadOp(q.va+qDesc, qi, sh)
-		memcpy16(t, kernel.Virt(q.ring)+uint64(slot)*16, from+uint64(i)*32, dst, 0)
+		u.Env.Memcpy(t, kernel.Virt(q.ring)+uint64(slot)*16, from+uint64(i)*32, 16, dst, 0)
 		st := t.Load(q.va+qStatus, qi)
 		t.ALU(1, idx)
 		t.Mem(cpu.Store, q.statusVA(slot), 4, st, 0)
@@ -120,7 +94,7 @@ func (u *Unit) submit73(t *cpu.Thread, descs []desc, from uint64) {
 	t.StackStore(112, 0)
 	t.ALU(1, n)
 	dst := t.LoadOp(q.va+qDesc, qi, n)
-	memcpy16(t, kernel.Virt(q.ring)+uint64(wait)*16, t.SP()+88, dst, 0)
+	u.Env.Memcpy(t, kernel.Virt(q.ring)+uint64(wait)*16, t.SP()+88, 16, dst, 0)
 	n = t.StackLoad(40)
 	h := t.Mem(cpu.LoadOp, q.va+qHead, 4, qi, n)
 	t.ALU(4, h)

@@ -10,6 +10,7 @@ import (
 	"dmapath/kernel/iommudma"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/recorded"
+	"dmapath/kernel/swiotlb"
 	"dmapath/kernel/timer"
 	"dmapath/kernel/vtd"
 	"dmapath/sim"
@@ -38,7 +39,7 @@ func newWhole(t *testing.T, v kernel.Version, coherent, lazy bool) *whole {
 	wheel := timer.NewWheel(w.env, func(int, sim.Time, func(*cpu.Thread)) {})
 	k, err := iommudma.New(iommudma.Config{Env: w.env, Domain: dom.Core, Lazy: lazy, Timers: wheel,
 		Nodes: mem.NewCache("iommu_iova", 40, 64), Magazines: mem.NewCache("iommu_iova_magazine", 1024, 1024),
-		Reserved: [][2]uint64{{0xfee00000, 0xfeefffff}}, Bounce: [2]uint64{0xb0000000, 0xb4000000}})
+		Reserved: [][2]uint64{{0xfee00000, 0xfeefffff}}, Tlb: pools(w.env)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,4 +146,13 @@ func TestWholeCallsAgreeWithTheRecordings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pools are the 64 MiB of bounce buffers of the recorded machine.
+func pools(e *kernel.Env) *swiotlb.Mem {
+	m, err := swiotlb.New(swiotlb.Default(e, 0xb4000000))
+	if err != nil {
+		panic(err)
+	}
+	return m
 }

@@ -266,13 +266,11 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 	t.Load(info, status)
 	if cfg.PagePool {
 		p.err = d.res.Sync.Measure(t, func() error {
-			d.dev.Ctx.SyncSingle(t, s.addr, uint64(s.size), kernel.FromDevice) // for the CPU
-			return nil
+			return d.dev.Ctx.SyncSingleForCPU(t, s.addr, uint64(s.size), kernel.FromDevice)
 		})
 		workloads.Code(t, fnRx, rxInstructions, info, p.skb, p.skb+64)
 		err := d.res.Sync.Measure(t, func() error {
-			d.dev.Ctx.SyncSingle(t, s.addr, p.rxBuffer(), kernel.FromDevice) // for the device, as the page is recycled
-			return nil
+			return d.dev.Ctx.SyncSingleForDevice(t, s.addr, p.rxBuffer(), kernel.FromDevice) // as the page is recycled
 		})
 		p.err = errors.Join(p.err, err)
 	} else {

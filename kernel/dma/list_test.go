@@ -212,7 +212,7 @@ func TestPremappedPages(t *testing.T) {
 			}
 		}
 		ctx.Dev.NeedSync = true
-		if got := recorded.Measure(recorded.Run(func(th *cpu.Thread) { v.Map(th, ctx, b, kernel.FromDevice, 0) })).Function("__dma_sync_single_for_device"); got == nil || got.Instructions != 41 {
+		if got := recorded.Measure(recorded.Run(func(th *cpu.Thread) { v.Map(th, ctx, b, kernel.FromDevice, 0) })).Function("__dma_sync_single_for_device"); got == nil || got.Instructions < 41 || got.Instructions > 42 {
 			t.Errorf("%s: after a bounce: %+v, want the call of 41 or 42 instructions", c.name, got)
 		}
 		recorded.Run(func(th *cpu.Thread) {

@@ -7,6 +7,7 @@ import (
 	"dmapath/iommu"
 	"dmapath/iommu/amd"
 	hwvtd "dmapath/iommu/vtd"
+	"dmapath/kernel/amdvi"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/vtd"
 	"dmapath/tlb"
@@ -34,7 +35,7 @@ var hyperTransport = [2]uint64{0xfd00000000, 0xffffffffff}
 // file, and a machine with it can be built for the direct backend.
 var dialects = []dialect{
 	{"vt-d", vtdHardware, vtdDriver, [][2]uint64{msiWindow}},
-	{name: "amd-vi", hardware: amdHardware, reserved: [][2]uint64{msiWindow, hyperTransport}},
+	{"amd-vi", amdHardware, amdDriver, [][2]uint64{msiWindow, hyperTransport}},
 	{name: "smmuv3"},
 }
 
@@ -70,16 +71,18 @@ func vtdDriver(m *Machine) (iommucore.Adapter, error) {
 	return vtd.Adapter{Unit: u}, err
 }
 
-// vtdConfig is the IOMMU as package iommu/vtd takes it.
+// vtdConfig is the IOMMU as package iommu/vtd takes it. Six levels are AMD's alone: a unit of this dialect has five then, and its driver
+// refuses domains of six.
 func (s *Spec) vtdConfig() hwvtd.Config {
 	u := &s.IOMMU
-	cfg := hwvtd.Config{Config: s.unitConfig(), GuestWidth: 12 + 9*int(u.Levels), FirstLevel5: u.Levels == 5,
+	levels := min(int(u.Levels), 5)
+	cfg := hwvtd.Config{Config: s.unitConfig(), GuestWidth: 12 + 9*levels, FirstLevel5: levels == 5,
 		Coherent: bool(u.Coherent), SnoopControl: bool(u.SnoopControl), PageSelective: bool(u.PageSelective),
 		MaxMask: int(u.MaxMask), FaultRecords: int(u.FaultRecords), Context: u.Context.config(), PASID: u.PASID.config(),
 		FetchOverhead: iommu.Cycles(u.Fetch), DecodeTime: iommu.Cycles(u.Decode), ContextInvTime: iommu.Cycles(u.InvContext),
 		IOTLBGlobalTime: iommu.Cycles(u.InvIOTLBGlobal), IOTLBPageTime: iommu.Cycles(u.InvIOTLBPage),
 		InterruptInvTime: iommu.Cycles(u.InvInterrupt), DeviceTLBTime: u.InvDeviceTLB, StatusTime: iommu.Cycles(u.Status)}
-	for l := 3; l <= int(u.Levels); l++ {
+	for l := 3; l <= levels; l++ {
 		cfg.Levels = append(cfg.Levels, l)
 	}
 	for _, shift := range u.Pages.Shifts() {
@@ -91,6 +94,11 @@ func (s *Spec) vtdConfig() hwvtd.Config {
 
 func amdHardware(m *Machine) (iommu.Unit, error) {
 	return amd.New(m.Spec.amdConfig(), m.Eng, m.Hier, m.Mem)
+}
+
+func amdDriver(m *Machine) (iommucore.Adapter, error) {
+	u, err := amdvi.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM)
+	return amdvi.Adapter{Unit: u}, err
 }
 
 // amdConfig is the IOMMU as package iommu/amd takes it. Its page tables have up to 6 levels and pages of all sizes, whatever the kernel

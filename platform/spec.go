@@ -236,7 +236,7 @@ type Credits struct {
 type IOMMU struct {
 	Dialect       Word   `key:"dialect" words:"@dialects" doc:"register and table format"`
 	Clock         Hertz  `key:"clock" range:"10MHz..10GHz" doc:"clock of the unit"`
-	Levels        Count  `key:"levels" range:"3..5" doc:"page-table levels"`
+	Levels        Count  `key:"levels" range:"3..6" doc:"page-table levels; amd-vi: at most"`
 	Pages         Pages  `key:"pages" doc:"leaf sizes"`
 	Coherent      Switch `key:"coherent" doc:"table walks snoop the CPU caches"`
 	SnoopControl  Switch `key:"snoop_control" doc:"can force snooped DMA"`

@@ -10,6 +10,9 @@ import (
 	"dmapath/kernel/iommupages"
 )
 
+// devices is how many device ids the device table has entries for: those of 16 buses. On a real machine firmware says what the last one is.
+const devices = 1 << 12
+
 // commands is the length of the command buffer: CMD_BUFFER_SIZE / 16.
 const commands = 512
 
@@ -74,7 +77,10 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, pages iommupages.Alloca
 	u.pages = iommupages.New(env, pages)
 	u.delay = delay.New(env)
 	u.va = env.Slab(unitBytes, 64)
-	u.table = kernel.Phys(env.Pages(9)) // 65536 entries
+	u.table = kernel.Phys(env.Pages(5))
+	for i := range devices { // init_device_table_dma: valid, and nothing is allowed
+		u.writeDTE(uint16(i), amdtable.DTE{Valid: true, Translation: true})
+	}
 	u.events = kernel.Phys(env.Pages(1))
 	u.ring.base = env.Pages(1)
 	u.ring.sem = env.Page()
@@ -87,7 +93,7 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, pages iommupages.Alloca
 // costs nothing.
 func (u *Unit) Enable() {
 	w := func(off, val uint64) { u.hw.WriteReg(u.RegVA+off, val, 0) }
-	w(amdtable.RegDevTableBase, amdtable.DevTableRegister(u.table, 2<<20))
+	w(amdtable.RegDevTableBase, amdtable.DevTableRegister(u.table, devices*amdtable.DTESize))
 	w(amdtable.RegCmdBase, amdtable.BaseRegister(kernel.Phys(u.ring.base), 9))
 	w(amdtable.RegCmdHead, 0)
 	w(amdtable.RegCmdTail, 0)
@@ -110,6 +116,9 @@ func (u *Unit) Attach(rid uint16, d *Domain) error {
 	if d.u != u {
 		return fmt.Errorf("attach of device %04x: the domain was made for another IOMMU", rid)
 	}
+	if err := known(rid); err != nil {
+		return err
+	}
 	d.devs = append(d.devs, attached{rid, u.Env.Slab(192, 64)})
 	u.writeDTE(rid, d.dte())
 	return nil
@@ -117,6 +126,16 @@ func (u *Unit) Attach(rid uint16, d *Domain) error {
 
 // AttachPassthrough makes the device with requester id rid use physical addresses (set_dte_passthrough): a valid entry of mode 0.
 func (u *Unit) AttachPassthrough(rid uint16) error {
+	if err := known(rid); err != nil {
+		return err
+	}
 	u.writeDTE(rid, amdtable.DTE{Valid: true, Translation: true, Rights: amdtable.AllRights, Domain: 1})
+	return nil
+}
+
+func known(rid uint16) error {
+	if int(rid) >= devices {
+		return fmt.Errorf("attach of device %04x: the device table ends at %04x", rid, devices-1)
+	}
 	return nil
 }

@@ -61,7 +61,8 @@ type NIC struct {
 	Arrivals   string `yaml:"arrivals"`
 	Burst      int    `yaml:"burst"`
 	Ring       int    `yaml:"ring"`
-	PagePool   bool   `yaml:"page_pool"`
+	PagePool   bool   `yaml:"page_pool"` // for single calls
+	Driver     string `yaml:"driver"`    // how a whole driver maps: per-packet, page_pool, gso
 	TxPercent  int    `yaml:"tx_percent"`
 	Moderation string `yaml:"moderation"`
 	// Surround is how many instructions of network stack and application run between two mapping calls; a guess.
@@ -98,7 +99,7 @@ func Default() Experiment {
 		Source:    "modelled", CPUs: 1, Size: "4KiB", Segments: mapbench.One, Attrs: []string{}, Operations: 1200, Seed: 1,
 		NVMe: NVMe{QueueDepth: 32, Segments: "scattered", SGL: true, Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
 			Coalesce: 1, CoalesceTime: "0ns", Surround: 11450},
-		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, TxPercent: 50, Moderation: "20us", Surround: 1500},
+		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, Driver: "per-packet", TxPercent: 50, Moderation: "20us", Surround: 1500},
 		MapBench: MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 64},
 	}
 }
@@ -150,6 +151,7 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	number("nic.tx_percent", int64(x.NIC.TxPercent), 0, 100)
 	words("nic.arrivals", []string{x.NIC.Arrivals}, nic.Patterns)
 	words("nvme.segments", []string{x.NVMe.Segments}, workloads.Layouts)
+	words("nic.driver", []string{x.NIC.Driver}, nic.Styles)
 	words("nvme.media_distribution", []string{x.NVMe.MediaShape}, shapes)
 	if slices.Contains(x.Workloads, "map-benchmark") {
 		b := &x.MapBench

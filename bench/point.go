@@ -95,7 +95,7 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 		}
 	case p.Workload == "nic":
 		var c nic.Config
-		if c, err = x.nic(v, around); err == nil {
+		if c, err = x.nic(v, whole, around); err == nil {
 			r, err = nic.Run(m, dev, c)
 		}
 	default:
@@ -173,14 +173,14 @@ func media(shape string, mean sim.Time) func(*rand.Rand, bool) sim.Time {
 	return func(*rand.Rand, bool) sim.Time { return mean }
 }
 
-func (x *Experiment) nic(v dma.Variant, around *workloads.Ambience) (nic.Config, error) {
+func (x *Experiment) nic(v dma.Variant, whole bool, around *workloads.Ambience) (nic.Config, error) {
 	n := &x.NIC
 	sizes, err := x.sizes()
 	if err != nil {
 		return nic.Config{}, err
 	}
 	mod, err := platform.ParseTime(n.Moderation)
-	return nic.Config{Variant: v, CPUs: x.CPUs, Frames: x.Operations, Sizes: sizes, Arrive: nic.Arrivals{Pattern: n.Arrivals, Rate: float64(n.Rate), Burst: n.Burst},
+	return nic.Config{Variant: v, Driver: whole, Style: nic.Style(n.Driver), CPUs: x.CPUs, Frames: x.Operations, Sizes: sizes, Arrive: nic.Arrivals{Pattern: n.Arrivals, Rate: float64(n.Rate), Burst: n.Burst},
 		Ring: n.Ring, PagePool: n.PagePool, TxPercent: n.TxPercent, Moderation: mod, Around: around, Seed: x.Seed}, err
 }
 

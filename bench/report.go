@@ -315,7 +315,13 @@ func (c *Comparison) costTable(workload, backend, call string) *results.Table {
 
 // load describes a workload in a title.
 func (c *Comparison) load(workload string) string {
-	if workload == "nic" {
+	whole := slices.ContainsFunc(c.Exp.Variants, isDriver)
+	switch {
+	case workload == "nic" && whole:
+		return "nic (" + c.Exp.NIC.Driver + "), frames of " + c.Exp.NIC.Sizes
+	case workload == "nvme" && whole:
+		return "nvme, " + c.Exp.Size + " " + c.Exp.NVMe.Segments
+	case workload == "nic":
 		return "nic, frames of " + c.Exp.NIC.Sizes
 	}
 	return workload + ", " + c.Exp.Size

@@ -18,6 +18,7 @@ const prefetch = 64 / descBytes
 type slot struct {
 	addr uint64 // device address of the buffer
 	size int    // bytes to send, or bytes received
+	more bool   // transmit: the frame goes on in the next descriptor, and only the last is written back
 	at   sim.Time
 }
 
@@ -32,6 +33,8 @@ type ring struct {
 	readAt  sim.Time // when the last of them is in the device
 	done    uint64   // completions visible in memory; done <= head
 	free    sim.Time // transmit: when the next frame may be read
+	read    sim.Time // transmit: when the pieces of the present frame are in the device
+	part    uint64   // and how many there are
 	visible sim.Time // when the last write-back is visible; they become so in order
 }
 
@@ -63,6 +66,8 @@ type Device struct {
 
 	Drops, Interrupts, Faults int64
 	Err                       error
+
+	watch func(s *slot) // tests: what has been read to be sent
 }
 
 // NewDevice returns a NIC behind port; irq is called when an interrupt reaches the CPU of queue q.
@@ -175,16 +180,26 @@ func (d *Device) transmit(i uint64) {
 		now := d.descriptor(r, n, max(d.eng.Now(), r.free))
 		done, err := d.port.Read(d.rid, s.addr, s.size, now)
 		d.check(err)
+		if d.watch != nil {
+			d.watch(s)
+		}
 		r.free = max(r.free, now)
+		r.read = max(r.read, done)
+		if r.part++; s.more {
+			continue
+		}
+		done, r.read = r.read, 0
 		done, err = d.port.Write(d.rid, r.base+n%uint64(len(r.slots))*descBytes, descBytes, done)
 		d.check(err)
 		r.visible = max(r.visible, done)
-		d.eng.At(r.visible, d.evTxDone, i)
+		d.eng.At(r.visible, d.evTxDone, i|r.part<<32)
+		r.part = 0
 	}
 }
 
-func (d *Device) txDone(i uint64) {
-	d.queues[i].tx.done++
+func (d *Device) txDone(a uint64) {
+	i := a & 0xffffffff
+	d.queues[i].tx.done += a >> 32
 	d.raise(int(i))
 }
 

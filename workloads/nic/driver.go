@@ -17,11 +17,15 @@ import (
 // Config is one run of the NIC workload.
 type Config struct {
 	Variant dma.Variant
-	CPUs    int   // CPUs with a queue pair each
-	Frames  int64 // frames that arrive in all
-	Sizes   Sizes
-	Arrive  Arrivals
-	Ring    int // descriptors per ring, a power of two, 64 to 4096
+	// Driver runs the data path of a whole driver of Variant's kernel in the given Style; Variant is then what pages are mapped
+	// with. Otherwise every frame is one buffer and one call of Variant.
+	Driver bool
+	Style  Style
+	CPUs   int   // CPUs with a queue pair each
+	Frames int64 // frames that arrive in all
+	Sizes  Sizes
+	Arrive Arrivals
+	Ring   int // descriptors per ring, a power of two, 64 to 4096
 	// PagePool keeps receive buffers mapped and only syncs them; otherwise each frame costs a map and an unmap.
 	PagePool bool
 	// TxPercent frames are sent for every 100 received (acknowledgements, answers), of the same sizes.
@@ -30,6 +34,8 @@ type Config struct {
 	Moderation sim.Time
 	Around     *workloads.Ambience
 	Seed       uint64
+
+	sent func(s *slot) // tests: every piece that the device has read
 }
 
 // napiBudget is how many frames one poll handles (NAPI_POLL_WEIGHT).
@@ -45,6 +51,9 @@ func (c *Config) Validate(cores int) error {
 		{Key: "nic.tx_percent", Value: int64(c.TxPercent), Lo: 0, Hi: 100},
 	}).Check(); err != nil {
 		return err
+	}
+	if c.Driver && !slices.Contains(Styles, string(c.Style)) {
+		return fmt.Errorf("nic.driver is %q: allowed are %v", c.Style, Styles)
 	}
 	if c.Ring&(c.Ring-1) != 0 {
 		return fmt.Errorf("nic.ring is %d: allowed are powers of two", c.Ring)
@@ -69,6 +78,9 @@ type driver struct {
 	res  *workloads.Result
 	cpus []*poller
 	live int
+
+	rxCall, txCall dma.Variant // what receive buffers and linear data are mapped with
+	phys           dma.Variant // 7.3 with GSO: what the payload is mapped with where there are no I/O addresses
 }
 
 // poller is the NAPI instance of one queue.
@@ -78,8 +90,11 @@ type poller struct {
 	rx, tx uint64 // virtual addresses of the rings
 	info   uint64 // buffer info array, one line per two descriptors
 	skb    uint64
+	pool   uint64       // struct page_pool's per-CPU cache
 	bufs   []dma.Buffer // receive buffer by slot
-	txBuf  []dma.Buffer
+	frames []txFrame    // by slot of the first descriptor
+	frags  []dma.Buffer
+	addrs  []uint64
 	txCred int
 	clean  uint64 // next receive descriptor to look at
 	txAt   uint64 // next transmit descriptor to clean
@@ -96,21 +111,31 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	if err := cfg.Validate(len(m.Cores)); err != nil {
 		return nil, err
 	}
+	d := &driver{cfg: cfg, m: m, dev: dev, live: cfg.CPUs, res: &workloads.Result{CPUs: cfg.CPUs, Latency: sim.NewHistogram(1<<40, 3),
+		Units: []*workloads.Unit{{Name: "packet received"}, {Name: "packet sent"}}}}
+	pool := cfg.PagePool || cfg.Driver && cfg.Style != PerPacket
 	calls := cfg.Frames * int64(100+cfg.TxPercent) / 100
-	if cfg.PagePool {
+	if pool {
 		calls = max(1, cfg.Frames*int64(cfg.TxPercent)/100)
-	}
-	d := &driver{cfg: cfg, m: m, dev: dev, live: cfg.CPUs, res: &workloads.Result{Map: workloads.NewOp(calls),
-		Unmap: workloads.NewOp(calls), CPUs: cfg.CPUs, Latency: sim.NewHistogram(1<<40, 3)}}
-	if cfg.PagePool {
 		d.res.Sync = workloads.NewOp(2 * cfg.Frames)
 	}
+	d.res.Map, d.res.Unmap = workloads.NewOp(calls), workloads.NewOp(calls)
+	if err := d.whole(); err != nil {
+		return nil, err
+	}
+	if cfg.Driver && cfg.Style == GSO {
+		d.res.Units[1].Name = "super-frame sent"
+	}
 	d.hw = NewDevice(m.Eng, dev.Port, dev.RID, cfg.Sizes, cfg.Moderation, d.interrupt)
+	d.hw.watch = cfg.sent
 	for i := range cfg.CPUs {
 		p := &poller{d: d, cpu: i, info: m.Env.Slab(cfg.Ring*32, 64), skb: m.Env.Slab(64*256, 64),
-			bufs: make([]dma.Buffer, cfg.Ring), txBuf: make([]dma.Buffer, cfg.Ring),
+			pool: m.Env.Slab(1024, 64), bufs: make([]dma.Buffer, cfg.Ring), frames: make([]txFrame, cfg.Ring),
 			buf: workloads.NewBuffers(m, sim.NewRand(cfg.Seed, fmt.Sprintf("buffers %d", i))),
 			rnd: sim.NewRand(cfg.Seed, fmt.Sprintf("nic cpu %d", i))}
+		for j := range p.frames {
+			p.frames[j].state.VA = m.Env.Slab(16, 16)
+		}
 		p.sig.Name, p.sig.Owner = fmt.Sprintf("interrupt of nic queue %d", i), "nic"
 		var rx, tx uint64
 		var err error
@@ -170,7 +195,7 @@ func (p *poller) rxBuffer() uint64 {
 func (p *poller) open(t *cpu.Thread) {
 	for n := range p.bufs {
 		p.bufs[n] = p.buf.Next(p.rxBuffer())
-		addr, err := p.d.cfg.Variant.Map(t, p.d.dev.Ctx, p.bufs[n], kernel.FromDevice, 0)
+		addr, err := p.d.rxCall.Map(t, p.d.dev.Ctx, p.bufs[n], kernel.FromDevice, p.d.rxAttrs())
 		if err != nil {
 			p.err = fmt.Errorf("receive buffer %d: %w", n, err)
 			return
@@ -264,29 +289,33 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 	info := p.info + i*32
 	cfg.Around.Pass(t)
 	t.Load(info, status)
+	var cost workloads.Cost
 	if cfg.PagePool {
-		p.err = d.res.Sync.Measure(t, func() error {
-			return d.dev.Ctx.SyncSingleForCPU(t, s.addr, uint64(s.size), kernel.FromDevice)
-		})
-		workloads.Code(t, fnRx, rxInstructions, info, p.skb, p.skb+64)
-		err := d.res.Sync.Measure(t, func() error {
-			return d.dev.Ctx.SyncSingleForDevice(t, s.addr, p.rxBuffer(), kernel.FromDevice) // as the page is recycled
-		})
-		p.err = errors.Join(p.err, err)
+		p.err = p.fromPool(t, i, s, &cost)
 	} else {
-		if p.err = d.res.Unmap.Measure(t, func() error {
-			return cfg.Variant.Unmap(t, d.dev.Ctx, s.addr, p.rxBuffer(), kernel.FromDevice, 0)
-		}); p.err != nil {
+		u := d.res.Unmap.Begin(t)
+		p.err = u.Call(t, func() error {
+			return d.rxCall.Unmap(t, d.dev.Ctx, s.addr, p.rxBuffer(), kernel.FromDevice, 0)
+		})
+		u.End()
+		if p.err != nil {
 			return
 		}
 		workloads.Code(t, fnRx, rxInstructions, info, p.skb, p.skb+64)
 		p.bufs[i] = p.buf.Next(p.rxBuffer())
 		cfg.Around.Pass(t)
-		p.err = d.res.Map.Measure(t, func() (err error) {
-			s.addr, err = cfg.Variant.Map(t, d.dev.Ctx, p.bufs[i], kernel.FromDevice, 0)
+		m := d.res.Map.Begin(t)
+		p.err = m.Call(t, func() (err error) {
+			s.addr, err = d.rxCall.Map(t, d.dev.Ctx, p.bufs[i], kernel.FromDevice, 0)
 			return err
 		})
+		m.End()
+		cost.Add(&u, 1)
+		cost.Add(&m, 1)
+		d.res.Calls[workloads.CallMap]++
+		d.res.Calls[workloads.CallUnmap]++
 	}
+	d.res.Units[0].Add(cost)
 	t.Store(p.rx+i*descBytes, 0, t.Last())
 	t.Store(p.rx+i*descBytes+8, 0, 0)
 	d.res.Complete(t.Now(), int64(s.size))
@@ -297,43 +326,38 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 func (p *poller) reply(t *cpu.Thread, n int) {
 	d, cfg := p.d, &p.d.cfg
 	p.txCred += n * cfg.TxPercent
+	slots := 1
+	if cfg.Driver && cfg.Style == GSO {
+		slots += gsoFrags
+	}
 	for ; p.txCred >= 100 && p.err == nil; p.txCred -= 100 {
-		if p.txTail-p.txAt >= uint64(len(p.txBuf)-1) {
+		if int(p.txTail-p.txAt)+slots >= len(p.frames) {
 			d.hw.Drops++ // ring full: a stack would queue it, here it is lost
 			continue
 		}
-		i := p.txTail % uint64(len(p.txBuf))
-		size := cfg.Sizes.Draw(p.rnd)
-		p.txBuf[i] = p.buf.Next(uint64(size))
-		cfg.Around.Pass(t)
-		workloads.Code(t, fnXmit, txInstructions, p.skb+128, p.skb+192, p.info+i*32)
-		s := &d.hw.queues[p.cpu].tx.slots[i]
-		s.size = size
-		p.err = d.res.Map.Measure(t, func() (err error) {
-			s.addr, err = cfg.Variant.Map(t, d.dev.Ctx, p.txBuf[i], kernel.ToDevice, 0)
-			return err
-		})
-		t.Store(p.tx+i*descBytes, 0, t.Last())
-		t.Store(p.tx+i*descBytes+8, 0, 0)
-		p.txTail++
+		if slots > 1 {
+			p.superFrame(t)
+			continue
+		}
+		p.linear(t, cfg.Sizes.Draw(p.rnd))
 	}
 }
 
 // cleanTx unmaps what has been sent.
 func (p *poller) cleanTx(t *cpu.Thread) {
-	d, cfg := p.d, &p.d.cfg
+	d := p.d
 	q := &d.hw.queues[p.cpu]
 	t.Sync()
 	for p.txAt < q.tx.done && p.err == nil {
-		i := p.txAt % uint64(len(p.txBuf))
-		t.Load(p.tx+i*descBytes+8, 0)
-		cfg.Around.Pass(t)
-		s := &q.tx.slots[i]
-		p.err = d.res.Unmap.Measure(t, func() error {
-			return cfg.Variant.Unmap(t, d.dev.Ctx, s.addr, uint64(s.size), kernel.ToDevice, 0)
-		})
+		i := p.txAt % uint64(len(p.frames))
+		f := &p.frames[i]
+		last := (p.txAt + uint64(f.slots) - 1) % uint64(len(p.frames))
+		t.Load(p.tx+last*descBytes+8, 0)
+		d.cfg.Around.Pass(t)
+		p.err = p.unmapFrame(t, f)
+		d.res.Units[1].Add(f.cost)
 		workloads.Code(t, fnCleanTx, txInstructions/2, p.info+i*32, p.skb+128)
-		p.txAt++
+		p.txAt += uint64(f.slots)
 		t.Sync()
 	}
 }

@@ -124,10 +124,7 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 
 // ambience prepares the surroundings of cache state name, with so many instructions between two calls.
 func (x *Experiment) ambience(m *platform.Machine, name string, instructions int) (*workloads.Ambience, error) {
-	sur := &m.Spec.Surroundings
-	foot := map[string]platform.Footprint{"hot": sur.Hot, "warm": sur.Warm, "cold": sur.Cold}[name]
-	return workloads.NewAmbience(workloads.Surroundings{Name: name, CodeLines: int(foot.CodeLines), DataLines: int(foot.DataLines), Instructions: instructions},
-		m.Cores[0], m.Hier, m.Env.Slab(4096, 4096)+4096, m.Env.Slab(2<<20, 4096), x.Seed)
+	return workloads.AmbienceOf(m, name, instructions, x.Seed)
 }
 
 func (x *Experiment) nvme(v dma.Variant, whole bool, size int, around *workloads.Ambience) (nvme.Config, error) {

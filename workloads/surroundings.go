@@ -5,6 +5,7 @@ import (
 
 	"dmapath/cache"
 	"dmapath/cpu"
+	"dmapath/platform"
 	"dmapath/sim"
 )
 
@@ -76,6 +77,15 @@ func NewAmbience(s Surroundings, core *cpu.Core, hier *cache.Hierarchy, stack, d
 
 // surround is the place in kernel text of the sampled surroundings: 4096 lines, room for maxSample instructions.
 var surround = cpu.NewFunc("(surroundings)", "block layer, network stack, application", 256<<10)
+
+// AmbienceOf prepares the surroundings that m's platform gives the cache state hot, warm or cold, with so many instructions between
+// two calls.
+func AmbienceOf(m *platform.Machine, state string, instructions int, seed uint64) (*Ambience, error) {
+	sur := &m.Spec.Surroundings
+	foot := map[string]platform.Footprint{"hot": sur.Hot, "warm": sur.Warm, "cold": sur.Cold}[state]
+	return NewAmbience(Surroundings{Name: state, CodeLines: int(foot.CodeLines), DataLines: int(foot.DataLines), Instructions: instructions},
+		m.Cores[0], m.Hier, m.Env.Slab(4096, 4096)+4096, m.Env.Slab(2<<20, 4096), seed)
+}
 
 // Pass lets the surroundings run on t's CPU: what comes between one mapping call and the next.
 func (a *Ambience) Pass(t *cpu.Thread) {

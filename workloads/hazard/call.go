@@ -1,0 +1,120 @@
+package hazard
+
+import (
+	"strings"
+
+	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/kernel/dma"
+)
+
+// Call is a way in which a driver uses the API, right or wrong: a row of the matrix.
+type Call struct {
+	Name    string // without the kernel
+	Version kernel.Version
+	What    string // in words, for what is not plain
+	// Wrong says that the API forbids this use whatever the memory is.
+	Wrong bool
+
+	mapFn, unmapFn string // kernel function that the driver calls
+	do             func(t *cpu.Thread, c *dma.Ctx, b dma.Buffer, dir kernel.Direction) (uint64, error)
+	undo           func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error
+	synced         bool               // the buffer is lent to the CPU in between
+	skips          bool               // the driver calls dma_sync at both ends
+	dirs           []kernel.Direction // nil: all three
+}
+
+// String names the call with its kernel.
+func (c *Call) String() string { return c.Name + "@" + c.Version.String() }
+
+// Calls lists the calls in the order of tables: every variant of the API as its name says, then uses of it with attributes, with dma_sync,
+// and wrong ones.
+func Calls() []Call {
+	var list []Call
+	for _, v := range dma.Variants() {
+		list = append(list, with(v, call(v), "", 0, 0))
+	}
+	for _, version := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+		list = append(list, Call{Name: "map_resource", Version: version, mapFn: "dma_map_resource", unmapFn: "dma_unmap_resource",
+			do: func(t *cpu.Thread, c *dma.Ctx, b dma.Buffer, dir kernel.Direction) (uint64, error) {
+				return c.MapResource(t, b.Phys, b.Size, dir, 0)
+			},
+			undo: func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
+				return c.UnmapResource(t, addr, size, dir, 0)
+			}})
+	}
+	for _, name := range []string{"map_page@6.12", "map_phys@7.3"} {
+		v, err := dma.Lookup(name)
+		if err != nil {
+			panic("hazard: " + err.Error())
+		}
+		if v.Version() == kernel.V7_3 {
+			list = append(list,
+				with(v, "map_phys+mmio", "DMA_ATTR_MMIO", kernel.AttrMMIO, kernel.AttrMMIO),
+				with(v, "map_phys+coherent", "DMA_ATTR_REQUIRE_COHERENT", kernel.AttrRequireCoherent, kernel.AttrRequireCoherent))
+		}
+		list = append(list,
+			with(v, call(v)+"+skip", "DMA_ATTR_SKIP_CPU_SYNC at both ends, and dma_sync in its place", kernel.AttrSkipCPUSync, kernel.AttrSkipCPUSync).skipping(),
+			with(v, call(v)+" sync", "dma_sync_single for the CPU and back while mapped", 0, 0).lent(),
+			with(v, call(v)+" skip/-", "SKIP_CPU_SYNC at the map and not at the unmap", kernel.AttrSkipCPUSync, 0).wrong(),
+			with(v, call(v)+" -/skip", "SKIP_CPU_SYNC at the unmap and not at the map", 0, kernel.AttrSkipCPUSync).wrong(),
+			with(v, call(v)+" dir", "unmapped with the other direction", 0, 0).undoing(func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
+				return v.Unmap(t, c, addr, size, kernel.ToDevice+kernel.FromDevice-dir, 0)
+			}).only(kernel.ToDevice, kernel.FromDevice),
+			with(v, call(v)+" short", "unmapped with half of the size", 0, 0).undoing(func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
+				return v.Unmap(t, c, addr, size/2, dir, 0)
+			}),
+			with(v, call(v)+" long", "unmapped with 4 KiB more than the size", 0, 0).undoing(func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
+				return v.Unmap(t, c, addr, size+4096, dir, 0)
+			}))
+		if v.Version() == kernel.V7_3 {
+			page, err := dma.Lookup("map_page@7.3")
+			if err != nil {
+				panic("hazard: " + err.Error())
+			}
+			undoPage := func(attrs kernel.Attrs) func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
+				return func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
+					return page.Unmap(t, c, addr, size, dir, attrs)
+				}
+			}
+			list = append(list,
+				with(v, "map_phys+mmio sync", "dma_sync_single on a mapping with DMA_ATTR_MMIO", kernel.AttrMMIO, kernel.AttrMMIO).lent().wrong(),
+				with(v, "mmio/unmap_page", "map_phys with DMA_ATTR_MMIO, undone by dma_unmap_page", kernel.AttrMMIO, 0).undoing(undoPage(0)).named("dma_unmap_page_attrs"),
+				with(v, "mmio/unmap_page+mmio", "map_phys with DMA_ATTR_MMIO, undone by dma_unmap_page with it", kernel.AttrMMIO, 0).undoing(undoPage(kernel.AttrMMIO)).named("dma_unmap_page_attrs"))
+		}
+	}
+	return list
+}
+
+// call is the variant's name without the kernel.
+func call(v dma.Variant) string {
+	name, _, _ := strings.Cut(v.Name(), "@")
+	return name
+}
+
+// with is variant v with attributes.
+func with(v dma.Variant, name, what string, atMap, atUnmap kernel.Attrs) Call {
+	fn := map[string]string{"map_page": "page_attrs", "map_single": "single_attrs", "map_phys": "phys", "map_phys_rederive": "phys"}[call(v)]
+	if fn == "" {
+		fn = strings.TrimPrefix(call(v), "map_")
+	}
+	return Call{Name: name, Version: v.Version(), What: what, mapFn: "dma_map_" + fn, unmapFn: "dma_unmap_" + fn,
+		do: func(t *cpu.Thread, c *dma.Ctx, b dma.Buffer, dir kernel.Direction) (uint64, error) {
+			return v.Map(t, c, b, dir, atMap)
+		},
+		undo: func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
+			return v.Unmap(t, c, addr, size, dir, atUnmap)
+		}}
+}
+
+func (c Call) lent() Call     { c.synced = true; return c }
+func (c Call) skipping() Call { c.skips = true; return c }
+func (c Call) wrong() Call    { c.Wrong = true; return c }
+
+func (c Call) undoing(f func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error) Call {
+	c.undo, c.Wrong = f, true
+	return c
+}
+
+func (c Call) named(unmapFn string) Call          { c.unmapFn = unmapFn; return c }
+func (c Call) only(dirs ...kernel.Direction) Call { c.dirs = dirs; return c }

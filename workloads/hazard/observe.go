@@ -1,0 +1,313 @@
+package hazard
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/kernel/dma"
+	"dmapath/kernel/oracle"
+	"dmapath/platform"
+	"dmapath/sim"
+	"dmapath/workloads"
+)
+
+// observer runs a cell again and again on one machine, once per direction and adversary, and collects what the oracle sees.
+type observer struct {
+	*Result
+	m   *platform.Machine
+	dev *platform.Device
+	l   *layout
+	o   *oracle.Oracle
+	t   *cpu.Thread
+	rnd *rand.Rand
+
+	dir     kernel.Direction
+	adv     oracle.Adversary
+	probing bool // what is reached now is an exposure and not a hazard
+	dead    bool // the kernel has not survived
+	story   []string
+	found   int // hazards of the present scene
+
+	bystander *oracle.Mapping // another buffer of the device, mapped all the time
+}
+
+// settling is how long after an unmap a lazy domain has certainly flushed: twice the timeout of the queue.
+const settling = 20 * sim.Millisecond
+
+// observe fills in everything but the cost.
+func (r *Result) observe(l *layout, cfg Config) error {
+	m, d, err := r.build(l, cfg.Seed)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	x := &observer{Result: r, m: m, dev: d, l: l, rnd: sim.NewRand(cfg.Seed, "hazard buffers")}
+	truth := m.Watch(x.hazard)
+	x.o = oracle.New(oracle.Config{Truth: truth, Bus: d, Granule: r.Backend.granule, DeviceMemory: m.Env.DeviceMemory,
+		Bounced: func(pa uint64) bool { p := m.Direct.Pool; return pa >= p.Start && pa < p.End }, Report: x.hazard})
+	m.Spawn(0, "cpu 0 driver", func(t *cpu.Thread) {
+		x.t = t
+		x.all()
+		m.Eng.Stop()
+	})
+	if err := m.Run(); err != nil {
+		return err
+	}
+	if r.Status == OK {
+		r.judge()
+	}
+	return nil
+}
+
+// all runs every scene, then looks at what is left behind.
+func (x *observer) all() {
+	if !x.mapBystander() {
+		return
+	}
+	x.t.WaitUntil(cpu.StallIdle, x.t.Now()+settling)
+	before := x.inUse()
+	dirs := x.Call.dirs
+	if dirs == nil {
+		dirs = []kernel.Direction{kernel.ToDevice, kernel.FromDevice, kernel.Bidirectional}
+	}
+	var last *oracle.Mapping
+	for _, x.dir = range dirs {
+		for _, x.adv = range oracle.Adversaries() {
+			x.story, x.found = nil, 0
+			m := x.scene()
+			if len(x.Story) == 0 || x.found > 0 && !x.told() {
+				x.Story = x.story
+			}
+			if x.dead || x.Status != OK {
+				return
+			}
+			last = m
+		}
+	}
+	x.t.WaitUntil(cpu.StallIdle, x.t.Now()+settling)
+	x.story = nil
+	if n := x.inUse(); n > before {
+		x.hazard(kernel.Hazard{Kind: kernel.Leak, Step: x.Call.unmapFn, Addr: last.Addr,
+			Note: fmt.Sprintf("%d of %d mappings left their range of I/O addresses allocated", n-before, len(dirs)*len(oracle.Adversaries()))})
+	}
+	x.probing = true
+	x.Exposed.Later = x.reaches(last)
+	x.probing = false
+	x.Story = append(x.Story, x.story...)
+}
+
+// told reports whether the story that is kept is already one with a hazard.
+func (x *observer) told() bool { return len(x.Hazards) > x.found }
+
+func (x *observer) say(format string, a ...any) { x.story = append(x.story, fmt.Sprintf(format, a...)) }
+
+// hazard takes a report of the kernel or of the oracle.
+func (x *observer) hazard(h kernel.Hazard) {
+	if x.probing {
+		return
+	}
+	n := len(x.Hazards)
+	x.add(Found{h, x.dir, x.adv})
+	x.found += len(x.Hazards) - n
+	x.dead = x.dead || h.Kind.Fatal()
+	x.say("  HAZARD %v", h)
+}
+
+// inUse counts the ranges of I/O addresses that are neither free nor kept in a magazine.
+func (x *observer) inUse() int {
+	if x.dev.Cookie == nil {
+		return 0
+	}
+	n := 0
+	x.dev.Cookie.IOVA.Allocated(func(uint64, uint64) { n++ })
+	x.dev.Cookie.IOVA.EachCached(func(int, uint64) { n-- })
+	return n
+}
+
+// mapBystander maps a page of RAM that has nothing to do with the buffer and must stay reachable.
+func (x *observer) mapBystander() bool {
+	v, err := dma.Lookup(map[kernel.Version]string{kernel.V6_12: "map_page@6.12", kernel.V7_3: "map_phys@7.3"}[x.Call.Version])
+	if err != nil {
+		panic("hazard: " + err.Error())
+	}
+	b := x.m.RandomRAM(x.rnd, 4096)
+	x.o.CPUWrite(b.Phys, b.Size)
+	addr, err := v.Map(x.t, x.dev.Ctx, b, kernel.ToDevice, 0)
+	if err != nil {
+		x.classify(err)
+		return false
+	}
+	x.bystander = x.o.Map("map of another buffer", addr, b.Phys, b.Size, kernel.ToDevice)
+	return true
+}
+
+// scene is one life of a buffer.
+func (x *observer) scene() *oracle.Mapping {
+	b := x.Memory.place(x.l, x.m, x.rnd)
+	ctx, c := x.dev.Ctx, &x.Call
+	x.say("%v: %d bytes at %#x, %v; caches: %v before the device's access, %v after it", x.Cell, b.Size, b.Home, x.dir, x.adv.Before, x.adv.After)
+	x.say("1. the CPU writes the buffer")
+	x.o.CPUWrite(b.Home, b.Size)
+	for _, f := range b.Foreign {
+		x.o.CPUWrite(f[0], f[1])
+	}
+	addr, err := c.do(x.t, ctx, b.Buffer, x.dir)
+	x.t.Sync()
+	if err != nil {
+		x.say("2. %s fails: %v", c.mapFn, err)
+		if !x.dead {
+			x.classify(err)
+		}
+		return nil
+	}
+	x.say("2. %s returns %#x", c.mapFn, addr)
+	if x.dead {
+		return nil
+	}
+	m := x.o.Map(c.mapFn, addr, b.Home, b.Size, x.dir)
+	if c.skips && !x.sync(m, b, false) {
+		return m
+	}
+	x.transfer(m, b, "3.")
+	if c.synced {
+		if !x.sync(m, b, true) {
+			return m
+		}
+		x.o.CPURead("what the CPU reads after dma_sync_single_for_cpu", m, b.Home, b.Size)
+		if x.dir != kernel.FromDevice {
+			x.o.CPUWrite(b.Home, b.Size)
+		}
+		if !x.sync(m, b, false) {
+			return m
+		}
+		x.transfer(m, b, "3.")
+	}
+	x.Exposed.Beside = max(x.Exposed.Beside, x.beside(m))
+	if c.skips && !x.sync(m, b, true) {
+		return m
+	}
+	err = c.undo(x.t, ctx, addr, b.Size, x.dir)
+	x.t.Sync()
+	x.say("4. %s", c.unmapFn)
+	if x.dead {
+		return m
+	}
+	x.o.Unmap(c.unmapFn, m)
+	if err != nil {
+		x.classify(err)
+		return m
+	}
+	x.probing = true
+	if x.reaches(m) {
+		x.Exposed.After = true
+		x.say("   the device still reaches the buffer")
+	}
+	x.probing = false
+	x.say("5. the CPU reads the buffer")
+	x.o.CPURead("what the CPU reads after the unmap", m, b.Home, b.Size)
+	for _, f := range b.Foreign {
+		x.o.CPURead("what lies beside the buffer", m, f[0], f[1])
+	}
+	x.o.DeviceRead(x.bystander, 0, x.bystander.Size)
+	return m
+}
+
+// transfer is the device's part, with what the caches do before and after it.
+func (x *observer) transfer(m *oracle.Mapping, b Buffer, at string) {
+	for _, f := range b.Foreign {
+		x.o.CPUWrite(f[0], f[1])
+	}
+	first, last := b.Home&^63, (b.Home+b.Size+63)&^63
+	x.o.Play(x.adv.Before, first, last-first)
+	if x.dir != kernel.FromDevice {
+		x.say("%s the device reads the buffer", at)
+		x.o.DeviceRead(m, 0, m.Size)
+	}
+	if x.dir != kernel.ToDevice {
+		x.say("%s the device writes the buffer", at)
+		x.o.DeviceWrite(m, 0, m.Size)
+	}
+	x.o.Play(x.adv.After, first, last-first)
+}
+
+// sync is dma_sync_single_for_cpu or _for_device of the whole buffer; false when the kernel has not survived it.
+func (x *observer) sync(m *oracle.Mapping, b Buffer, toCPU bool) bool {
+	x.dev.Ctx.SyncSingle(x.t, m.Addr, b.Size, x.dir)
+	x.t.Sync()
+	if x.dead {
+		return false
+	}
+	if toCPU {
+		x.say("   dma_sync_single_for_cpu")
+		x.o.Lend("dma_sync_single_for_cpu", m, 0, b.Size)
+	} else {
+		x.say("   dma_sync_single_for_device")
+		x.o.Return("dma_sync_single_for_device", m, 0, b.Size)
+	}
+	return true
+}
+
+// beside returns how many bytes around m, within its granules or pages, the device can read or write.
+func (x *observer) beside(m *oracle.Mapping) uint64 {
+	x.probing = true
+	defer func() { x.probing = false }()
+	const page = 4096
+	first, end := m.Addr&^(page-1), (m.Addr+m.Size+page-1)&^(page-1)
+	most := uint64(0)
+	for _, write := range []bool{false, true} {
+		r := x.o.Access(first, m.Addr-first, write)
+		s := x.o.Access(m.Addr+m.Size, end-m.Addr-m.Size, write)
+		most = max(most, r.Forbidden+s.Forbidden)
+	}
+	return most
+}
+
+// reaches reports whether the device gets at any byte of m that it has no right to.
+func (x *observer) reaches(m *oracle.Mapping) bool {
+	return x.o.Access(m.Addr, m.Size, false).Forbidden+x.o.Access(m.Addr, m.Size, true).Forbidden > 0
+}
+
+// measure fills in the cost: pairs of map and unmap from the device, on buffers like the cell's, between which warm surroundings
+// run.
+func (r *Result) measure(l *layout, cfg Config) error {
+	m, d, err := r.build(l, cfg.Seed)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	around, err := workloads.AmbienceOf(m, "warm", 0, cfg.Seed)
+	if err != nil {
+		return err
+	}
+	if err := m.Settle(); err != nil {
+		return err
+	}
+	dir := kernel.FromDevice
+	if len(r.Call.dirs) == 1 {
+		dir = r.Call.dirs[0]
+	}
+	rnd := sim.NewRand(cfg.Seed, "hazard cost")
+	up, down := workloads.NewOp(cfg.Rounds), workloads.NewOp(cfg.Rounds)
+	m.Spawn(0, "cpu 0 driver", func(t *cpu.Thread) {
+		for range cfg.Rounds {
+			b := r.Memory.place(l, m, rnd)
+			around.Pass(t)
+			var addr uint64
+			if err = up.Measure(t, func() (err error) { addr, err = r.Call.do(t, d.Ctx, b.Buffer, dir); return err }); err != nil {
+				break
+			}
+			around.Pass(t)
+			if err = down.Measure(t, func() error { return r.Call.undo(t, d.Ctx, addr, b.Size, dir) }); err != nil {
+				break
+			}
+		}
+		m.Eng.Stop()
+	})
+	if e := m.Run(); e != nil {
+		return e
+	}
+	r.Map, r.Unmap = up, down
+	return err
+}

@@ -14,13 +14,8 @@ import (
 
 // Write puts tables, measurements and figures into dir and commits it with manifest m.
 func (c *Comparison) Write(dir *results.OutputDir, r *results.Record, m *results.Manifest) error {
-	for _, f := range []struct {
-		name   string
-		format results.Format
-	}{{"compare.txt", results.ASCII}, {"compare.md", results.Markdown}, {"compare.csv", results.CSV}, {"compare.json", results.JSON}, {"compare.bench", results.Bench}} {
-		if err := dir.Create(f.name, func(w io.Writer) error { return r.Write(w, f.format) }); err != nil {
-			return err
-		}
+	if err := allFormats(dir, "compare", r); err != nil {
+		return err
 	}
 	if text := c.Text(); text != "" {
 		if err := dir.Create("map-benchmark.txt", func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
@@ -45,6 +40,19 @@ func (c *Comparison) Write(dir *results.OutputDir, r *results.Record, m *results
 		}
 	}
 	return dir.Commit(m)
+}
+
+// allFormats puts r into dir in every format.
+func allFormats(dir *results.OutputDir, name string, r *results.Record) error {
+	for _, f := range []struct {
+		ending string
+		format results.Format
+	}{{"txt", results.ASCII}, {"md", results.Markdown}, {"csv", results.CSV}, {"json", results.JSON}, {"bench", results.Bench}} {
+		if err := dir.Create(name+"."+f.ending, func(w io.Writer) error { return r.Write(w, f.format) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // save writes a figure as SVG and PNG; nil is no figure.

@@ -151,18 +151,27 @@ func (o *options) experiment(cmd *cobra.Command, x *bench.Experiment) error {
 	return nil
 }
 
-// status shows progress on standard error: one line that is rewritten on a terminal, nothing otherwise.
+// status shows the progress of a comparison, see progress.
 func (o *options) status(w io.Writer) bench.Progress {
+	show := o.progress(w)
+	if show == nil {
+		return nil
+	}
+	return func(done, total int, p bench.Point) { show(done, total, p.String()) }
+}
+
+// progress shows progress on standard error: one line that is rewritten on a terminal, nothing otherwise.
+func (o *options) progress(w io.Writer) func(done, total int, what string) {
 	f, ok := w.(*os.File)
 	if o.quiet || !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	return func(done, total int, p bench.Point) {
+	return func(done, total int, what string) {
 		width, _, err := term.GetSize(int(f.Fd()))
 		if err != nil || width < 20 {
 			width = 80
 		}
-		line := fmt.Sprintf("%d/%d  %v", done, total, p)
+		line := fmt.Sprintf("%d/%d  %s", done, total, what)
 		fmt.Fprintf(f, "\r\x1b[K%.*s", width-1, line)
 		if done == total {
 			fmt.Fprint(f, "\r\x1b[K")

@@ -61,6 +61,7 @@ func (d *Domain) map12(t *cpu.Thread, iova, phys, size uint64, prot Prot) error 
 // map12Loop is __iommu_map of 6.12: one call of map_pages for each run of pages of one size.
 func (d *Domain) map12Loop(t *cpu.Thread, iova, phys, size uint64, prot Prot) error {
 	t.Call(fnMap12)
+	d.typed(t, phys, prot)
 	t.Nop(1)
 	t.Push(6)
 	t.Frame(72)
@@ -208,6 +209,7 @@ func (d *Domain) TailMapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot
 }
 
 func (d *Domain) mapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot) error {
+	d.typed(t, phys, prot)
 	t.Nop(2)
 	t.Push(1)
 	t.ALU(2, 0)
@@ -291,4 +293,17 @@ func (d *Domain) syncMap(t *cpu.Thread, iova, size uint64) error {
 	t.ALU(1, op)
 	t.Branch(false, op)
 	return d.driver.SyncMap(t, op, true, iova, size)
+}
+
+// typed reports a mapping whose attributes are those of another kind of memory. The kernel does not look.
+func (d *Domain) typed(t *cpu.Thread, phys uint64, prot Prot) {
+	if d.Env.DeviceMemory == nil {
+		return
+	}
+	switch device := d.Env.DeviceMemory(phys); {
+	case device && prot&Cache != 0:
+		d.Env.Report(t, kernel.WrongMemoryType, phys, true, "device memory is mapped with IOMMU_CACHE, as RAM is")
+	case !device && prot&MMIO != 0:
+		d.Env.Report(t, kernel.WrongMemoryType, phys, true, "RAM is mapped with IOMMU_MMIO, as device memory is")
+	}
 }

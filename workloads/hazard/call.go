@@ -1,11 +1,13 @@
 package hazard
 
 import (
+	"math/rand/v2"
 	"strings"
 
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/dma"
+	"dmapath/platform"
 )
 
 // Call is a way in which a driver uses the API, right or wrong: a row of the matrix.
@@ -17,11 +19,25 @@ type Call struct {
 	Wrong bool
 
 	mapFn, unmapFn string // kernel function that the driver calls
-	do             func(t *cpu.Thread, c *dma.Ctx, b dma.Buffer, dir kernel.Direction) (uint64, error)
-	undo           func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error
+	do             func(t *cpu.Thread, c *dma.Ctx, b *Buffer, dir kernel.Direction) (uint64, error)
+	undo           func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error
 	synced         bool               // the buffer is lent to the CPU in between
 	skips          bool               // the driver calls dma_sync at both ends
 	dirs           []kernel.Direction // nil: all three
+	pages          uint64             // of the buffer, where it is made of pages; 0: one
+	list           bool               // the driver passes a list of pieces
+}
+
+// buffer places a buffer for the call in memory m and makes it a list, which is l, if the call takes one.
+func (c *Cell) buffer(l *layout, m *platform.Machine, ctx *dma.Ctx, list *dma.List, r *rand.Rand) Buffer {
+	b := c.Memory.place(l, m, r, max(c.Call.pages, 1))
+	if c.Call.list {
+		list.Reset()
+		ctx.AddPiece(&list.List, b.Phys, b.Size)
+		list.Entries[0].Page = b.Page
+		b.List = list
+	}
+	return b
 }
 
 // String names the call with its kernel.
@@ -36,11 +52,11 @@ func Calls() []Call {
 	}
 	for _, version := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
 		list = append(list, Call{Name: "map_resource", Version: version, mapFn: "dma_map_resource", unmapFn: "dma_unmap_resource",
-			do: func(t *cpu.Thread, c *dma.Ctx, b dma.Buffer, dir kernel.Direction) (uint64, error) {
+			do: func(t *cpu.Thread, c *dma.Ctx, b *Buffer, dir kernel.Direction) (uint64, error) {
 				return c.MapResource(t, b.Phys, b.Size, dir, 0)
 			},
-			undo: func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
-				return c.UnmapResource(t, addr, size, dir, 0)
+			undo: func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error {
+				return c.UnmapResource(t, addr, b.Size, dir, 0)
 			}})
 	}
 	for _, name := range []string{"map_page@6.12", "map_phys@7.3"} {
@@ -58,23 +74,23 @@ func Calls() []Call {
 			with(v, call(v)+" sync", "dma_sync_single for the CPU and back while mapped", 0, 0).lent(),
 			with(v, call(v)+" skip/-", "SKIP_CPU_SYNC at the map and not at the unmap", kernel.AttrSkipCPUSync, 0).wrong(),
 			with(v, call(v)+" -/skip", "SKIP_CPU_SYNC at the unmap and not at the map", 0, kernel.AttrSkipCPUSync).wrong(),
-			with(v, call(v)+" dir", "unmapped with the other direction", 0, 0).undoing(func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
-				return v.Unmap(t, c, addr, size, kernel.ToDevice+kernel.FromDevice-dir, 0)
+			with(v, call(v)+" dir", "unmapped with the other direction", 0, 0).undoing(func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error {
+				return v.Unmap(t, c, addr, b.Size, kernel.ToDevice+kernel.FromDevice-dir, 0)
 			}).only(kernel.ToDevice, kernel.FromDevice),
-			with(v, call(v)+" short", "unmapped with half of the size", 0, 0).undoing(func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
-				return v.Unmap(t, c, addr, size/2, dir, 0)
+			with(v, call(v)+" short", "16 KiB, unmapped with half of the size", 0, 0).sized(4).undoing(func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error {
+				return v.Unmap(t, c, addr, b.Size/2, dir, 0)
 			}),
-			with(v, call(v)+" long", "unmapped with 4 KiB more than the size", 0, 0).undoing(func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
-				return v.Unmap(t, c, addr, size+4096, dir, 0)
+			with(v, call(v)+" long", "unmapped with 4 KiB more than the size", 0, 0).undoing(func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error {
+				return v.Unmap(t, c, addr, b.Size+4096, dir, 0)
 			}))
 		if v.Version() == kernel.V7_3 {
 			page, err := dma.Lookup("map_page@7.3")
 			if err != nil {
 				panic("hazard: " + err.Error())
 			}
-			undoPage := func(attrs kernel.Attrs) func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
-				return func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
-					return page.Unmap(t, c, addr, size, dir, attrs)
+			undoPage := func(attrs kernel.Attrs) func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error {
+				return func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error {
+					return page.Unmap(t, c, addr, b.Size, dir, attrs)
 				}
 			}
 			list = append(list,
@@ -98,12 +114,13 @@ func with(v dma.Variant, name, what string, atMap, atUnmap kernel.Attrs) Call {
 	if fn == "" {
 		fn = strings.TrimPrefix(call(v), "map_")
 	}
-	return Call{Name: name, Version: v.Version(), What: what, mapFn: "dma_map_" + fn, unmapFn: "dma_unmap_" + fn,
-		do: func(t *cpu.Thread, c *dma.Ctx, b dma.Buffer, dir kernel.Direction) (uint64, error) {
-			return v.Map(t, c, b, dir, atMap)
+	_, list := v.(dma.Lister)
+	return Call{Name: name, Version: v.Version(), What: what, list: list, mapFn: "dma_map_" + fn, unmapFn: "dma_unmap_" + fn,
+		do: func(t *cpu.Thread, c *dma.Ctx, b *Buffer, dir kernel.Direction) (uint64, error) {
+			return dma.MapBuffer(v, t, c, b.Buffer, dir, atMap)
 		},
-		undo: func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error {
-			return v.Unmap(t, c, addr, size, dir, atUnmap)
+		undo: func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error {
+			return dma.UnmapBuffer(v, t, c, b.Buffer, addr, dir, atUnmap)
 		}}
 }
 
@@ -111,10 +128,11 @@ func (c Call) lent() Call     { c.synced = true; return c }
 func (c Call) skipping() Call { c.skips = true; return c }
 func (c Call) wrong() Call    { c.Wrong = true; return c }
 
-func (c Call) undoing(f func(t *cpu.Thread, c *dma.Ctx, addr, size uint64, dir kernel.Direction) error) Call {
+func (c Call) undoing(f func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error) Call {
 	c.undo, c.Wrong = f, true
 	return c
 }
 
+func (c Call) sized(pages uint64) Call            { c.pages = pages; return c }
 func (c Call) named(unmapFn string) Call          { c.unmapFn = unmapFn; return c }
 func (c Call) only(dirs ...kernel.Direction) Call { c.dirs = dirs; return c }

@@ -65,6 +65,7 @@ type Result struct {
 	Err     error   // what the kernel returned
 	Hazards []Found // each kind and step once, the first that was found
 	Exposed Exposure
+	Size    uint64 // bytes of the buffer
 	// Map and Unmap are the cost with warm caches; nil when the call does not return.
 	Map, Unmap *workloads.Op
 	// Story tells the run that found the worst, or the first one.
@@ -73,7 +74,7 @@ type Result struct {
 
 // Config is what of a run can be chosen.
 type Config struct {
-	Rounds int64 // measured pairs of calls
+	Rounds int64 // measured pairs of calls; 0: the cost is not measured
 	Seed   uint64
 }
 
@@ -97,7 +98,7 @@ func Run(s *platform.Spec, c Cell, cfg Config) (*Result, error) {
 	if err := r.observe(l, cfg); err != nil {
 		return nil, fmt.Errorf("%v: %w", c, err)
 	}
-	if r.Status == OK || r.Status == Hazardous {
+	if cfg.Rounds > 0 && (r.Status == OK || r.Status == Hazardous) {
 		if err := r.measure(l, cfg); err != nil {
 			return nil, fmt.Errorf("%v: %w", c, err)
 		}
@@ -107,7 +108,8 @@ func Run(s *platform.Spec, c Cell, cfg Config) (*Result, error) {
 
 // build makes the machine of a cell with the device under test.
 func (c *Cell) build(l *layout, seed uint64) (*platform.Machine, *platform.Device, error) {
-	m, err := platform.Build(l.spec, platform.Options{Version: c.Call.Version, Backend: c.Backend.platform, CPUs: 1, Seed: seed, Extra: l.extra})
+	m, err := platform.Build(l.spec, platform.Options{Version: c.Call.Version, Backend: c.Backend.platform, CPUs: 1, Seed: seed, Extra: l.extra,
+		P2PDMA: c.Memory.Name == "p2pdma"}) // there are no such pages without it
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,7 +129,7 @@ func (r *Result) classify(err error) {
 	switch {
 	case errors.Is(err, direct.ErrBounce):
 		r.Status, r.Why = NotModelled, err.Error()
-	case errors.Is(err, dma.ErrNoPage):
+	case errors.Is(err, dma.ErrNoPage) && !strings.Contains(r.Call.Name, "rederive"):
 		r.Status, r.Why = Impossible, "there is no struct page that could be passed"
 	default:
 		r.Status, r.Err = Failed, err

@@ -17,7 +17,7 @@ type Memory struct {
 	// Missing says why it cannot be run; empty when it can.
 	Missing string
 
-	place func(l *layout, m *platform.Machine, r *rand.Rand) Buffer
+	place func(l *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer
 }
 
 // Buffer is what a driver wants mapped.
@@ -94,21 +94,21 @@ func page(m *platform.Machine, pa, size uint64) Buffer {
 	return b
 }
 
-func anywhere(_ *layout, m *platform.Machine, r *rand.Rand) Buffer {
-	b := m.RandomRAM(r, 4096)
+func anywhere(_ *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer {
+	b := m.RandomRAM(r, pages<<12)
 	return Buffer{Buffer: b, Home: b.Phys}
 }
 
 // in places a page somewhere in the largest range of a kind.
-func in(k mm.Kind) func(*layout, *platform.Machine, *rand.Rand) Buffer {
-	return func(_ *layout, m *platform.Machine, r *rand.Rand) Buffer {
+func in(k mm.Kind) func(*layout, *platform.Machine, *rand.Rand, uint64) Buffer {
+	return func(_ *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer {
 		var best mm.Range
 		for _, x := range m.Memory() {
 			if x.Kind == k && x.Size > best.Size {
 				best = x
 			}
 		}
-		b := page(m, best.Start+r.Uint64N(best.Size>>12)<<12, 4096)
+		b := page(m, best.Start+r.Uint64N(best.Size>>12-pages+1)<<12, pages<<12)
 		if !k.Linear() {
 			b.Virt = remapped(b.Phys)
 		}
@@ -116,8 +116,8 @@ func in(k mm.Kind) func(*layout, *platform.Machine, *rand.Rand) Buffer {
 	}
 }
 
-func earlyHole(l *layout, m *platform.Machine, r *rand.Rand) Buffer {
-	b := page(m, l.early.Start+r.Uint64N(l.early.Size>>12)<<12, 4096)
+func earlyHole(l *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer {
+	b := page(m, l.early.Start+r.Uint64N(l.early.Size>>12-pages+1)<<12, pages<<12)
 	b.Virt = remapped(b.Phys)
 	return b
 }
@@ -126,7 +126,7 @@ func earlyHole(l *layout, m *platform.Machine, r *rand.Rand) Buffer {
 func remapped(pa uint64) uint64 { return vmallocStart + pa>>12%4096*8192 }
 
 // kmalloc is the second object of a kmalloc-32 slab's line.
-func kmalloc(_ *layout, m *platform.Machine, r *rand.Rand) Buffer {
+func kmalloc(_ *layout, m *platform.Machine, r *rand.Rand, _ uint64) Buffer {
 	pa := m.RandomRAM(r, 4096).Phys + 0x140
 	b := page(m, pa+32, 32)
 	b.Foreign = [][2]uint64{{pa, 32}}
@@ -134,7 +134,7 @@ func kmalloc(_ *layout, m *platform.Machine, r *rand.Rand) Buffer {
 }
 
 // stack is a local variable with others on both sides. It is larger than what DMA_BOUNCE_UNALIGNED_KMALLOC bounces.
-func stack(_ *layout, m *platform.Machine, r *rand.Rand) Buffer {
+func stack(_ *layout, m *platform.Machine, r *rand.Rand, _ uint64) Buffer {
 	pa := m.RandomRAM(r, 4096).Phys + 0x708
 	b := page(m, pa, 300)
 	b.Foreign = [][2]uint64{{pa - 8, 8}, {pa + 300, 12}}
@@ -145,10 +145,10 @@ func stack(_ *layout, m *platform.Machine, r *rand.Rand) Buffer {
 const vmallocStart = 0xffffc90000000000
 
 // vmalloc is a page of RAM known by an address in vmalloc space. A caller that converts the address gets a frame that is not it.
-func vmalloc(_ *layout, m *platform.Machine, r *rand.Rand) Buffer {
-	home := m.RandomRAM(r, 4096).Phys
+func vmalloc(_ *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer {
+	home := m.RandomRAM(r, pages<<12).Phys
 	va := remapped(home)
-	b := page(m, kernel.Phys(va), 4096)
+	b := page(m, kernel.Phys(va), pages<<12)
 	b.Home, b.Virt, b.Page = home, va, m.PageOf(b.Phys)
 	return b
 }

@@ -16,12 +16,13 @@ import (
 // observer runs a cell again and again on one machine, once per direction and adversary, and collects what the oracle sees.
 type observer struct {
 	*Result
-	m   *platform.Machine
-	dev *platform.Device
-	l   *layout
-	o   *oracle.Oracle
-	t   *cpu.Thread
-	rnd *rand.Rand
+	m    *platform.Machine
+	dev  *platform.Device
+	l    *layout
+	o    *oracle.Oracle
+	t    *cpu.Thread
+	rnd  *rand.Rand
+	list *dma.List
 
 	dir     kernel.Direction
 	adv     oracle.Adversary
@@ -43,7 +44,7 @@ func (r *Result) observe(l *layout, cfg Config) error {
 		return err
 	}
 	defer m.Close()
-	x := &observer{Result: r, m: m, dev: d, l: l, rnd: sim.NewRand(cfg.Seed, "hazard buffers")}
+	x := &observer{Result: r, m: m, dev: d, l: l, rnd: sim.NewRand(cfg.Seed, "hazard buffers"), list: d.Ctx.NewList(1)}
 	truth := m.Watch(x.hazard)
 	x.o = oracle.New(oracle.Config{Truth: truth, Bus: d, Granule: r.Backend.granule, DeviceMemory: m.Env.DeviceMemory,
 		Bounced: func(pa uint64) bool { p := m.Direct.Pool; return pa >= p.Start && pa < p.End }, Report: x.hazard})
@@ -95,6 +96,10 @@ func (x *observer) all() {
 	x.probing = true
 	x.Exposed.Later = x.reaches(last)
 	x.probing = false
+	if x.Exposed.Later && x.Backend.granule > 0 {
+		x.hazard(kernel.Hazard{Kind: kernel.UseAfterUnmap, Step: x.Call.unmapFn, Addr: last.Addr,
+			Note: fmt.Sprintf("the device still reaches the buffer %d ms after the unmap", settling/sim.Millisecond)})
+	}
 	x.Story = append(x.Story, x.story...)
 }
 
@@ -128,7 +133,7 @@ func (x *observer) inUse() int {
 
 // mapBystander maps a page of RAM that has nothing to do with the buffer and must stay reachable.
 func (x *observer) mapBystander() bool {
-	v, err := dma.Lookup(map[kernel.Version]string{kernel.V6_12: "map_page@6.12", kernel.V7_3: "map_phys@7.3"}[x.Call.Version])
+	v, err := dma.Lookup(plain(x.Call.Version))
 	if err != nil {
 		panic("hazard: " + err.Error())
 	}
@@ -145,15 +150,16 @@ func (x *observer) mapBystander() bool {
 
 // scene is one life of a buffer.
 func (x *observer) scene() *oracle.Mapping {
-	b := x.Memory.place(x.l, x.m, x.rnd)
+	b := x.buffer(x.l, x.m, x.dev.Ctx, x.list, x.rnd)
 	ctx, c := x.dev.Ctx, &x.Call
+	x.Size = b.Size
 	x.say("%v: %d bytes at %#x, %v; caches: %v before the device's access, %v after it", x.Cell, b.Size, b.Home, x.dir, x.adv.Before, x.adv.After)
 	x.say("1. the CPU writes the buffer")
 	x.o.CPUWrite(b.Home, b.Size)
 	for _, f := range b.Foreign {
 		x.o.CPUWrite(f[0], f[1])
 	}
-	addr, err := c.do(x.t, ctx, b.Buffer, x.dir)
+	addr, err := c.do(x.t, ctx, &b, x.dir)
 	x.t.Sync()
 	if err != nil {
 		x.say("2. %s fails: %v", c.mapFn, err)
@@ -188,7 +194,7 @@ func (x *observer) scene() *oracle.Mapping {
 	if c.skips && !x.sync(m, b, true) {
 		return m
 	}
-	err = c.undo(x.t, ctx, addr, b.Size, x.dir)
+	err = c.undo(x.t, ctx, &b, addr, x.dir)
 	x.t.Sync()
 	x.say("4. %s", c.unmapFn)
 	if x.dead {
@@ -288,18 +294,18 @@ func (r *Result) measure(l *layout, cfg Config) error {
 	if len(r.Call.dirs) == 1 {
 		dir = r.Call.dirs[0]
 	}
-	rnd := sim.NewRand(cfg.Seed, "hazard cost")
+	rnd, list := sim.NewRand(cfg.Seed, "hazard cost"), d.Ctx.NewList(1)
 	up, down := workloads.NewOp(cfg.Rounds), workloads.NewOp(cfg.Rounds)
 	m.Spawn(0, "cpu 0 driver", func(t *cpu.Thread) {
 		for range cfg.Rounds {
-			b := r.Memory.place(l, m, rnd)
+			b := r.buffer(l, m, d.Ctx, list, rnd)
 			around.Pass(t)
 			var addr uint64
-			if err = up.Measure(t, func() (err error) { addr, err = r.Call.do(t, d.Ctx, b.Buffer, dir); return err }); err != nil {
+			if err = up.Measure(t, func() (err error) { addr, err = r.Call.do(t, d.Ctx, &b, dir); return err }); err != nil {
 				break
 			}
 			around.Pass(t)
-			if err = down.Measure(t, func() error { return r.Call.undo(t, d.Ctx, addr, b.Size, dir) }); err != nil {
+			if err = down.Measure(t, func() error { return r.Call.undo(t, d.Ctx, &b, addr, dir) }); err != nil {
 				break
 			}
 		}

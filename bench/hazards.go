@@ -1,0 +1,177 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"dmapath/kernel"
+	"dmapath/platform"
+	"dmapath/workloads/hazard"
+)
+
+// HazardOptions choose what of the matrix is run. An empty list is everything.
+type HazardOptions struct {
+	Calls, Memories, Backends, Kernels []string
+	Rounds                             int64 // measured pairs of calls per cell
+	Seed                               uint64
+	Windows                            bool // measure how long lazy invalidation leaves buffers open
+}
+
+// Hazards is the matrix call x memory x backend x kernel.
+type Hazards struct {
+	Platform *platform.Spec
+	Opt      HazardOptions
+	Results  []*hazard.Result // in the order of tables: kernel, memory, call, backend
+	Windows  []*hazard.Window
+}
+
+// HazardNames are the names that the lists of HazardOptions may contain.
+func HazardNames() (calls, memories, backends, kernels []string) {
+	for _, c := range hazard.Calls() {
+		if !slices.Contains(calls, c.Name) {
+			calls = append(calls, c.Name)
+		}
+	}
+	for _, m := range hazard.Memories() {
+		memories = append(memories, m.Name)
+	}
+	for _, b := range hazard.Backends() {
+		backends = append(backends, b.Name)
+	}
+	return calls, memories, backends, []string{kernel.V6_12.String(), kernel.V7_3.String()}
+}
+
+// Validate reports every name that does not exist.
+func (o *HazardOptions) Validate() error {
+	calls, memories, backends, kernels := HazardNames()
+	for _, l := range []struct {
+		what        string
+		given, have []string
+	}{{"call", o.Calls, calls}, {"memory", o.Memories, memories}, {"backend", o.Backends, backends}, {"kernel", o.Kernels, kernels}} {
+		for _, g := range l.given {
+			if !slices.Contains(l.have, g) {
+				return fmt.Errorf("there is no %s %q: allowed are %s", l.what, g, strings.Join(l.have, ", "))
+			}
+		}
+	}
+	if o.Rounds < 16 || o.Rounds > 1_000_000 {
+		return fmt.Errorf("rounds is %d: allowed are 16 to 1000000", o.Rounds)
+	}
+	return nil
+}
+
+func chosen(list []string, name string) bool { return len(list) == 0 || slices.Contains(list, name) }
+
+// Cells lists the chosen cells in the order of tables.
+func (o *HazardOptions) Cells() []hazard.Cell {
+	var cells []hazard.Cell
+	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+		for _, m := range hazard.Memories() {
+			for _, c := range hazard.Calls() {
+				for _, b := range hazard.Backends() {
+					if c.Version == v && chosen(o.Kernels, v.String()) && chosen(o.Memories, m.Name) && chosen(o.Calls, c.Name) && chosen(o.Backends, b.Name) {
+						cells = append(cells, hazard.Cell{Call: c, Memory: m, Backend: b})
+					}
+				}
+			}
+		}
+	}
+	return cells
+}
+
+// FindCell returns the cell that name (map_phys@7.3/ram/strict) means.
+func FindCell(name string) (hazard.Cell, error) {
+	f := strings.Split(name, "/")
+	if len(f) < 3 {
+		return hazard.Cell{}, fmt.Errorf("a cell is CALL@KERNEL/MEMORY/BACKEND, as in map_phys@7.3/ram/strict, and not %q", name)
+	}
+	n := len(f)
+	call, version, _ := strings.Cut(strings.Join(f[:n-2], "/"), "@")
+	o := HazardOptions{Calls: []string{call}, Memories: f[n-2 : n-1], Backends: f[n-1:], Kernels: []string{version}, Rounds: 16}
+	if err := o.Validate(); err != nil {
+		return hazard.Cell{}, fmt.Errorf("cell %s: %w", name, err)
+	}
+	cells := o.Cells()
+	if len(cells) == 0 {
+		return hazard.Cell{}, fmt.Errorf("cell %s: kernel %s has no call %s", name, version, call)
+	}
+	return cells[0], nil
+}
+
+// RunHazards runs the chosen cells on platform s with up to jobs at a time (0: one per CPU of the host). The result does not depend
+// on jobs.
+func RunHazards(ctx context.Context, s *platform.Spec, o HazardOptions, jobs int, progress func(done, total int, what string)) (*Hazards, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if jobs <= 0 {
+		jobs = runtime.GOMAXPROCS(0)
+	}
+	cells := o.Cells()
+	h := &Hazards{Platform: s, Opt: o, Results: make([]*hazard.Result, len(cells))}
+	type window struct {
+		hazard.Backend
+		v    kernel.Version
+		load int64
+	}
+	var windows []window
+	if o.Windows {
+		for _, b := range hazard.Windows() {
+			for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+				for _, l := range hazard.Loads {
+					if chosen(o.Backends, b.Name) && chosen(o.Kernels, v.String()) {
+						windows = append(windows, window{b, v, l})
+					}
+				}
+			}
+		}
+	}
+	h.Windows = make([]*hazard.Window, len(windows))
+	total := len(cells) + len(windows)
+	errs := make([]error, total)
+	finished := make(chan string, total)
+	var g errgroup.Group
+	g.SetLimit(jobs)
+	reported := make(chan struct{})
+	go func() {
+		defer close(reported)
+		for done := 1; done <= total; done++ {
+			what := <-finished
+			if progress != nil {
+				progress(done, total, what)
+			}
+		}
+	}()
+	for i, c := range cells {
+		g.Go(func() error {
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				h.Results[i], errs[i] = hazard.Run(s, c, hazard.Config{Rounds: o.Rounds, Seed: o.Seed})
+			}
+			finished <- c.String()
+			return nil
+		})
+	}
+	for i, w := range windows {
+		g.Go(func() error {
+			k := len(cells) + i
+			if errs[k] = ctx.Err(); errs[k] == nil {
+				h.Windows[i], errs[k] = hazard.Measure(s, w.Backend, w.v, w.load, o.Seed)
+			}
+			finished <- "window " + w.Name
+			return nil
+		})
+	}
+	g.Wait()
+	<-reported
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}

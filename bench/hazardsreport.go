@@ -1,0 +1,327 @@
+package bench
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+
+	"dmapath/kernel"
+	"dmapath/results"
+	"dmapath/sim"
+	"dmapath/workloads/hazard"
+)
+
+// Record turns the matrix into measurements and tables.
+func (h *Hazards) Record() *results.Record {
+	r := &results.Record{Name: "Hazards", Version: results.Version(), Seed: h.Opt.Seed}
+	for _, c := range h.Results {
+		h.measure(r, c)
+	}
+	r.Tables = append(r.Tables, h.matrix()...)
+	r.Tables = append(r.Tables, h.hazards(), h.errors(), h.protection(), h.missing())
+	if len(h.Windows) > 0 {
+		r.Tables = append(r.Tables, h.windows(r))
+	}
+	r.Tables = slices.DeleteFunc(r.Tables, func(t *results.Table) bool { return len(t.Rows) == 0 })
+	return r
+}
+
+// dims are the coordinates of a cell.
+func (h *Hazards) dims(c *hazard.Result) []results.Dim {
+	return []results.Dim{{Key: "platform", Value: h.Platform.Name}, {Key: "kernel", Value: c.Call.Version.String()}, {Key: "call", Value: c.Call.Name},
+		{Key: "memory", Value: c.Memory.Name}, {Key: "backend", Value: c.Backend.Name}, {Key: "status", Value: c.Status.String()}}
+}
+
+// measure adds the long form of a cell.
+func (h *Hazards) measure(r *results.Record, c *hazard.Result) {
+	d := h.dims(c)
+	add := func(d []results.Dim, metric, unit string, v, ci float64, n int64) {
+		r.Add(results.Measurement{Dims: d, Metric: metric, Unit: unit, Value: v, CI95: ci, N: n})
+	}
+	add(d, "hazards", "count", float64(len(c.Hazards)), math.NaN(), 1)
+	for _, f := range c.Hazards {
+		inferred := "no"
+		if f.Inferred {
+			inferred = "yes"
+		}
+		add(append(slices.Clone(d), results.Dim{Key: "hazard", Value: f.Kind.String()}, results.Dim{Key: "step", Value: f.Step}, results.Dim{Key: "inferred", Value: inferred}),
+			"hazard", "count", 1, math.NaN(), 1)
+	}
+	if c.Map != nil {
+		for _, o := range []op{{"map", c.Map}, {"unmap", c.Unmap}} {
+			e, tot, n := o.Series.SecondHalf(), o.Acct.Total(), float64(o.N)
+			add(d, o.name+"_mean", "cycles", e.Mean, finite(e.HalfWidth), int64(e.N))
+			add(d, o.name+"_instructions", "count", float64(tot.Instructions())/n, math.NaN(), o.N)
+		}
+		for _, x := range []struct {
+			name string
+			v    float64
+		}{{"beside_bytes", float64(c.Exposed.Beside)}, {"reached_after_unmap", yes(c.Exposed.After)}, {"reached_20ms_after_unmap", yes(c.Exposed.Later)}} {
+			add(d, x.name, "count", x.v, math.NaN(), 1)
+		}
+	}
+}
+
+func yes(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// backends returns the backends of the results, in order.
+func (h *Hazards) backends() []string {
+	var names []string
+	for _, b := range hazard.Backends() {
+		if slices.ContainsFunc(h.Results, func(r *hazard.Result) bool { return r.Backend.Name == b.Name }) {
+			names = append(names, b.Name)
+		}
+	}
+	return names
+}
+
+// matrix returns one table per kernel and memory: calls by backends. Columns and tables without an answer are left out.
+func (h *Hazards) matrix() []*results.Table {
+	var list []*results.Table
+	for i := 0; i < len(h.Results); {
+		first := h.Results[i]
+		end := i
+		for end < len(h.Results) && h.Results[end].Memory.Name == first.Memory.Name && h.Results[end].Call.Version == first.Call.Version {
+			end++
+		}
+		if t := h.table(h.Results[i:end]); t != nil {
+			list = append(list, t)
+		}
+		i = end
+	}
+	return list
+}
+
+func (h *Hazards) table(part []*hazard.Result) *results.Table {
+	answered := map[string]bool{}
+	for _, r := range part {
+		answered[r.Backend.Name] = answered[r.Backend.Name] || r.Status != hazard.NotModelled
+	}
+	first := part[0]
+	t := &results.Table{ID: fmt.Sprintf("hazards_%s_%s", first.Call.Version, first.Memory.Name),
+		Title:   fmt.Sprintf("Linux %v, %s: %s", first.Call.Version, first.Memory.Name, first.Memory.What),
+		Columns: []results.Column{{Name: "call", Text: true}}}
+	var names []string
+	for _, b := range h.backends() {
+		if answered[b] {
+			names = append(names, b)
+			t.Columns = append(t.Columns, results.Column{Name: b, Text: true})
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	var used [kernel.NumHazards]bool
+	for i := 0; i < len(part); {
+		row := []any{part[i].Call.Name}
+		cells := map[string]string{}
+		name := part[i].Call.Name
+		for ; i < len(part) && part[i].Call.Name == name; i++ {
+			cells[part[i].Backend.Name] = part[i].Short()
+			for _, f := range part[i].Hazards {
+				used[f.Kind] = true
+			}
+		}
+		for _, b := range names {
+			row = append(row, cells[b])
+		}
+		t.Add(row...)
+	}
+	var legend []string
+	for k := range kernel.NumHazards {
+		if used[k] {
+			legend = append(legend, hazard.Code(k)+" "+k.String())
+		}
+	}
+	note := "Cycles of map and unmap together, warm caches. ERR: the kernel returns an error. n/a: the call cannot be made. ?: not modelled."
+	if len(legend) > 0 {
+		note += " Hazards: " + strings.Join(legend, "; ") + ". *: read in the source, seen by nobody."
+	}
+	t.Notes = []string{note}
+	return t
+}
+
+// finding is a row of the table of hazards: the same defect in several cells.
+type finding struct {
+	key      string
+	first    *hazard.Result
+	found    hazard.Found
+	memories []string
+	backends []string
+}
+
+// hazards lists every hazard once per kernel, call and step.
+func (h *Hazards) hazards() *results.Table {
+	t := &results.Table{ID: "hazards_found", Title: "What goes wrong, and where", Keys: 3, Columns: []results.Column{{Name: "kernel", Text: true}, {Name: "call", Text: true},
+		{Name: "hazard", Text: true}, {Name: "step", Text: true}, {Name: "memory", Text: true}, {Name: "backend", Text: true}, {Name: "explanation", Text: true}}}
+	for _, f := range h.findings() {
+		note := generic(f.found.Note)
+		if f.found.Inferred {
+			note += " (inferred)"
+		}
+		t.Add(f.first.Call.Version.String(), f.first.Call.Name, f.found.Kind.String(), f.found.Step, strings.Join(f.memories, " "), strings.Join(f.backends, " "), note)
+	}
+	t.Notes = []string{"step: the kernel function that did it, or the API call after which the oracle saw it. inferred: it was read in the source that nothing prevents it; nobody has seen it happen. " +
+		"The worst behaviour of the caches between map and unmap counts. dmapath hazards --explain CALL@KERNEL/MEMORY/BACKEND tells one cell's story."}
+	return t
+}
+
+func (h *Hazards) findings() []*finding {
+	var list []*finding
+	index := map[string]*finding{}
+	for _, r := range h.Results {
+		for _, f := range r.Hazards {
+			key := fmt.Sprint(r.Call, f.Kind, f.Step)
+			x := index[key]
+			if x == nil {
+				x = &finding{key: key, first: r, found: f}
+				index[key] = x
+				list = append(list, x)
+			}
+			for _, p := range []struct {
+				to   *[]string
+				name string
+			}{{&x.memories, r.Memory.Name}, {&x.backends, r.Backend.Name}} {
+				if !slices.Contains(*p.to, p.name) {
+					*p.to = append(*p.to, p.name)
+				}
+			}
+		}
+	}
+	order := map[string]int{}
+	for i, c := range hazard.Calls() {
+		order[c.String()] = i
+	}
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := list[i].first.Call, list[j].first.Call
+		if a.Version != b.Version {
+			return a.Version < b.Version
+		}
+		return order[a.String()] < order[b.String()]
+	})
+	return list
+}
+
+// generic is a note without the addresses and counts of the one cell that it comes from.
+func generic(note string) string {
+	words := strings.Fields(note)
+	for i, w := range words {
+		if strings.HasPrefix(w, "0x") {
+			words[i] = "0x..."
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// errors lists what the kernel returns.
+func (h *Hazards) errors() *results.Table {
+	t := &results.Table{ID: "hazards_errors", Title: "What the kernel refuses", Keys: 3, Columns: []results.Column{{Name: "kernel", Text: true}, {Name: "memory", Text: true},
+		{Name: "backend", Text: true}, {Name: "calls", Text: true}, {Name: "reason", Text: true}}}
+	type row struct {
+		cells []any
+		calls []string
+		why   string
+	}
+	var rows []*row
+	index := map[string]*row{}
+	for _, r := range h.Results {
+		if r.Status != hazard.Failed {
+			continue
+		}
+		why := r.Err.Error()
+		if i := strings.LastIndex(why, ": "); i >= 0 {
+			why = why[i+2:]
+		}
+		key := fmt.Sprint(r.Call.Version, r.Memory.Name, r.Backend.Name, why)
+		x := index[key]
+		if x == nil {
+			x = &row{cells: []any{r.Call.Version.String(), r.Memory.Name, r.Backend.Name}, why: why}
+			index[key] = x
+			rows = append(rows, x)
+		}
+		x.calls = append(x.calls, r.Call.Name)
+	}
+	for _, x := range rows {
+		t.Add(append(x.cells, strings.Join(x.calls, ", "), x.why)...)
+	}
+	return t
+}
+
+// protection says what the device can reach beside what it was told.
+func (h *Hazards) protection() *results.Table {
+	t := &results.Table{ID: "hazards_protection", Title: "What a device can reach that it has no right to", Keys: 2, Columns: []results.Column{{Name: "kernel", Text: true}, {Name: "backend", Text: true},
+		{Name: "memory", Text: true}, {Name: "buffer", Unit: "B"}, {Name: "beside it", Unit: "B"}, {Name: "after unmap", Text: true}, {Name: "20 ms later", Text: true}}}
+	seen := map[string]bool{}
+	for _, b := range h.backends() {
+		for _, r := range h.Results {
+			key := fmt.Sprint(r.Call.Version, b, r.Memory.Name)
+			if r.Backend.Name != b || r.Call.Wrong || seen[key] || r.Status != hazard.OK && r.Status != hazard.Hazardous {
+				continue
+			}
+			seen[key] = true
+			t.Add(r.Call.Version.String(), b, r.Memory.Name, r.Size, r.Exposed.Beside, reach(r.Exposed.After), reach(r.Exposed.Later))
+		}
+	}
+	t.Notes = []string{"beside it: bytes of the pages around the buffer that the device can read or write while the buffer is mapped. after unmap: whether a device that goes on using the buffer's address still gets through, " +
+		"right after the call and 20 ms later. Seen with the first call of the kernel that the memory allows."}
+	return t
+}
+
+func reach(b bool) string {
+	if b {
+		return "reached"
+	}
+	return "refused"
+}
+
+// missing says what was not run and why.
+func (h *Hazards) missing() *results.Table {
+	t := &results.Table{ID: "hazards_not_modelled", Title: "Not modelled", Columns: []results.Column{{Name: "backend or memory", Text: true}, {Name: "reason", Text: true}}}
+	seen := map[string]bool{}
+	add := func(what, why string) {
+		if why != "" && !seen[what] {
+			seen[what] = true
+			t.Add(what, why)
+		}
+	}
+	for _, r := range h.Results {
+		add(r.Backend.Name, r.Backend.Missing)
+	}
+	for _, r := range h.Results {
+		add(r.Memory.Name, r.Memory.Missing)
+	}
+	return t
+}
+
+// windows is the table of windows; it adds their long form to r.
+func (h *Hazards) windows(r *results.Record) *results.Table {
+	t := &results.Table{ID: "hazards_windows", Title: fmt.Sprintf("How long a device still reaches an unmapped buffer, on %s", h.Platform.Name), Keys: 3,
+		Columns: []results.Column{{Name: "backend", Text: true}, {Name: "kernel", Text: true}, {Name: "load", Unit: "unmap/s", Text: true}, {Name: "unmaps"}, {Name: "mean", Unit: "us", Decimals: 1},
+			{Name: "max", Unit: "us", Decimals: 1}, {Name: "never"}, {Name: "full queue"}, {Name: "timer"}}}
+	for _, w := range h.Windows {
+		load := "one by one"
+		if w.PerSec > 0 {
+			load = fmt.Sprint(w.PerSec)
+		}
+		us := func(t sim.Time) float64 { return float64(t) / float64(sim.Microsecond) }
+		t.Add(w.Backend.Name, w.Kernel.String(), load, w.Unmaps, us(w.Mean), us(w.Max), w.Never, w.Flushes, w.Timer)
+		d := []results.Dim{{Key: "platform", Value: h.Platform.Name}, {Key: "kernel", Value: w.Kernel.String()}, {Key: "backend", Value: w.Backend.Name}, {Key: "load", Value: load}}
+		for _, m := range []struct {
+			metric, unit string
+			v            float64
+		}{{"window_mean", "ns", us(w.Mean) * 1000}, {"window_max", "ns", us(w.Max) * 1000}, {"window_never_reached", "count", float64(w.Never)},
+			{"window_full_queue_flushes", "count", float64(w.Flushes)}, {"window_timer_flushes", "count", float64(w.Timer)}} {
+			r.Add(results.Measurement{Dims: d, Metric: m.metric, Unit: m.unit, Value: m.v, CI95: math.NaN(), N: w.Unmaps})
+		}
+	}
+	t.Notes = []string{fmt.Sprintf("Time from the return of the unmap to the last moment at which the device reached the buffer; it tries every %d us. One CPU; the device has read the buffer before. "+
+		"never: buffers that it did not reach any more. full queue, timer: flushes of the whole domain.", hazard.Probe/sim.Microsecond)}
+	return t
+}

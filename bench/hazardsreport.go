@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -118,58 +120,82 @@ func (h *Hazards) table(part []*hazard.Result) *results.Table {
 	if len(names) == 0 {
 		return nil
 	}
-	var used [kernel.NumHazards]bool
 	for i := 0; i < len(part); {
 		row := []any{part[i].Call.Name}
 		cells := map[string]string{}
 		name := part[i].Call.Name
 		for ; i < len(part) && part[i].Call.Name == name; i++ {
 			cells[part[i].Backend.Name] = part[i].Short()
-			for _, f := range part[i].Hazards {
-				used[f.Kind] = true
-			}
 		}
 		for _, b := range names {
 			row = append(row, cells[b])
 		}
 		t.Add(row...)
 	}
-	var legend []string
-	for k := range kernel.NumHazards {
-		if used[k] {
-			legend = append(legend, hazard.Code(k)+" "+k.String())
-		}
-	}
-	note := "Cycles of map and unmap together, warm caches. ERR: the kernel returns an error. n/a: the call cannot be made. ?: not modelled."
-	if len(legend) > 0 {
-		note += " Hazards: " + strings.Join(legend, "; ") + ". *: read in the source, seen by nobody."
-	}
-	t.Notes = []string{note}
 	return t
 }
 
-// finding is a row of the table of hazards: the same defect in several cells.
+// finding is the same defect in several cells.
 type finding struct {
-	key      string
-	first    *hazard.Result
-	found    hazard.Found
-	memories []string
-	backends []string
+	kernel.Version
+	hazard.Found
+	calls, memories, backends []string
 }
 
-// hazards lists every hazard once per kernel, call and step.
-func (h *Hazards) hazards() *results.Table {
-	t := &results.Table{ID: "hazards_found", Title: "What goes wrong, and where", Keys: 3, Columns: []results.Column{{Name: "kernel", Text: true}, {Name: "call", Text: true},
-		{Name: "hazard", Text: true}, {Name: "step", Text: true}, {Name: "memory", Text: true}, {Name: "backend", Text: true}, {Name: "explanation", Text: true}}}
-	for _, f := range h.findings() {
-		note := generic(f.found.Note)
-		if f.found.Inferred {
-			note += " (inferred)"
-		}
-		t.Add(f.first.Call.Version.String(), f.first.Call.Name, f.found.Kind.String(), f.found.Step, strings.Join(f.memories, " "), strings.Join(f.backends, " "), note)
+// String tells it in one paragraph.
+func (f *finding) String() string {
+	inferred := ""
+	if f.Inferred {
+		inferred = "*"
 	}
-	t.Notes = []string{"step: the kernel function that did it, or the API call after which the oracle saw it. inferred: it was read in the source that nothing prevents it; nobody has seen it happen. " +
-		"The worst behaviour of the caches between map and unmap counts. dmapath hazards --explain CALL@KERNEL/MEMORY/BACKEND tells one cell's story."}
+	step := ""
+	if f.Step != "" {
+		step = " in " + f.Step
+	}
+	return fmt.Sprintf("%s%s %v, %v%s: %s. %s; %s; %s", hazard.Code(f.Kind), inferred, f.Version, f.Kind, step, generic(f.Note),
+		strings.Join(f.calls, ", "), strings.Join(f.memories, ", "), strings.Join(f.backends, ", "))
+}
+
+// hazards counts the cells of each kind of hazard, and tells each once per kernel, step and reason.
+func (h *Hazards) hazards() *results.Table {
+	t := &results.Table{ID: "hazards_found", Title: "What the cells mean, and what goes wrong where", Keys: 2, Columns: []results.Column{{Name: "cell", Text: true},
+		{Name: "meaning", Text: true}, {Name: "cells"}, {Name: "inferred"}}}
+	var status [hazard.NotModelled + 1]int
+	for _, r := range h.Results {
+		status[r.Status]++
+	}
+	t.Add("123", "cycles of map and unmap together", status[hazard.OK]+status[hazard.Hazardous], 0)
+	for _, s := range []struct {
+		code, what string
+		hazard.Status
+	}{{"ERR", "the kernel returns an error", hazard.Failed}, {"n/a", "the call cannot be made", hazard.Impossible}, {"?", "not modelled", hazard.NotModelled}} {
+		if n := status[s.Status]; n > 0 {
+			t.Add(s.code, s.what, n, 0)
+		}
+	}
+	for k := range kernel.NumHazards {
+		n, inferred := 0, 0
+		for _, r := range h.Results {
+			if i := slices.IndexFunc(r.Hazards, func(f hazard.Found) bool { return f.Kind == k }); i >= 0 {
+				n++
+				if r.Hazards[i].Inferred {
+					inferred++
+				}
+			}
+		}
+		if n > 0 {
+			what := k.String()
+			if k.Fatal() {
+				what += " (fatal)"
+			}
+			t.Add(hazard.Code(k), what, n, inferred)
+		}
+	}
+	t.Notes = []string{"Caches are warm. *, inferred: read in the source that nothing prevents it, seen by nobody. The step is the kernel function that does it, or the API call after which the oracle sees it. The " +
+		"worst behaviour of the caches between map and unmap counts. dmapath hazards --explain CALL@KERNEL/MEMORY/BACKEND tells a cell's story. Each hazard: where, why; calls; memory; backends:"}
+	for _, f := range h.findings() {
+		t.Notes = append(t.Notes, f.String())
+	}
 	return t
 }
 
@@ -178,78 +204,76 @@ func (h *Hazards) findings() []*finding {
 	index := map[string]*finding{}
 	for _, r := range h.Results {
 		for _, f := range r.Hazards {
-			key := fmt.Sprint(r.Call, f.Kind, f.Step)
+			key := fmt.Sprint(r.Call.Version, f.Kind, f.Step, generic(f.Note))
 			x := index[key]
 			if x == nil {
-				x = &finding{key: key, first: r, found: f}
+				x = &finding{Version: r.Call.Version, Found: f}
 				index[key] = x
 				list = append(list, x)
 			}
 			for _, p := range []struct {
 				to   *[]string
 				name string
-			}{{&x.memories, r.Memory.Name}, {&x.backends, r.Backend.Name}} {
+			}{{&x.calls, r.Call.Name}, {&x.memories, r.Memory.Name}, {&x.backends, r.Backend.Name}} {
 				if !slices.Contains(*p.to, p.name) {
 					*p.to = append(*p.to, p.name)
 				}
 			}
 		}
 	}
-	order := map[string]int{}
-	for i, c := range hazard.Calls() {
-		order[c.String()] = i
-	}
 	sort.SliceStable(list, func(i, j int) bool {
-		a, b := list[i].first.Call, list[j].first.Call
-		if a.Version != b.Version {
-			return a.Version < b.Version
-		}
-		return order[a.String()] < order[b.String()]
+		return cmp.Or(cmp.Compare(list[i].Kind, list[j].Kind), cmp.Compare(list[i].Version, list[j].Version)) < 0
 	})
 	return list
 }
 
+// number is an address or a count in a note.
+var number = regexp.MustCompile(`0x[0-9a-f]+|\b[0-9]+ (of [0-9]+ )?(bytes|mappings)`)
+
 // generic is a note without the addresses and counts of the one cell that it comes from.
 func generic(note string) string {
-	words := strings.Fields(note)
-	for i, w := range words {
-		if strings.HasPrefix(w, "0x") {
-			words[i] = "0x..."
+	return number.ReplaceAllStringFunc(note, func(s string) string {
+		if strings.HasPrefix(s, "0x") {
+			return "0x..."
 		}
-	}
-	return strings.Join(words, " ")
+		return s[strings.LastIndexByte(s, ' ')+1:]
+	})
 }
 
 // errors lists what the kernel returns.
 func (h *Hazards) errors() *results.Table {
-	t := &results.Table{ID: "hazards_errors", Title: "What the kernel refuses", Keys: 3, Columns: []results.Column{{Name: "kernel", Text: true}, {Name: "memory", Text: true},
-		{Name: "backend", Text: true}, {Name: "calls", Text: true}, {Name: "reason", Text: true}}}
+	t := &results.Table{ID: "hazards_errors", Title: "What the kernel refuses", Keys: 2, Columns: []results.Column{{Name: "kernel", Text: true}, {Name: "memory", Text: true},
+		{Name: "calls", Text: true}, {Name: "backends", Text: true}, {Name: "reason", Text: true}}}
 	type row struct {
-		cells []any
-		calls []string
-		why   string
+		first           *hazard.Result
+		why             string
+		calls, backends []string
 	}
 	var rows []*row
 	index := map[string]*row{}
+	add := func(to *[]string, s string) {
+		if !slices.Contains(*to, s) {
+			*to = append(*to, s)
+		}
+	}
 	for _, r := range h.Results {
 		if r.Status != hazard.Failed {
 			continue
 		}
 		why := r.Err.Error()
-		if i := strings.LastIndex(why, ": "); i >= 0 {
-			why = why[i+2:]
-		}
-		key := fmt.Sprint(r.Call.Version, r.Memory.Name, r.Backend.Name, why)
+		why = strings.TrimSpace(why[strings.LastIndex(why, ": ")+1:])
+		key := fmt.Sprint(r.Call.Version, r.Memory.Name, why)
 		x := index[key]
 		if x == nil {
-			x = &row{cells: []any{r.Call.Version.String(), r.Memory.Name, r.Backend.Name}, why: why}
+			x = &row{first: r, why: why}
 			index[key] = x
 			rows = append(rows, x)
 		}
-		x.calls = append(x.calls, r.Call.Name)
+		add(&x.calls, r.Call.Name)
+		add(&x.backends, r.Backend.Name)
 	}
 	for _, x := range rows {
-		t.Add(append(x.cells, strings.Join(x.calls, ", "), x.why)...)
+		t.Add(x.first.Call.Version.String(), x.first.Memory.Name, strings.Join(x.calls, ", "), strings.Join(x.backends, ", "), x.why)
 	}
 	return t
 }

@@ -78,6 +78,16 @@ func (e *Env) Touch(t *cpu.Thread, pa, n uint64) bool {
 	return false
 }
 
+// Deref reports a missing struct page unless pa has one, and returns whether it has: what a caller that reads or writes the struct
+// page of an address promises itself.
+func (e *Env) Deref(t *cpu.Thread, pa uint64) bool {
+	if e.HasPage == nil || e.HasPage(pa) {
+		return true
+	}
+	e.Report(t, MissingPage, pa, true, "a struct page is accessed that does not exist")
+	return false
+}
+
 // Copies reports the bounce of device memory when the n bytes at pa are a device's and not RAM.
 func (e *Env) Copies(t *cpu.Thread, pa, n uint64) {
 	if e.onDevice(pa, n) {

@@ -29,6 +29,11 @@ func (d *Device) Reach(addr uint64, write bool) (pa uint64, snoops, ok bool) {
 	if addr > dev.Mask {
 		return 0, false, false
 	}
+	if dev.P2P.Route == kernel.P2PBusAddress {
+		if r, found := d.m.memory.Find(addr - dev.P2P.BusOffset); found && r.Kind == mm.ZoneDevice {
+			return addr - dev.P2P.BusOffset, false, true // the switch does not pass it on to the root
+		}
+	}
 	if d.tr == nil {
 		pa = direct.ToPhys(dev, addr)
 	} else {

@@ -57,6 +57,9 @@ func (m premapped) fill(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, a
 	if err != nil {
 		return addr, err
 	}
+	if !c.Env.Deref(t, b.Phys) {
+		return c.fail(b, ErrNoPage)
+	}
 	t.Store(b.Page+pageDMA, 0, t.ALU(1, 0))
 	if c.poolAt == nil {
 		c.poolAt = map[uint64]int{}

@@ -84,7 +84,7 @@ func (o *Oracle) Access(addr, n uint64, write bool) Reached {
 			o.checkFrame(m, addr, pa)
 		case v == Allowed:
 			r.Refused += run
-			o.refused(m, addr, write)
+			o.refused(m, addr, pa, write)
 		case ok:
 			r.Forbidden += run
 			o.exposed(v, m, addr, run, write)
@@ -103,7 +103,11 @@ func (o *Oracle) checkFrame(m *Mapping, addr, pa uint64) {
 	}
 }
 
-func (o *Oracle) refused(m *Mapping, addr uint64, write bool) {
+func (o *Oracle) refused(m *Mapping, addr, pa uint64, write bool) {
+	if want := m.Phys + addr - m.Addr; pa != 0 && pa != want {
+		o.report(kernel.WrongFrame, m.toDevice, pa, "the device is led to %#x, where nothing answers; the buffer is at %#x", pa, want)
+		return
+	}
 	o.report(kernel.Refused, m.toDevice, addr, "the device's %s of a live mapping is refused", access(write))
 }
 

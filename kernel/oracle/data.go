@@ -86,7 +86,7 @@ func (o *Oracle) eachPage(m *Mapping, off, n uint64, write bool, f func(pa, home
 			o.checkFrame(m, addr, pa)
 			f(pa, m.Phys+off, k, snoops)
 		} else {
-			o.refused(m, addr, write)
+			o.refused(m, addr, pa, write)
 		}
 		off += k
 	}

@@ -10,7 +10,7 @@ import (
 // Bus is a device's way to memory.
 type Bus interface {
 	// Reach returns the physical address that an access of the device to addr reaches now, and whether the access looks into
-	// the CPUs' caches; ok is false when the machine refuses it.
+	// the CPUs' caches; ok is false when the machine refuses it, with pa the address at which nothing answered, or 0.
 	Reach(addr uint64, write bool) (pa uint64, snoops, ok bool)
 }
 

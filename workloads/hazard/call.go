@@ -26,6 +26,7 @@ type Call struct {
 	dirs           []kernel.Direction // nil: all three
 	pages          uint64             // of the buffer, where it is made of pages; 0: one
 	list           bool               // the driver passes a list of pieces
+	keeps          bool               // undo only gives the buffer to the CPU; it stays mapped
 }
 
 // buffer places a buffer for the call in memory m and makes it a list, which is l, if the call takes one.
@@ -50,15 +51,6 @@ func Calls() []Call {
 	for _, v := range dma.Variants() {
 		list = append(list, with(v, call(v), "", 0, 0))
 	}
-	for _, version := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
-		list = append(list, Call{Name: "map_resource", Version: version, mapFn: "dma_map_resource", unmapFn: "dma_unmap_resource",
-			do: func(t *cpu.Thread, c *dma.Ctx, b *Buffer, dir kernel.Direction) (uint64, error) {
-				return c.MapResource(t, b.Phys, b.Size, dir, 0)
-			},
-			undo: func(t *cpu.Thread, c *dma.Ctx, b *Buffer, addr uint64, dir kernel.Direction) error {
-				return c.UnmapResource(t, addr, b.Size, dir, 0)
-			}})
-	}
 	for _, name := range []string{"map_page@6.12", "map_phys@7.3"} {
 		v, err := dma.Lookup(name)
 		if err != nil {
@@ -66,7 +58,6 @@ func Calls() []Call {
 		}
 		if v.Version() == kernel.V7_3 {
 			list = append(list,
-				with(v, "map_phys+mmio", "DMA_ATTR_MMIO", kernel.AttrMMIO, kernel.AttrMMIO),
 				with(v, "map_phys+coherent", "DMA_ATTR_REQUIRE_COHERENT", kernel.AttrRequireCoherent, kernel.AttrRequireCoherent))
 		}
 		list = append(list,
@@ -94,7 +85,7 @@ func Calls() []Call {
 				}
 			}
 			list = append(list,
-				with(v, "map_phys+mmio sync", "dma_sync_single on a mapping with DMA_ATTR_MMIO", kernel.AttrMMIO, kernel.AttrMMIO).lent().wrong(),
+				with(v, "map_phys_mmio sync", "dma_sync_single on a mapping with DMA_ATTR_MMIO", kernel.AttrMMIO, kernel.AttrMMIO).lent().wrong(),
 				with(v, "mmio/unmap_page", "map_phys with DMA_ATTR_MMIO, undone by dma_unmap_page", kernel.AttrMMIO, 0).undoing(undoPage(0)).named("dma_unmap_page_attrs"),
 				with(v, "mmio/unmap_page+mmio", "map_phys with DMA_ATTR_MMIO, undone by dma_unmap_page with it", kernel.AttrMMIO, 0).undoing(undoPage(kernel.AttrMMIO)).named("dma_unmap_page_attrs"))
 		}
@@ -108,14 +99,30 @@ func call(v dma.Variant) string {
 	return name
 }
 
+// functions are the kernel functions that a driver calls.
+func functions(call string) (mapFn, unmapFn string) {
+	switch call {
+	case "map_page":
+		return "dma_map_page_attrs", "dma_unmap_page_attrs"
+	case "map_single":
+		return "dma_map_single_attrs", "dma_unmap_single_attrs"
+	case "map_sg":
+		return "dma_map_sgtable", "dma_unmap_sgtable"
+	case "iova_link":
+		return "dma_iova_link", "dma_iova_destroy"
+	case "premapped":
+		return "dma_sync_single_for_device", "dma_sync_single_for_cpu"
+	case "map_resource":
+		return "dma_map_resource", "dma_unmap_resource"
+	}
+	return "dma_map_phys", "dma_unmap_phys"
+}
+
 // with is variant v with attributes.
 func with(v dma.Variant, name, what string, atMap, atUnmap kernel.Attrs) Call {
-	fn := map[string]string{"map_page": "page_attrs", "map_single": "single_attrs", "map_phys": "phys", "map_phys_rederive": "phys"}[call(v)]
-	if fn == "" {
-		fn = strings.TrimPrefix(call(v), "map_")
-	}
+	mapFn, unmapFn := functions(call(v))
 	_, list := v.(dma.Lister)
-	return Call{Name: name, Version: v.Version(), What: what, list: list, mapFn: "dma_map_" + fn, unmapFn: "dma_unmap_" + fn,
+	return Call{Name: name, Version: v.Version(), What: what, list: list, keeps: dma.MemoryOf(v) == dma.OwnMemory, mapFn: mapFn, unmapFn: unmapFn,
 		do: func(t *cpu.Thread, c *dma.Ctx, b *Buffer, dir kernel.Direction) (uint64, error) {
 			return dma.MapBuffer(v, t, c, b.Buffer, dir, atMap)
 		},

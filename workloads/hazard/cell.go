@@ -109,11 +109,14 @@ func Run(s *platform.Spec, c Cell, cfg Config) (*Result, error) {
 // build makes the machine of a cell with the device under test.
 func (c *Cell) build(l *layout, seed uint64) (*platform.Machine, *platform.Device, error) {
 	m, err := platform.Build(l.spec, platform.Options{Version: c.Call.Version, Backend: c.Backend.platform, CPUs: 1, Seed: seed, Extra: l.extra,
-		P2PDMA: c.Memory.Name == "p2pdma"}) // there are no such pages without it
+		P2PDMA: c.Memory.route != kernel.P2PUnsupported}) // there are no such pages without it
 	if err != nil {
 		return nil, nil, err
 	}
 	d, err := m.AddDevice("0000:01:00.0", 0x0100)
+	if err == nil && c.Memory.route != kernel.P2PUnsupported {
+		d.Ctx.Dev.P2P = kernel.P2P{Route: c.Memory.route, Provider: m.Env.Slab(256, 64)}
+	}
 	if err == nil && c.Backend.setUp != nil {
 		c.Backend.setUp(m, d)
 	}

@@ -17,6 +17,7 @@ type Memory struct {
 	// Missing says why it cannot be run; empty when it can.
 	Missing string
 
+	route kernel.P2PRoute // to memory of another device with struct pages
 	place func(l *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer
 }
 
@@ -39,7 +40,8 @@ func Memories() []Memory {
 		{Name: "kmalloc", What: "32 bytes of kmalloc memory that share a cache line with another object", place: kmalloc},
 		{Name: "stack", What: "300 bytes on a stack in the linear map (no VMAP_STACK); the CPU uses the lines of both ends", place: stack},
 		{Name: "vmalloc", What: "a page of vmalloc memory, or a stack with VMAP_STACK; its address is passed, or converted as if it were the linear map's", place: vmalloc},
-		{Name: "p2pdma", What: "4 KiB of another device's BAR with struct pages (ZONE_DEVICE)", place: in(mm.ZoneDevice)},
+		{Name: "p2pdma", What: "a page of another device's BAR with struct pages (ZONE_DEVICE), through the host bridge", route: kernel.P2PHostBridge, place: in(mm.ZoneDevice)},
+		{Name: "p2p-switch", What: "the same behind a common PCIe switch", route: kernel.P2PBusAddress, place: in(mm.ZoneDevice)},
 		{Name: "mmio", What: "4 KiB of another device's BAR without struct pages", place: in(mm.MMIO)},
 		{Name: "mmio-early", What: "MMIO in the hole of a section that boot memory shares: pfn_valid() is true", place: earlyHole},
 		{Name: "no-map", What: "4 KiB of RAM that firmware keeps outside of the linear map", place: in(mm.NoMap)},

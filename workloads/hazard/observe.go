@@ -89,18 +89,24 @@ func (x *observer) all() {
 	}
 	x.t.WaitUntil(cpu.StallIdle, x.t.Now()+settling)
 	x.story = nil
-	if n := x.inUse(); n > before {
+	if n := x.inUse(); n > before && !x.Call.keeps {
 		x.hazard(kernel.Hazard{Kind: kernel.Leak, Step: x.Call.unmapFn, Addr: last.Addr,
 			Note: fmt.Sprintf("%d of %d mappings left their range of I/O addresses allocated", n-before, len(dirs)*len(oracle.Adversaries()))})
 	}
 	x.probing = true
 	x.Exposed.Later = x.reaches(last)
 	x.probing = false
-	if x.Exposed.Later && x.Backend.granule > 0 {
+	if x.Exposed.Later && x.Backend.granule > 0 && !x.Call.keeps && !x.switched(last) {
 		x.hazard(kernel.Hazard{Kind: kernel.UseAfterUnmap, Step: x.Call.unmapFn, Addr: last.Addr,
 			Note: fmt.Sprintf("the device still reaches the buffer %d ms after the unmap", settling/sim.Millisecond)})
 	}
 	x.Story = append(x.Story, x.story...)
+}
+
+// switched reports whether the device reaches m through a PCIe switch, which no IOMMU sees.
+func (x *observer) switched(m *oracle.Mapping) bool {
+	p := x.dev.Ctx.Dev.P2P
+	return p.Route == kernel.P2PBusAddress && m.Addr == m.Phys+p.BusOffset
 }
 
 // told reports whether the story that is kept is already one with a hazard.
@@ -112,6 +118,9 @@ func (x *observer) say(format string, a ...any) { x.story = append(x.story, fmt.
 func (x *observer) hazard(h kernel.Hazard) {
 	if x.probing {
 		return
+	}
+	if h.Step == "(none)" { // inlined into the driver
+		h.Step = x.Call.mapFn
 	}
 	n := len(x.Hazards)
 	x.add(Found{h, x.dir, x.adv})
@@ -200,7 +209,11 @@ func (x *observer) scene() *oracle.Mapping {
 	if x.dead {
 		return m
 	}
-	x.o.Unmap(c.unmapFn, m)
+	if c.keeps {
+		x.o.Lend(c.unmapFn, m, 0, m.Size)
+	} else {
+		x.o.Unmap(c.unmapFn, m)
+	}
 	if err != nil {
 		x.classify(err)
 		return m
@@ -240,9 +253,17 @@ func (x *observer) transfer(m *oracle.Mapping, b Buffer, at string) {
 
 // sync is dma_sync_single_for_cpu or _for_device of the whole buffer; false when the kernel has not survived it.
 func (x *observer) sync(m *oracle.Mapping, b Buffer, toCPU bool) bool {
-	x.dev.Ctx.SyncSingle(x.t, m.Addr, b.Size, x.dir)
+	sync := x.dev.Ctx.SyncSingleForDevice
+	if toCPU {
+		sync = x.dev.Ctx.SyncSingleForCPU
+	}
+	err := sync(x.t, m.Addr, b.Size, x.dir)
 	x.t.Sync()
 	if x.dead {
+		return false
+	}
+	if err != nil {
+		x.classify(err)
 		return false
 	}
 	if toCPU {
@@ -297,8 +318,11 @@ func (r *Result) measure(l *layout, cfg Config) error {
 	rnd, list := sim.NewRand(cfg.Seed, "hazard cost"), d.Ctx.NewList(1)
 	up, down := workloads.NewOp(cfg.Rounds), workloads.NewOp(cfg.Rounds)
 	m.Spawn(0, "cpu 0 driver", func(t *cpu.Thread) {
-		for range cfg.Rounds {
-			b := r.buffer(l, m, d.Ctx, list, rnd)
+		var b Buffer
+		for i := range cfg.Rounds {
+			if i == 0 || !r.Call.keeps {
+				b = r.buffer(l, m, d.Ctx, list, rnd)
+			}
 			around.Pass(t)
 			var addr uint64
 			if err = up.Measure(t, func() (err error) { addr, err = r.Call.do(t, d.Ctx, &b, dir); return err }); err != nil {

@@ -43,5 +43,8 @@ func (d *Device) Reach(addr uint64, write bool) (pa uint64, snoops, ok bool) {
 		}
 	}
 	_, ok = d.m.memory.Find(pa)
+	if d.m.Env.EncryptedGuest && d.m.Tlb.Find(pa) == nil {
+		ok = false // private memory: only the pool is shared with the host
+	}
 	return pa, !dev.NonCoherent, ok
 }

@@ -10,6 +10,7 @@ import (
 // CPUWrite lets a CPU store n bytes at physical address pa: a driver that fills a buffer, or whoever owns what lies beside one.
 func (o *Oracle) CPUWrite(pa, n uint64) {
 	var v cache.Version
+	o.uncache(pa, n)
 	if o.isDevice(pa) {
 		v = o.Truth.DeviceWrite(pa, n, false)
 	} else {
@@ -35,6 +36,7 @@ func (o *Oracle) CPURead(what string, m *Mapping, pa, n uint64) {
 		}
 		o.see(&r, step, what, at, v == o.want[at], kind)
 	}
+	o.uncache(pa, n)
 	if o.isDevice(pa) {
 		o.Truth.DeviceRead(pa, n, false, saw)
 	} else {
@@ -72,6 +74,14 @@ func (o *Oracle) DeviceRead(m *Mapping, off, n uint64) {
 	o.flush(&r, m.toDevice, what)
 }
 
+// uncache keeps device memory out of the caches. The linear map has P2PDMA memory uncached, so that what a kernel copies there
+// arrives at once.
+func (o *Oracle) uncache(pa, n uint64) {
+	if o.isDevice(pa) {
+		o.Truth.CleanInvalidate(pa, n)
+	}
+}
+
 // eachPage translates an access to m page by page and calls f with the place that the device reaches and the buffer's own. A
 // refused page is reported and left out.
 func (o *Oracle) eachPage(m *Mapping, off, n uint64, write bool, f func(pa, home, n uint64, snoops bool)) {
@@ -84,6 +94,7 @@ func (o *Oracle) eachPage(m *Mapping, off, n uint64, write bool, f func(pa, home
 		pa, snoops, ok := o.Bus.Reach(addr, write)
 		if ok {
 			o.checkFrame(m, addr, pa)
+			o.uncache(pa, k)
 			f(pa, m.Phys+off, k, snoops)
 		} else {
 			o.refused(m, addr, pa, write)

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"dmapath/kernel"
-	"dmapath/kernel/direct"
 	"dmapath/kernel/dma"
 	"dmapath/kernel/oracle"
 	"dmapath/platform"
@@ -85,11 +84,9 @@ func Run(s *platform.Spec, c Cell, cfg Config) (*Result, error) {
 		r.Status, r.Why = NotModelled, cmp.Or(c.Backend.Missing, c.Memory.Missing)
 		return r, nil
 	}
-	if c.Backend.preset != "" {
-		var err error
-		if s, err = platform.Load(c.Backend.preset); err != nil {
-			return nil, fmt.Errorf("%v: %w", c, err)
-		}
+	s, err := c.Backend.machine(s)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", c, err)
 	}
 	l, err := newLayout(s)
 	if err != nil {
@@ -117,6 +114,10 @@ func (c *Cell) build(l *layout, seed uint64) (*platform.Machine, *platform.Devic
 	if err == nil && c.Memory.route != kernel.P2PUnsupported {
 		d.Ctx.Dev.P2P = kernel.P2P{Route: c.Memory.route, Provider: m.Env.Slab(256, 64)}
 	}
+	if err == nil && c.Memory.encrypted {
+		m.Env.EncryptedGuest = true
+		m.Tlb.Force = m.Tlb.Force || c.Call.Version == kernel.V6_12 // as swiotlb_init does there
+	}
 	if err == nil && c.Backend.setUp != nil {
 		c.Backend.setUp(m, d)
 	}
@@ -130,8 +131,6 @@ func (c *Cell) build(l *layout, seed uint64) (*platform.Machine, *platform.Devic
 // classify turns an error of a call into a status.
 func (r *Result) classify(err error) {
 	switch {
-	case errors.Is(err, direct.ErrBounce):
-		r.Status, r.Why = NotModelled, err.Error()
 	case errors.Is(err, dma.ErrNoPage) && !strings.Contains(r.Call.Name, "rederive"):
 		r.Status, r.Why = Impossible, "there is no struct page that could be passed"
 	default:

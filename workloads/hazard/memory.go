@@ -17,8 +17,9 @@ type Memory struct {
 	// Missing says why it cannot be run; empty when it can.
 	Missing string
 
-	route kernel.P2PRoute // to memory of another device with struct pages
-	place func(l *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer
+	encrypted bool            // the kernel runs in an encrypted guest
+	route     kernel.P2PRoute // to memory of another device with struct pages
+	place     func(l *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer
 }
 
 // Buffer is what a driver wants mapped.
@@ -45,7 +46,7 @@ func Memories() []Memory {
 		{Name: "mmio", What: "4 KiB of another device's BAR without struct pages", place: in(mm.MMIO)},
 		{Name: "mmio-early", What: "MMIO in the hole of a section that boot memory shares: pfn_valid() is true", place: earlyHole},
 		{Name: "no-map", What: "4 KiB of RAM that firmware keeps outside of the linear map", place: in(mm.NoMap)},
-		{Name: "encrypted", What: "RAM of an encrypted guest", Missing: "no encrypted guest"},
+		{Name: "encrypted", What: "private RAM of an encrypted guest (SEV, TDX)", encrypted: true, place: anywhere},
 	}
 }
 

@@ -47,7 +47,7 @@ func (r *Result) observe(l *layout, cfg Config) error {
 	x := &observer{Result: r, m: m, dev: d, l: l, rnd: sim.NewRand(cfg.Seed, "hazard buffers"), list: d.Ctx.NewList(1)}
 	truth := m.Watch(x.hazard)
 	x.o = oracle.New(oracle.Config{Truth: truth, Bus: d, Granule: r.Backend.granule, DeviceMemory: m.Env.DeviceMemory,
-		Bounced: func(pa uint64) bool { p := m.Direct.Pool; return pa >= p.Start && pa < p.End }, Report: x.hazard})
+		Bounced: func(pa uint64) bool { return m.Tlb.Find(pa) != nil }, Report: x.hazard})
 	m.Spawn(0, "cpu 0 driver", func(t *cpu.Thread) {
 		x.t = t
 		x.all()

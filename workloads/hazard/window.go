@@ -52,11 +52,9 @@ type open struct {
 // Measure maps, lets the device read, and unmaps one page of RAM again and again on one CPU, while the device goes on reading what was
 // unmapped until it is refused.
 func Measure(s *platform.Spec, b Backend, v kernel.Version, perSec int64, seed uint64) (*Window, error) {
-	if b.preset != "" {
-		var err error
-		if s, err = platform.Load(b.preset); err != nil {
-			return nil, err
-		}
+	s, err := b.machine(s)
+	if err != nil {
+		return nil, err
 	}
 	m, err := platform.Build(s, platform.Options{Version: v, Backend: b.platform, CPUs: 1, Seed: seed})
 	if err != nil {

@@ -1,5 +1,7 @@
 package cache
 
+import "dmapath/sim"
+
 // Memory is the contents of simulated physical memory that somebody looks at: page tables, device tables, queues and
 // descriptors. Only frames that were written exist; everything else reads as zero. It has no timing: the
 // Hierarchy times accesses, Memory says what they return.
@@ -7,6 +9,10 @@ type Memory struct {
 	frames map[uint64]*[512]uint64
 	last   *[512]uint64 // most recently used frame
 	lastNo uint64
+	// watched are the lines that processes wait for, with who waits; clock is one of those processes.
+	watched map[uint64]*sim.Signal
+	waiting int
+	clock   *sim.Proc
 }
 
 // NewMemory returns an all-zero memory.
@@ -36,6 +42,34 @@ func (m *Memory) Write64(pa, v uint64) {
 		m.frames[pa>>12], m.last = f, f
 	}
 	f[pa>>3&511] = v
+	if m.waiting > 0 {
+		m.wake(pa)
+	}
+}
+
+// WaitWrite parks p until somebody writes a word of the line of pa: a core that has armed its exclusive monitor on the line (ldxr) and
+// sleeps (wfe) wakes when the line is taken from it. It does not remember: p has looked at the line before, in the same instant.
+func (m *Memory) WaitWrite(p *sim.Proc, pa uint64) {
+	s := m.watched[pa>>6]
+	if s == nil {
+		if m.watched == nil {
+			m.watched = map[uint64]*sim.Signal{}
+		}
+		s = &sim.Signal{Name: "write of a watched line"}
+		m.watched[pa>>6] = s
+	}
+	m.waiting++
+	m.clock = p
+	s.Wait(p)
+}
+
+func (m *Memory) wake(pa uint64) {
+	s := m.watched[pa>>6]
+	if s == nil || s.Waiters() == 0 {
+		return
+	}
+	m.waiting -= s.Waiters()
+	s.Fire(m.clock.Now())
 }
 
 // Frames returns how many 4 KiB frames hold data; it is how tests see that a run does not grow.

@@ -33,6 +33,12 @@ type Core struct {
 	recent   [recentWalks]walkRecord
 	walks    uint64   // started
 	lastWalk sim.Time // latest end of one
+
+	// Of the last walk: how it failed, or the size and rights of its page.
+	Refused    Refusal
+	leafShift  uint8
+	leafRights Rights
+	inner      walkRecord // of walks of a second stage: what they find is there for others at once
 }
 
 // Init makes the caches of a unit after reset. It returns problems, which are those of the dialect's whole configuration, with what

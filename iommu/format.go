@@ -78,6 +78,10 @@ type Space struct {
 	Tag    uint32 // what cached translations are tagged with: a dense number from 1 on
 	Levels int    // level of the top table
 	Marks  bool   // hardware sets accessed and dirty bits
+	Width  uint8  // of a second stage: bits of address that the table translates
+	// Under is the second stage of a nested translation, nil for none: the addresses of Root, of every table and of every page
+	// are its input.
+	Under *Space
 }
 
 // Cause is why a walk ended without a translation.
@@ -93,10 +97,12 @@ const (
 	Skipped             // bits of the address that a skipped level would have translated are not zero
 )
 
-// Walk is the outcome of one walk.
-type Walk struct {
-	PA     uint64
+// Refusal is how a walk that failed ended.
+type Refusal struct {
 	Cause  Cause
 	Level  int    // of the last entry read
 	Rights Rights // granted by all entries read
+	Entry  uint64 // the last one read
+	Second bool   // the second stage of a nested translation refused
+	IPA    uint64 // then: what it was asked for
 }

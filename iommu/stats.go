@@ -22,6 +22,7 @@ type Stats struct {
 	PASIDHits      uint64
 	EntryReads     uint64 // words of those entries, and of tables that lead to them, read from memory
 
+	SecondWalks uint64                  // second-stage walks within walks
 	PagingHits  [MaxLevels + 1]uint64   // walks that started below the level of this paging-structure cache
 	FullWalks   uint64                  // walks that no paging-structure cache shortened
 	PTEReads    [cache.NumLevels]uint64 // page-table reads by the level that served them

@@ -60,47 +60,58 @@ func (c *Core) Lookup(s *Space, iova uint64, write bool, t sim.Time) (pa uint64,
 }
 
 // Walk translates iova of a request that arrived some time ago through the page table, on one of the walkers. The caller has checked
-// that the table covers the address.
-func (c *Core) Walk(s *Space, iova uint64, write bool, arrived, now sim.Time) (r Walk, t sim.Time) {
+// that the table covers the address. Unless the cause is Translated, Refused says more.
+func (c *Core) Walk(s *Space, iova uint64, write bool, arrived, now sim.Time) (pa uint64, t sim.Time, cause Cause) {
 	server, start := c.walkers.Take(now)
 	c.Stats.WalkerWait += start - now
 	n := c.walks
 	c.walks++
 	w := &c.recent[n%recentWalks]
 	w.page, w.space, w.arrived, w.done = iova>>PageShift, s.Tag, arrived, 0
-	r, t = c.descend(s, iova, write, start+c.WalkStart, n, w)
+	pa, t, cause = c.descend(s, iova, write, start+c.WalkStart, n, w)
 	t += c.WalkEnd
 	w.done = t
 	c.lastWalk = max(c.lastWalk, t)
 	c.walkers.Release(server, start, t)
 	c.Stats.WalkTimes.Add(int64(t - now))
-	return r, t
+	return pa, t, cause
 }
 
-func (c *Core) descend(s *Space, iova uint64, write bool, t sim.Time, n uint64, w *walkRecord) (Walk, sim.Time) {
-	f := s.Format
+// refused notes how a walk ended.
+func (c *Core) refused(cause Cause, level int, rights Rights, entry uint64, t sim.Time) (uint64, sim.Time, Cause) {
+	c.Refused = Refusal{Cause: cause, Level: level, Rights: rights, Entry: entry}
+	return 0, t, cause
+}
+
+func (c *Core) descend(s *Space, iova uint64, write bool, t sim.Time, n uint64, w *walkRecord) (uint64, sim.Time, Cause) {
 	above, level, at, rights := c.startLevel(s, iova, t)
 	for {
 		if level+1 < above && s.skipped(iova, above, level+1) {
-			return Walk{Cause: Skipped, Level: above, Rights: rights}, t
+			return c.refused(Skipped, above, rights, 0, t)
 		}
 		entry := s.EntryAddr(at, iova, level)
+		if s.Under != nil {
+			var cause Cause
+			if entry, t, cause = c.Second(s.Under, entry, false, t); cause != Translated {
+				return 0, t, cause
+			}
+		}
 		done, lvl := c.Fabric.DeviceRead(entry, 8, t)
 		done += c.PTEOverhead
 		c.Stats.PTEReads[lvl]++
 		c.Stats.PTEReadTime += done - t
 		t = done
 		pte := c.Mem.Read64(entry)
-		e := f.Decode(pte, level)
+		e := s.Format.Decode(pte, level)
 		switch e.Kind {
 		case Absent:
-			return Walk{Cause: NotPresent, Level: level, Rights: rights}, t
+			return c.refused(NotPresent, level, rights, pte, t)
 		case Reserved:
-			return Walk{Cause: Malformed, Level: level, Rights: rights}, t
+			return c.refused(Malformed, level, rights, pte, t)
 		case Table:
 			rights &= e.Rights
 			if s.Marks {
-				t = c.mark(f, entry, pte, false, t)
+				t = c.mark(s.Format, entry, pte, false, t)
 			}
 			w.ready[level] = t
 			if p := c.paging[level]; p != nil {
@@ -112,19 +123,51 @@ func (c *Core) descend(s *Space, iova uint64, write bool, t sim.Time, n uint64, 
 		}
 		rights &= e.Rights
 		if need := need(write); rights&need != need {
-			return Walk{Cause: Denied, Level: level, Rights: rights}, t
+			return c.refused(Denied, level, rights, pte, t)
 		}
 		if s.Marks {
-			t = c.mark(f, entry, pte, write, t)
+			t = c.mark(s.Format, entry, pte, write, t)
 		}
-		pa := e.Addr | iova&(1<<e.Shift-1)
+		pa, shift := e.Addr|iova&(1<<e.Shift-1), e.Shift
+		if s.Under != nil {
+			var cause Cause
+			if pa, t, cause = c.Second(s.Under, pa, write, t); cause != Translated {
+				return 0, t, cause
+			}
+			shift, rights = min(shift, c.leafShift), rights&c.leafRights
+		}
 		if pa>>20 == c.ClosedMiB && c.ClosedMiB != 0 {
-			return Walk{Cause: ClosedAddress, Level: level, Rights: rights}, t
+			return c.refused(ClosedAddress, level, rights, pte, t)
 		}
-		c.sees(e.Shift)
-		c.iotlb.Insert(s.Tag, iova>>e.Shift, e.Shift, payload(e.Addr, rights, n))
-		return Walk{PA: pa, Level: level, Rights: rights}, t
+		c.sees(shift)
+		c.iotlb.Insert(s.Tag, iova>>shift, shift, payload(pa&^(1<<shift-1), rights, n))
+		c.leafShift, c.leafRights = shift, rights
+		return pa, t, Translated
 	}
+}
+
+// Second translates an address that a first stage gave through the second stage s, on the walker that is at it: from the IOTLB, which
+// keeps such translations beside those of requests, or by a walk. It is there at t.
+func (c *Core) Second(s *Space, ipa uint64, write bool, t sim.Time) (pa uint64, done sim.Time, cause Cause) {
+	for _, shift := range c.sizes {
+		if val, ok := c.iotlb.Lookup(s.Tag, ipa>>shift, shift); ok {
+			if need := need(write); Rights(val)&need != need {
+				break
+			}
+			c.leafShift, c.leafRights = shift, Rights(val)&AllRights
+			return val&addrMask | ipa&(1<<shift-1), t, Translated
+		}
+	}
+	if ipa>>s.Width != 0 {
+		_, done, cause = c.refused(NotPresent, s.Levels, AllRights, 0, t)
+	} else {
+		c.Stats.SecondWalks++
+		pa, done, cause = c.descend(s, ipa, write, t, c.walks, &c.inner)
+	}
+	if cause != Translated {
+		c.Refused.Second, c.Refused.IPA = true, ipa
+	}
+	return pa, done, cause
 }
 
 // startLevel returns the lowest table that the paging-structure caches know, the level of the entry that led there, and the rights granted on

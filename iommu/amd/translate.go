@@ -33,7 +33,7 @@ func (*format) Decode(pte uint64, level int) iommu.Entry {
 func (*format) Marks(bool) uint64 { return 0 }
 
 // reasons are the fates of a walk in the words of the specification.
-var reasons = [...]amdtable.Reason{iommu.Translated: amdtable.NoFault, iommu.NotPresent: amdtable.NotPresent, iommu.Malformed: amdtable.IllegalPTE,
+var reasons = [...]amdtable.Reason{iommu.NotPresent: amdtable.NotPresent, iommu.Malformed: amdtable.IllegalPTE,
 	iommu.Denied: amdtable.Denied, iommu.Skipped: amdtable.NotPresent}
 
 // tag is what a domain's cached translations are tagged with.
@@ -89,11 +89,11 @@ func (u *Unit) Translate(rid uint16, iova uint64, write bool, now sim.Time) (pa 
 	if !amdtable.Covers(iova, d.Mode) {
 		return 0, t, u.pageFault(d, rid, iova, write, amdtable.BeyondWidth, t)
 	}
-	w, t := u.Walk(&d.Space, iova, write, now, t)
-	if why := reasons[w.Cause]; why != amdtable.NoFault {
-		return 0, t, u.pageFault(d, rid, iova, write, why, t)
+	pa, t, cause := u.Walk(&d.Space, iova, write, now, t)
+	if cause != iommu.Translated {
+		return 0, t, u.pageFault(d, rid, iova, write, reasons[cause], t)
 	}
-	return w.PA, t, nil
+	return pa, t, nil
 }
 
 func right(write bool) amdtable.Rights {

@@ -32,7 +32,7 @@ func (f *format) Marks(dirty bool) uint64 {
 }
 
 // reason returns the specification's reason for the end of a walk.
-func (f *format) reason(w iommu.Walk, write bool) table.Reason {
+func (f *format) reason(w *iommu.Refusal, write bool) table.Reason {
 	switch w.Cause {
 	case iommu.NotPresent:
 		return f.EntryFault(table.Absent, write)

@@ -55,8 +55,11 @@ func (v *Unit) walk(b *binding, iova uint64, write bool, arrived, now sim.Time) 
 	if !b.rules.Covers(iova, b.Levels) || b.rules.Format == table.SecondStage && iova>>v.cfg.GuestWidth != 0 {
 		return 0, now, b.rules.Beyond()
 	}
-	w, t := v.Walk(&b.Space, iova, write, arrived, now)
-	return w.PA, t, b.rules.reason(w, write)
+	pa, t, cause := v.Walk(&b.Space, iova, write, arrived, now)
+	if cause != iommu.Translated {
+		why = b.rules.reason(&v.Refused, write)
+	}
+	return pa, t, why
 }
 
 // Probe returns the translation that the caches hold for a request of rid, whether the tables still say so or not; ok is false if the

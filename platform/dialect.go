@@ -6,6 +6,8 @@ import (
 	"dmapath/cpu"
 	"dmapath/iommu"
 	"dmapath/iommu/amd"
+	"dmapath/iommu/smmu"
+	"dmapath/iommu/smmutable"
 	hwvtd "dmapath/iommu/vtd"
 	"dmapath/kernel/amdvi"
 	"dmapath/kernel/iommucore"
@@ -31,12 +33,15 @@ var msiWindow = [2]uint64{0xfee00000, 0xfeefffff}
 // hyperTransport is the range that AMD's fabric keeps for itself: HT_RANGE_START and HT_RANGE_END of the driver.
 var hyperTransport = [2]uint64{0xfd00000000, 0xffffffffff}
 
+// softwareMSI is where the SMMU driver keeps room for mappings of message-signalled interrupts: MSI_IOVA_BASE and MSI_IOVA_LENGTH.
+var softwareMSI = [2]uint64{0x8000000, 0x80fffff}
+
 // dialects is the one list of them: a new one is a line here. A dialect without hardware or driver can be named in a platform
 // file, and a machine with it can be built for the direct backend.
 var dialects = []dialect{
 	{"vt-d", vtdHardware, vtdDriver, [][2]uint64{msiWindow}},
 	{"amd-vi", amdHardware, amdDriver, [][2]uint64{msiWindow, hyperTransport}},
-	{name: "smmuv3"},
+	{name: "smmuv3", hardware: smmuHardware, reserved: [][2]uint64{softwareMSI}},
 }
 
 // dialectNames returns their names, in the order of the list.
@@ -110,6 +115,28 @@ func (s *Spec) amdConfig() amd.Config {
 		PageInvTime: iommu.Cycles(u.InvIOTLBPage), SweepTime: iommu.Cycles(u.InvIOTLBGlobal), InterruptTime: iommu.Cycles(u.InvInterrupt),
 		DeviceTLBTime: u.InvDeviceTLB, StoreTime: iommu.Cycles(u.Status)}
 	cfg.Paging[6] = cfg.Paging[5]
+	return cfg
+}
+
+func smmuHardware(m *Machine) (iommu.Unit, error) {
+	return smmu.New(m.Spec.smmuConfig(), m.Eng, m.Hier, m.Mem)
+}
+
+// smmuConfig is the IOMMU as package iommu/smmu takes it: the context cache is that of stream table entries, the PASID cache that of context
+// descriptors, pages give the granules.
+func (s *Spec) smmuConfig() smmu.Config {
+	u := &s.IOMMU
+	cfg := smmu.Config{Config: s.unitConfig(), Coherent: bool(u.Coherent), Stage1: true, Stage2: true, MSI: bool(u.SyncMessage), SEV: true,
+		Range: bool(u.RangeInv), StreamBits: 16, QueueLog2: log2(u.CommandQueue), Streams: u.Context.config(), Contexts: u.PASID.config(),
+		FetchOverhead: iommu.Cycles(u.Fetch), DecodeTime: iommu.Cycles(u.Decode), ConfigInvTime: iommu.Cycles(u.InvContext),
+		PageInvTime: iommu.Cycles(u.InvIOTLBPage), SweepTime: iommu.Cycles(u.InvIOTLBGlobal), ATCTime: u.InvDeviceTLB,
+		SyncTime: iommu.Cycles(u.Status)}
+	cfg.HostWidth = min(cfg.HostWidth, 48) // wider output is left out
+	for _, shift := range u.Pages.Shifts() {
+		if shift == smmutable.Granule4K || shift == smmutable.Granule16K || shift == smmutable.Granule64K {
+			cfg.Granules = append(cfg.Granules, shift)
+		}
+	}
 	return cfg
 }
 

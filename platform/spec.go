@@ -244,6 +244,10 @@ type IOMMU struct {
 	MaxMask       Count  `key:"max_mask" range:"0..63" doc:"log2 of the pages it may cover"`
 	FaultRecords  Count  `key:"fault_records" range:"1..256" doc:"fault recording registers"`
 
+	CommandQueue Count  `key:"command_queue" range:"8..524288" pow2:"yes" doc:"largest command queue, SMMUv3"`
+	RangeInv     Switch `key:"range_invalidation" doc:"TLBI of ranges (RIL), SMMUv3"`
+	SyncMessage  Switch `key:"sync_message" doc:"CMD_SYNC by message (MSI), SMMUv3"`
+
 	IOTLB   Table  `key:"iotlb"`
 	Context Table  `key:"context"`
 	PASID   Table  `key:"pasid"`

@@ -237,6 +237,8 @@ func (x *Experiment) NeedsMapBenchmark(n string) string {
 		return "needs buffers that belong to the driver (nic.page_pool does the same inside nic)"
 	case x.Segments != "" && x.Segments != mapbench.One:
 		return "with segments: drives and cards decide themselves how their buffers lie"
+	case slices.ContainsFunc(x.Backends, func(b string) bool { return platform.Backend(b).Provider() }):
+		return "with a provider of dma_map_ops: no device is behind it"
 	case len(x.Attrs) > 0:
 		return "with attributes: drivers choose their own"
 	}
@@ -246,8 +248,15 @@ func (x *Experiment) NeedsMapBenchmark(n string) string {
 // mapBenchmarkOnly lists the combinations that no other workload runs.
 func (x *Experiment) mapBenchmarkOnly() (errs []error) {
 	for _, w := range x.Workloads {
+		provider := false
+		for _, b := range x.Backends {
+			provider = provider || platform.Backend(b).Provider()
+			if platform.Backend(b).Provider() && w != "map-benchmark" {
+				errs = append(errs, fmt.Errorf("backend %q runs as workload map-benchmark only, not %s: what would translate its addresses for a device is not modelled", b, w))
+			}
+		}
 		for _, v := range x.Variants {
-			if why := x.NeedsMapBenchmark(v); why != "" && w != "map-benchmark" {
+			if why := x.NeedsMapBenchmark(v); why != "" && !provider && w != "map-benchmark" {
 				errs = append(errs, fmt.Errorf("variant %q runs as workload map-benchmark only, not %s: it %s", v, w, why))
 			}
 		}

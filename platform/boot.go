@@ -9,6 +9,7 @@ import (
 	"dmapath/kernel/dma"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
+	"dmapath/kernel/mapops"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/swiotlb"
 	"dmapath/kernel/timer"
@@ -22,9 +23,10 @@ type Parts struct {
 	Timers *timer.Wheel
 	Direct *direct.Direct
 	Tlb    *swiotlb.Mem      // bounce pools
-	Layer  *iommudma.Layer   // nil on Direct
-	Driver iommucore.Adapter // nil on Direct
+	Layer  *iommudma.Layer   // nil without an IOMMU
+	Driver iommucore.Adapter // nil without an IOMMU
 
+	ops              *mapops.Table // what dev->dma_ops of all devices points to; nil for dma-direct and iommu-dma
 	nodes, magazines *mm.Cache
 	softirqs         [][]*cpu.Stream // per CPU: streams not in use
 	memory           mm.MemoryMap
@@ -55,8 +57,9 @@ func (m *Machine) boot() (err error) {
 		return err
 	}
 	m.Direct = direct.New(m.Env, m.Tlb)
-	if m.Opt.Backend == Direct {
-		return nil
+	if !m.Opt.Backend.unit() {
+		m.ops, err = m.provider()
+		return err
 	}
 	m.nodes, m.magazines = m.MM.NewCache("iommu_iova", 40, 64), m.MM.NewCache("iommu_iova_magazine", 1024, 1024)
 	m.Layer = iommudma.NewLayer()
@@ -132,7 +135,8 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	}
 	d.Port = port
 	dev := m.Env.NewDevice(name, rid, ^uint64(0))
-	d.Ctx = &dma.Ctx{Env: m.Env, MM: m.MM, Dev: dev, Direct: m.Direct}
+	// The kernel is built with CONFIG_IOMMU_DMA, whether or not there is an IOMMU: dma_iova_try_alloc is there to decline.
+	d.Ctx = &dma.Ctx{Env: m.Env, MM: m.MM, Dev: dev, Direct: m.Direct, Ops: m.ops, IOMMU: iommudma.NewLayer()}
 	if m.Unit == nil {
 		return d, d.Ctx.Validate()
 	}

@@ -21,10 +21,19 @@ const (
 	IommuStrict      Backend = "iommu-strict"      // iommu.strict=1
 	IommuLazy        Backend = "iommu-lazy"        // iommu.strict=0: flush queue
 	IommuPassthrough Backend = "iommu-passthrough" // iommu.passthrough=1: dma-direct behind an IOMMU that passes addresses
+	OpsGart          Backend = "ops-gart"          // dma_map_ops: AMD's GART with iommu=force; no device behind it
+	OpsGrant         Backend = "ops-grant"         // dma_map_ops: grants to another Xen domain; no device behind it
 )
 
 // Backends lists them in the order of tables.
-var Backends = []Backend{Direct, IommuStrict, IommuLazy, IommuPassthrough}
+var Backends = []Backend{Direct, IommuStrict, IommuLazy, IommuPassthrough, OpsGart, OpsGrant}
+
+// Provider reports whether b maps by a table of functions of the device (package mapops). The hardware or hypervisor that would translate is
+// not modelled: a device cannot use such an address.
+func (b Backend) Provider() bool { return b == OpsGart || b == OpsGrant }
+
+// unit reports whether there is an IOMMU.
+func (b Backend) unit() bool { return b == IommuStrict || b == IommuLazy || b == IommuPassthrough }
 
 // Options is what of a machine belongs to the run and not to the platform.
 type Options struct {
@@ -49,11 +58,11 @@ type Machine struct {
 	Hier  *cache.Hierarchy
 	Cores []*cpu.Core
 	Mem   *cache.Memory
-	Unit  iommu.Unit // nil on Direct
+	Unit  iommu.Unit // nil without an IOMMU
 	Env   *kernel.Env
 	Parts // the kernel's parts
 
-	dialect  *dialect  // nil on Direct
+	dialect  *dialect  // nil without an IOMMU
 	reserved [2]uint64 // physical range that holds the kernel's own objects
 }
 
@@ -88,7 +97,7 @@ func Build(s *Spec, o Options) (*Machine, error) {
 		}
 		m.Cores = append(m.Cores, c)
 	}
-	if o.Backend != Direct {
+	if o.Backend.unit() {
 		if m.dialect, err = s.dialect(); err == nil {
 			m.Unit, err = m.dialect.hardware(m)
 		}

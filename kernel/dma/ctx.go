@@ -8,6 +8,7 @@ import (
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/mapops"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/scatterlist"
 )
@@ -51,6 +52,8 @@ type Ctx struct {
 	Dev    *kernel.Device
 	Direct *direct.Direct
 	IOMMU  Translated // used when Dev.IOMMU is set
+	// Ops is dev->dma_ops, a provider of dma_map_ops; nil for dma-direct and iommu-dma.
+	Ops *mapops.Table
 
 	singles []*List // per CPU: for variants that map lists when they are given a buffer of one piece
 
@@ -71,8 +74,9 @@ func (c *Ctx) Validate() error {
 	need(c.Dev != nil, "no device")
 	if c.Dev != nil {
 		need(c.Dev.Mask != 0, c.Dev.Name+": no DMA mask")
+		need(!c.Dev.IOMMU || c.Ops == nil, c.Dev.Name+" has both iommu-dma and DMA operations of its own")
 		need(!c.Dev.IOMMU || c.IOMMU != nil, c.Dev.Name+" is behind an IOMMU, but there is no iommu-dma")
-		need(c.Dev.IOMMU || c.Direct != nil, c.Dev.Name+" uses dma-direct, which is missing")
+		need(c.Dev.IOMMU || c.Ops != nil || c.Direct != nil, c.Dev.Name+" uses dma-direct, which is missing")
 	}
 	return errors.Join(errs...)
 }

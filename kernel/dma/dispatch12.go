@@ -17,9 +17,10 @@ var (
 // mapPage12 is dma_map_page_attrs of 6.12: 74 instructions with dma-direct inlined, 52 to hand over to iommu-dma.
 func (c *Ctx) mapPage12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	checkDirection(dir)
+	attrs = known12(attrs)
 	v, g, d := kernel.V6_12, c.Env.Sym, c.Dev
 	frame := 16
-	if d.IOMMU {
+	if d.IOMMU || c.Ops != nil {
 		frame = 40
 	}
 	t.Call(mapPageAttrs12)
@@ -39,10 +40,17 @@ func (c *Ctx) mapPage12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs ker
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, dev, 0))
 	var addr uint64
 	var err error
-	if d.IOMMU {
-		t.ALU(1, dev)
-		t.StackStore(0, 0)
-		addr, err = c.IOMMU.Map(t, d, b.Phys, b.Size, dir, attrs)
+	if !d.IOMMU {
+		t.Branch(c.Ops != nil, t.ALU(1, ops))
+	}
+	if d.IOMMU || c.Ops != nil {
+		if d.IOMMU {
+			t.ALU(1, dev)
+			t.StackStore(0, 0)
+			addr, err = c.IOMMU.Map(t, d, b.Phys, b.Size, dir, attrs)
+		} else {
+			addr, err = c.mapOps12(t, ops, b.Phys, b.Size, dir, attrs)
+		}
 		t.Jump()
 		// the trace point's argument: page_to_phys again, then the offset
 		t.ALU(1, 0)
@@ -61,7 +69,6 @@ func (c *Ctx) mapPage12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs ker
 		t.Frame(-frame)
 		t.ALU(1, ret)
 	} else {
-		t.Branch(false, t.ALU(1, ops))
 		var dma cpu.Val
 		addr, dma, err = c.Direct.MapPage12(t, c.MM, d, b.Page, b.Phys, b.Size, dir, attrs, direct.Regs{Dev: dev, Mask: mask, Size: size})
 		t.Nop(1)
@@ -77,6 +84,7 @@ func (c *Ctx) mapPage12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs ker
 // unmapPage12 is dma_unmap_page_attrs of 6.12: 57 instructions with dma-direct inlined, 35 to hand over.
 func (c *Ctx) unmapPage12(t *cpu.Thread, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
 	checkDirection(dir)
+	attrs = known12(attrs)
 	g, d := c.Env.Sym, c.Dev
 	t.Call(unmapPageAttrs12)
 	t.Nop(2)
@@ -91,12 +99,17 @@ func (c *Ctx) unmapPage12(t *cpu.Thread, addr, size uint64, dir kernel.Direction
 	t.Push(1)
 	ops := t.Load(d.At.DmaOps, 0)
 	t.ALU(1, 0)
-	t.Branch(true, t.ALU(1, ops))
+	t.Branch(c.Ops == nil, t.ALU(1, ops))
 	t.Branch(false, t.ALU(1, 0))
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
+	var err error
 	if d.IOMMU {
 		t.ALU(5, at)
 		c.IOMMU.Unmap(t, d, addr, size, dir, attrs)
+		t.Jump()
+	} else if c.Ops != nil {
+		t.Branch(true, t.ALU(1, ops))
+		err = c.unmapOps(t, ops, addr, size, dir, attrs)
 		t.Jump()
 	} else {
 		t.Branch(false, t.ALU(1, t.Load(g.DmaOps, 0)))
@@ -105,7 +118,7 @@ func (c *Ctx) unmapPage12(t *cpu.Thread, addr, size uint64, dir kernel.Direction
 	t.Nop(1)
 	t.Pop(6)
 	t.Ret()
-	return nil
+	return err
 }
 
 // MapResource is dma_map_resource: MMIO of another device. On 7.3 it is dma_map_phys with AttrMMIO.
@@ -114,6 +127,7 @@ func (c *Ctx) MapResource(t *cpu.Thread, phys, size uint64, dir kernel.Direction
 		return c.mapResource73(t, phys, size, dir, attrs)
 	}
 	checkDirection(dir)
+	attrs = known12(attrs)
 	g, d := c.Env.Sym, c.Dev
 	t.Call(mapResource12)
 	t.Nop(2)
@@ -129,8 +143,9 @@ func (c *Ctx) MapResource(t *cpu.Thread, phys, size uint64, dir kernel.Direction
 	var err error
 	if d.IOMMU {
 		addr, err = c.IOMMU.Map(t, d, phys, size, dir, attrs|kernel.AttrMMIO)
+	} else if t.Branch(c.Ops != nil, t.ALU(1, ops)); c.Ops != nil {
+		addr, err = c.mapResourceOps12(t, ops)
 	} else {
-		t.Branch(false, t.ALU(1, ops))
 		addr, err = c.Direct.MapResource12(t, d, phys, size)
 	}
 	ret := t.ALU(1, 0)
@@ -151,6 +166,7 @@ func (c *Ctx) UnmapResource(t *cpu.Thread, addr, size uint64, dir kernel.Directi
 		return c.unmapResource73(t, addr, size, dir, attrs)
 	}
 	checkDirection(dir)
+	attrs = known12(attrs)
 	g, d := c.Env.Sym, c.Dev
 	t.Call(unmapResource12)
 	t.Nop(2)
@@ -161,7 +177,7 @@ func (c *Ctx) UnmapResource(t *cpu.Thread, addr, size uint64, dir kernel.Directi
 	t.Push(1)
 	ops := t.Load(d.At.DmaOps, 0)
 	t.ALU(1, 0)
-	t.Branch(true, t.ALU(1, ops))
+	t.Branch(c.Ops == nil, t.ALU(1, ops))
 	t.Branch(false, t.ALU(1, 0))
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
 	if d.IOMMU {
@@ -169,7 +185,7 @@ func (c *Ctx) UnmapResource(t *cpu.Thread, addr, size uint64, dir kernel.Directi
 		c.IOMMU.Unmap(t, d, addr, size, dir, attrs|kernel.AttrMMIO)
 		t.Jump()
 	} else {
-		t.Branch(true, t.ALU(1, t.Load(g.DmaOps, 0)))
+		t.Branch(c.Ops == nil, t.ALU(1, t.Load(g.DmaOps, 0)))
 	}
 	t.Nop(1)
 	t.Pop(5)

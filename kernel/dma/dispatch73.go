@@ -69,21 +69,40 @@ func (c *Ctx) mapPhysBody73(t *cpu.Thread, phys, size uint64, dir kernel.Directi
 	flags := t.Load(d.At.Flags, 0)
 	t.ALU(3, 0)
 	at := t.Last()
+	if c.mustNotSnoop(attrs) {
+		t.Branch(true, t.ALU(1, flags))
+		t.Frame(-8)
+		t.ALU(1, 0)
+		t.Pop(6)
+		t.Ret()
+		return c.fail(Buffer{Phys: phys, Size: size}, ErrNotCoherent)
+	}
 	t.Branch(d.IOMMU, t.ALU(1, flags))
 	var addr uint64
 	var err error
 	var ret cpu.Val
-	if d.IOMMU {
+	if !d.IOMMU {
+		t.Branch(c.Ops != nil, t.ALU(1, ops))
+	}
+	if d.IOMMU || c.Ops != nil {
+		shared := attrs&kernel.AttrCCShared != 0
 		t.ALU(1, 0)
-		t.Branch(false, t.ALU(1, at))
-		t.Branch(true, t.ALU(1, t.Load(d.At.Flags, dev)))
-		t.ALU(5, at)
-		addr, err = c.IOMMU.Map(t, d, phys, size, dir, attrs)
+		t.Branch(shared, t.ALU(1, at))
+		if shared { // only dma-direct knows unencrypted addresses
+			addr, err = c.fail(Buffer{Phys: phys, Size: size}, ErrCCShared)
+		} else {
+			t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, dev)))
+			if d.IOMMU {
+				t.ALU(5, at)
+				addr, err = c.IOMMU.Map(t, d, phys, size, dir, attrs)
+			} else {
+				addr, err = c.mapOps73(t, ops, phys, size, dir, attrs)
+			}
+		}
 		ret = t.ALU(1, 0)
 		t.Jump()
 		t.Nop(1)
 	} else {
-		t.Branch(false, t.ALU(1, ops))
 		t.ALU(2, 0)
 		addr, err = c.Direct.MapPhys(t, d, phys, size, dir, attrs, true)
 		ret = t.ALU(1, 0)
@@ -103,6 +122,9 @@ func (c *Ctx) unmapPage73(t *cpu.Thread, addr, size uint64, dir kernel.Direction
 	t.Nop(2)
 	t.Branch(mmio, t.ALU(1, 0))
 	if mmio {
+		if c.Dev.IOMMU || c.Ops != nil {
+			c.Env.Report(t, kernel.Leak, addr, false, "DMA_ATTR_MMIO makes it return without unmapping")
+		}
 		t.Ret()
 		return nil
 	}
@@ -131,24 +153,31 @@ func (c *Ctx) unmapPhysBody73(t *cpu.Thread, addr, size uint64, dir kernel.Direc
 	t.Push(1)
 	ops := t.Load(d.At.DmaOps, 0)
 	dev := t.ALU(1, 0)
-	t.Branch(true, t.ALU(1, ops))
-	ops = t.Load(g.DmaOps, 0)
+	t.Branch(c.Ops == nil, t.ALU(1, ops))
+	if c.Ops == nil {
+		ops = t.Load(g.DmaOps, 0)
+	}
 	t.Branch(false, t.ALU(1, 0))
 	t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
+	var err error
 	if d.IOMMU {
 		t.Branch(true, t.ALU(1, at))
 		t.Branch(true, t.ALU(1, t.Load(d.At.Flags, dev)))
 		t.ALU(5, at)
 		c.IOMMU.Unmap(t, d, addr, size, dir, attrs)
 		t.Jump()
+	} else if t.Branch(c.Ops != nil, t.ALU(1, ops)); c.Ops != nil {
+		t.Branch(false, t.ALU(1, at))
+		t.Branch(false, t.ALU(1, t.Load(d.At.Flags, dev)))
+		err = c.unmapOps(t, ops, addr, size, dir, attrs)
+		t.Jump()
 	} else {
-		t.Branch(false, t.ALU(1, ops))
 		c.Direct.UnmapPhys73(t, d, addr, size, dir, attrs, direct.Regs{Dev: dev, Arg: arg, Size: at})
 	}
 	t.Nop(1)
 	t.Pop(6)
 	t.Ret()
-	return nil
+	return err
 }
 
 // mapResource73 and unmapResource73 set AttrMMIO and jump.

@@ -79,7 +79,15 @@ func (c *Ctx) mapSG(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, at
 	t.Branch(false, t.LoadOp(d.At.DmaMask, 0, 0))
 	t.ALU(4, 0)
 	if c.Env.Version == kernel.V7_3 {
-		t.Branch(false, t.ALU(1, 0)) // DMA_ATTR_REQUIRE_COHERENT
+		refused := c.mustNotSnoop(attrs)
+		t.Branch(refused, t.ALU(1, 0)) // DMA_ATTR_REQUIRE_COHERENT
+		if refused {
+			t.Pop(6)
+			t.Ret()
+			return ErrNotCoherent
+		}
+	} else {
+		attrs = known12(attrs)
 	}
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
 	err := c.mapSGBody(t, l, dir, attrs, ops)
@@ -95,7 +103,10 @@ func (c *Ctx) mapSGBody(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction
 	if c.Dev.IOMMU {
 		return c.IOMMU.MapSG(t, c.Dev, l, dir, attrs)
 	}
-	t.Branch(false, t.ALU(1, ops))
+	t.Branch(c.Ops != nil, t.ALU(1, ops))
+	if c.Ops != nil {
+		return c.mapSGOps(t, ops, l, dir, attrs)
+	}
 	return c.Direct.MapSG(t, c.MM, c.Dev, l, dir, attrs)
 }
 
@@ -139,7 +150,10 @@ func (c *Ctx) unmapSGBody(t *cpu.Thread, l *scatterlist.List, dir kernel.Directi
 		c.IOMMU.UnmapSG(t, c.Dev, l, dir, attrs)
 		return nil
 	}
-	t.Branch(false, t.ALU(1, ops))
+	t.Branch(c.Ops != nil, t.ALU(1, ops))
+	if c.Ops != nil {
+		return c.unmapSGOps(t, ops, l, dir, attrs)
+	}
 	c.Direct.UnmapSG(t, c.Dev, l, dir, attrs)
 	return nil
 }
@@ -168,10 +182,12 @@ func (c *Ctx) NeedUnmap(t *cpu.Thread) bool {
 	t.Nop(2)
 	ops := t.LoadOp(c.Env.Sym.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
 	t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
-	need := d.IOMMU || d.NeedSync || d.NonCoherent || c.Env.Debug.DMAAPI
+	need := d.IOMMU || c.Ops != nil || d.NeedSync || d.NonCoherent || c.Env.Debug.DMAAPI
 	if !d.IOMMU {
-		t.Branch(false, t.ALU(1, ops))
-		t.ALU(3, t.Load(d.At.Flags, 0))
+		t.Branch(c.Ops != nil, t.ALU(1, ops))
+		if c.Ops == nil {
+			t.ALU(3, t.Load(d.At.Flags, 0))
+		}
 	}
 	t.Ret()
 	return need

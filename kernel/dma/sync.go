@@ -84,8 +84,9 @@ func (c *Ctx) syncSingle(t *cpu.Thread, addr, size uint64, dir kernel.Direction,
 	if d.IOMMU {
 		t.ALU(3, 0)
 		err = c.IOMMU.SyncSingle(t, d, addr, size, dir, toDevice)
+	} else if t.Branch(c.Ops != nil, t.ALU(1, ops)); c.Ops != nil {
+		c.syncOps(t, ops)
 	} else {
-		t.Branch(false, t.ALU(1, ops))
 		called = c.Direct.SyncSingle(t, d, addr, size, dir, toDevice, direct.Regs{})
 	}
 	if called {
@@ -119,6 +120,8 @@ func (c *Ctx) SyncSG(t *cpu.Thread, sg *SG, dir kernel.Direction, toDevice bool)
 	var err error
 	if d.IOMMU {
 		err = c.IOMMU.SyncSG(t, d, &sg.list, dir, toDevice)
+	} else if c.Ops != nil {
+		c.syncOps(t, 0)
 	} else {
 		c.Direct.SyncSG(t, d, &sg.list, dir, toDevice)
 	}

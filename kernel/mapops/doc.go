@@ -17,8 +17,8 @@
 // # Errors
 //
 // A table whose map_phys is missing makes 7.3 return DMA_MAPPING_ERROR. 6.12 did not look: it calls a null pointer, which is reported
-// (kernel.CallsNothing). Device memory (map_resource, DMA_ATTR_MMIO): 6.12 mapped it one to one where map_resource was missing,
-// 7.3 asks map_phys, and both providers refuse it.
+// (kernel.CallsNothing). Device memory: dma_map_resource of 6.12 asks for
+// map_resource, which neither provider has; on 7.3 both are asked and refuse.
 //
 // # Left out
 //

@@ -25,7 +25,10 @@
 // three upper levels cached takes lookup 2.5 + start 75 + read 100 + way 45 + end 20 = 242.5 ns, with nothing but the device entry
 // cached 145 ns more per level.
 //
-// Left out, and what that costs: nested translation, ATS and page requests, interrupt remapping (interrupts are not looked up),
+// Where both stages translate (Space.Under), every table address of the first goes through the second, whose translations the IOTLB
+// keeps beside the combined ones; what a second-stage walk finds is there for other walks at once.
+//
+// Left out, and what that costs: ATS and page requests, interrupt remapping (interrupts are not looked up),
 // requests that carry a PASID, caching of entries that are not present, memory types. Units whose table walks are not coherent are
 // timed as coherent ones; what software pays for flushing is modelled in the driver. Lookups are pipelined, one per cycle, without
 // contention. A translation sees the tables at the engine time of the call, although its now may lie ahead of it by what a port

@@ -16,6 +16,6 @@
 // Technology for Directed I/O, architecture specification revision 4.1, chapters 3 (tables), 7 (faults) and 9 (formats);
 // section numbers below refer to it.
 //
-// Left out: nested translation (both stages for one request), execute permission, memory types, extended access
+// Left out: execute permission, memory types, extended access
 // flags. A walk ignores the bits that carry them.
 package table

@@ -102,7 +102,8 @@ type PASID struct {
 	Domain       uint16
 	Second       uint64 // second-stage table, Levels deep
 	First        uint64 // first-stage table, Levels deep
-	Levels       int    // of the stage that Type selects: 3 to 5 (second), 4 or 5 (first)
+	Levels       int    // of the stage that Type selects: 3 to 5 (second), 4 or 5 (first; also of a nested translation)
+	SecondLevels int    // of the second stage of a nested translation
 	SSAccessed   bool   // SSADE: hardware sets accessed and dirty bits of the second stage
 }
 
@@ -110,11 +111,15 @@ type PASID struct {
 func (p PASID) Encode() (w [3]uint64) {
 	w[0] = flag(p.Present, 0) | flag(p.FaultDisable, 1) | uint64(p.Type&7)<<6 | flag(p.SSAccessed, 9)
 	w[1] = uint64(p.Domain)
-	switch p.Type {
-	case PGTTFirst:
+	second := p.Levels
+	if p.Type == PGTTNested {
+		second = p.SecondLevels
+	}
+	if p.Type == PGTTFirst || p.Type == PGTTNested {
 		w[2] = uint64(p.Levels-4)&3<<2 | p.First&^0xfff
-	default:
-		w[0] |= uint64(p.Levels-2)&7<<2 | p.Second&^0xfff
+	}
+	if p.Type != PGTTFirst {
+		w[0] |= uint64(second-2)&7<<2 | p.Second&^0xfff
 	}
 	return w
 }
@@ -123,7 +128,10 @@ func (p PASID) Encode() (w [3]uint64) {
 func DecodePASID(w [3]uint64, haw uint64) (p PASID, reserved bool) {
 	p = PASID{Present: w[0]&1 != 0, FaultDisable: w[0]&2 != 0, Type: uint8(w[0] >> 6 & 7), Domain: uint16(w[1]),
 		Second: w[0] &^ 0xfff, First: w[2] &^ 0xfff, Levels: int(w[0]>>2&7) + 2, SSAccessed: w[0]&(1<<9) != 0}
-	if p.Type == PGTTFirst {
+	if p.Type == PGTTNested {
+		p.SecondLevels = p.Levels
+	}
+	if p.Type == PGTTFirst || p.Type == PGTTNested {
 		p.Levels = int(w[2]>>2&3) + 4
 	}
 	return p, w[0]&0x20 != 0 || w[0]>>haw != 0 || w[2]>>haw != 0

@@ -19,6 +19,7 @@ type Config struct {
 	Page2M        bool  // superpages, both stages
 	Page1G        bool
 	Scalable      bool // ECAP.SMTS with first and second stage
+	Nested        bool // ECAP.NEST: both stages for one request
 	Coherent      bool // ECAP.C: table reads snoop the CPU caches
 	SnoopControl  bool // ECAP.SC
 	PageSelective bool // CAP.PSI
@@ -73,6 +74,9 @@ func (c *Config) Validate() error {
 	for _, l := range c.Levels {
 		errs = append(errs, iommu.Within("levels", l, 3, 5))
 	}
+	if c.Nested && !c.Scalable {
+		errs = append(errs, iommu.Bad("nested", c.Nested, "false without scalable"))
+	}
 	if c.Page1G && !c.Page2M {
 		errs = append(errs, iommu.Bad("page_1g", c.Page1G, "false without page_2m"))
 	}
@@ -99,5 +103,6 @@ func (c *Config) capabilities() (capReg, ecap uint64) {
 	}
 	ecap = ecapQI | ecapPT | RegIVA/16<<ecapIRO | bit(c.Coherent, ecapC) | bit(c.SnoopControl, ecapSC) |
 		bit(c.Scalable, ecapSMTS|ecapSSTS|ecapFSTS|ecapPASD|19<<ecapPSS)
+	ecap |= bit(c.Nested, ecapNEST)
 	return capReg, ecap
 }

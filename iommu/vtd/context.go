@@ -11,6 +11,7 @@ import (
 type binding struct {
 	iommu.Space
 	rules       *format // of Space
+	second      *format // of Space.Under
 	domain      uint16
 	passThrough bool
 	quiet       bool // fault processing disabled
@@ -22,6 +23,16 @@ type binding struct {
 func (b *binding) through(f *format, root uint64, levels int, tag uint32) {
 	b.rules = f
 	b.Space = iommu.Space{Geometry: geometry, Format: f, Root: root, Levels: levels, Tag: tag}
+}
+
+// nest makes b translate through both stages of a PASID entry.
+func (b *binding) nest(v *Unit, p *table.PASID, pasid uint32) {
+	var under binding
+	under.through(&v.second[1], p.Second, p.SecondLevels, v.spaces.number(spaceKey{domain: p.Domain}))
+	under.Marks = p.SSAccessed
+	under.Width = uint8(min(int(table.Shift(p.SecondLevels+1)), v.cfg.GuestWidth))
+	b.through(&v.first, p.First, p.Levels, v.spaces.number(spaceKey{p.Domain, pasid, true, true}))
+	b.Marks, b.Under, b.second = true, &under.Space, under.rules
 }
 
 // contexts is the context cache and the PASID cache. The tlb.Cache says which entries are cached; the decoded entry lies in a slab,
@@ -62,6 +73,7 @@ type spaceKey struct {
 	domain   uint16
 	pasid    uint32
 	hasPASID bool // first stage: translations belong to one PASID of the domain
+	nested   bool // of both stages
 }
 
 func (s *spaces) init() { s.key, s.index = make([]spaceKey, 1), map[spaceKey]uint32{} }
@@ -230,7 +242,7 @@ func (v *Unit) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding,
 	valid := true
 	switch p.Type {
 	case table.PGTTFirst:
-		b.through(&v.first, p.First, p.Levels, v.spaces.number(spaceKey{p.Domain, pasid, true}))
+		b.through(&v.first, p.First, p.Levels, v.spaces.number(spaceKey{domain: p.Domain, pasid: pasid, hasPASID: true}))
 		b.Marks = true
 		valid = p.Levels == 4 || p.Levels == 5 && v.cfg.FirstLevel5
 	case table.PGTTSecond:
@@ -239,7 +251,10 @@ func (v *Unit) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding,
 		valid = p.Levels <= table.MaxLevels && v.levels[p.Levels]
 	case table.PGTTPassThrough:
 		b.passThrough = true
-	default: // nested translation is not implemented, like a unit without ECAP.NEST
+	case table.PGTTNested:
+		b.nest(v, &p, pasid)
+		valid = v.cfg.Nested && (p.Levels == 4 || p.Levels == 5 && v.cfg.FirstLevel5) && p.SecondLevels <= table.MaxLevels && v.levels[p.SecondLevels]
+	default:
 		valid = false
 	}
 	if !valid {

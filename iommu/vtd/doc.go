@@ -23,5 +23,6 @@
 // descriptor comes with the same cache line and is decoded during the drain).
 //
 // Left out beyond what package iommu leaves out: interrupt-entry and device-TLB invalidations only take time; advanced fault logging and
-// fault interrupts. A page request queue does not exist.
+// fault interrupts; page requests. With both stages of a PASID entry, a page-selective invalidation of the second drops all combined translations of
+// the domain, because nothing says which of them go through the page.
 package vtd

@@ -34,7 +34,7 @@ func (f *format) Marks(dirty bool) uint64 {
 // reason returns the specification's reason for the end of a walk.
 func (f *format) reason(w *iommu.Refusal, write bool) table.Reason {
 	switch w.Cause {
-	case iommu.NotPresent:
+	case iommu.NotPresent: // also an intermediate address beyond the second stage
 		return f.EntryFault(table.Absent, write)
 	case iommu.Malformed:
 		return f.EntryFault(table.Reserved, write)

@@ -58,19 +58,23 @@ func (v *Unit) dropTranslations(gran int, domain uint16, hi uint64) {
 			v.DropSpace(uint32(s))
 		case !k.hasPASID: // page-selective names second-stage addresses
 			v.dropPages(uint32(s), hi)
+		case k.nested: // which of these go through the pages is not known
+			v.DropSpace(uint32(s))
 		}
 	}
 }
 
 // dropPASIDTranslations removes first-stage translations of one PASID of a domain: all, or of the pages and hint in hi.
 func (v *Unit) dropPASIDTranslations(gran int, domain uint16, pasid uint32, hi uint64) {
-	s, ok := v.spaces.index[spaceKey{domain, pasid, true}]
-	switch {
-	case !ok:
-	case gran == GranPASIDPage:
-		v.dropPages(s, hi)
-	default:
-		v.DropSpace(s)
+	for _, nested := range [...]bool{false, true} {
+		s, ok := v.spaces.index[spaceKey{domain, pasid, true, nested}]
+		switch {
+		case !ok:
+		case gran == GranPASIDPage:
+			v.dropPages(s, hi)
+		default:
+			v.DropSpace(s)
+		}
 	}
 }
 

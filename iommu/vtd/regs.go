@@ -116,6 +116,7 @@ const (
 	ecapPT   = 1 << 6
 	ecapSC   = 1 << 7
 	ecapIRO  = 8
+	ecapNEST = 1 << 26
 	ecapSMTS = 1 << 43
 	ecapSSTS = 1 << 46
 	ecapFSTS = 1 << 47

@@ -57,7 +57,11 @@ func (v *Unit) walk(b *binding, iova uint64, write bool, arrived, now sim.Time) 
 	}
 	pa, t, cause := v.Walk(&b.Space, iova, write, arrived, now)
 	if cause != iommu.Translated {
-		why = b.rules.reason(&v.Refused, write)
+		rules := b.rules
+		if v.Refused.Second {
+			rules = b.second
+		}
+		why = rules.reason(&v.Refused, write)
 	}
 	return pa, t, why
 }

@@ -43,6 +43,11 @@ func (p *Port) sendPosted(bytes, payload int, now sim.Time) (at, pushed sim.Time
 }
 
 func (p *Port) writePacket(rid uint16, iova uint64, n int, now sim.Time) (sim.Time, error) {
+	if p.peers != nil {
+		if w := p.peer(iova); w != nil {
+			return p.writePeer(w, iova, n, now), nil
+		}
+	}
 	payload := doublewords(iova, n)
 	at, pushed := p.sendPosted(p.request(iova, payload), payload, now)
 	p.st.WriteRequests++
@@ -85,6 +90,11 @@ func (p *Port) Read(rid uint16, iova uint64, n int, now sim.Time) (done sim.Time
 }
 
 func (p *Port) readRequest(rid uint16, iova uint64, n int, now sim.Time) (sim.Time, error) {
+	if p.peers != nil {
+		if w := p.peer(iova); w != nil {
+			return p.readPeer(w, iova, n, now), nil
+		}
+	}
 	payload := doublewords(iova, n)
 	t := p.tags.take(now + p.cfg.EndpointLatency)
 	t = p.buffer.take(t, units(payload))

@@ -71,6 +71,10 @@ type Stats struct {
 	Doorbells           uint64
 	RegisterReads       uint64
 	Aborts              uint64
+	PeerReads           uint64 // requests to devices below the same switch
+	PeerWrites          uint64
+	WindowBytesIn       uint64   // bytes that other devices wrote to this one's window
+	WindowBytesOut      uint64   // ... read from it
 	ReadTime            sim.Time // from the call to the last byte at the device, over all reads that succeeded
 	WriteTime           sim.Time // from the call to visibility of the last byte, over all writes that succeeded
 	TranslationTime     sim.Time // added by the translator, over all packets
@@ -97,6 +101,8 @@ type Port struct {
 	posted, nonPosted, buffer *flow // of the device towards the root port
 	doorbells, registers      *flow // of the root port towards the device
 	tags                      *tags
+
+	peers []Window // of devices below the same switch
 
 	sent     order // posted writes upstream
 	rung     order // posted writes downstream

@@ -129,7 +129,7 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 		tr = m.Unit
 	}
 	d.tr = tr
-	port, err := pcie.NewPort(m.Spec.pcieConfig(), tr, m.Hier)
+	port, err := pcie.NewPort(m.Spec.pcieConfig(), tr, m.host())
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,7 @@ type Machine struct {
 
 	dialect  *dialect  // nil without an IOMMU
 	reserved [2]uint64 // physical range that holds the kernel's own objects
+	routes   *rootComplex
 }
 
 // kernelBytes is how much RAM is set aside for the kernel's static data, slabs and page tables.

@@ -6,6 +6,7 @@ import (
 
 	"dmapath/kernel/dma"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/mm"
 	"dmapath/platform"
 )
 
@@ -13,15 +14,29 @@ import (
 // and the page allocator scatter them on a machine that has been up for a while. On a larger machine they are
 // farther apart, which is what makes lookups by page frame number miss.
 type Buffers struct {
-	m *platform.Machine
-	r *rand.Rand
+	m    *platform.Machine
+	r    *rand.Rand
+	peer *mm.Range // memory of another device; nil for RAM
 }
 
 // NewBuffers draws from r, a stream of its own.
-func NewBuffers(m *platform.Machine, r *rand.Rand) *Buffers { return &Buffers{m, r} }
+func NewBuffers(m *platform.Machine, r *rand.Rand) *Buffers { return &Buffers{m: m, r: r} }
 
-// Next returns a physically contiguous, page-aligned buffer of size bytes somewhere in RAM.
-func (b *Buffers) Next(size uint64) dma.Buffer { return b.m.RandomRAM(b.r, size) }
+// In lets b hand out memory of another device from now on; nil is RAM again.
+func (b *Buffers) In(bar *mm.Range) { b.peer = bar }
+
+// Next returns a physically contiguous, page-aligned buffer of size bytes somewhere in RAM, or in the other device's memory.
+func (b *Buffers) Next(size uint64) dma.Buffer {
+	if b.peer == nil {
+		return b.m.RandomRAM(b.r, size)
+	}
+	pages := (size + 4095) / 4096
+	buf := dma.Buffer{Phys: b.peer.Start + b.r.Uint64N(b.peer.Size/4096-pages+1)*4096, Size: size}
+	if b.peer.Kind == mm.ZoneDevice {
+		buf.Page = b.m.PageOf(buf.Phys)
+	}
+	return buf
+}
 
 // Layout says how the memory of one I/O lies in physical memory.
 type Layout string

@@ -1,9 +1,12 @@
 package nvme
 
 import (
+	"errors"
+
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/mm"
 	"dmapath/kernel/scatterlist"
 	"dmapath/workloads"
 )
@@ -39,7 +42,8 @@ func (a *api) mapData12(t *cpu.Thread, r *request, c *command) error {
 		t.ALU(6, t.Mem(cpu.Load, r.bvecAt(0), 16, 0, 0)) // req_bvec
 		simple := r.onePRPPair()
 		t.Branch(simple, t.ALU(3, 0))
-		if simple || a.s.d.cfg.SGL { // nvme_setup_prp_simple, nvme_setup_sgl_simple
+		a.p2pTest(t, r, 0)
+		if a.s.d.cfg.Peer == nil && (simple || a.s.d.cfg.SGL) { // nvme_setup_prp_simple, nvme_setup_sgl_simple
 			if err := a.mapSingle(t, r); err != nil {
 				return err
 			}
@@ -70,7 +74,11 @@ func (a *api) mapData12(t *cpu.Thread, r *request, c *command) error {
 	a.initTable(t, r)
 	a.blkMapSG(t, r)
 	t.Mem(cpu.Store, r.sg.Table+12, 4, 0, t.ALU(2, 0)) // orig_nents
-	if err := a.call(t, workloads.CallMapSG, func() error {
+	if p := d.cfg.Peer; p != nil && p.BAR.Kind == mm.MMIO {
+		if err := a.resources12(t, r); err != nil {
+			return err
+		}
+	} else if err := a.call(t, workloads.CallMapSG, func() error {
 		return d.dev.Ctx.MapSGTable(t, &r.sg, r.dir, kernel.AttrNoWarn)
 	}); err != nil {
 		return err
@@ -82,6 +90,48 @@ func (a *api) mapData12(t *cpu.Thread, r *request, c *command) error {
 		a.prps12(t, r, c)
 	}
 	return nil
+}
+
+// resources12 maps memory of another device that has no struct pages, as an exporter of a DMABUF does for its importer on 6.12: every
+// piece by dma_map_resource, its address written to the entry.
+func (a *api) resources12(t *cpu.Thread, r *request) error {
+	ctx := a.s.d.dev.Ctx
+	r.how = viaResource
+	r.sg.DMA = r.sg.DMA[:0]
+	top := t.Here()
+	for i, run := range r.runs {
+		var addr uint64
+		if err := a.call(t, workloads.CallMap, func() (err error) {
+			addr, err = ctx.MapResource(t, run.Phys, run.Size, r.dir, kernel.AttrSkipCPUSync)
+			return err
+		}); err != nil {
+			return err
+		}
+		t.Branch(false, t.ALU(1, 0))
+		e := r.walk.At(i)
+		t.Store(e+scatterlist.DMAAddr, 0, 0)
+		t.Mem(cpu.Store, e+scatterlist.DMALength, 4, 0, 0)
+		r.sg.DMA = append(r.sg.DMA, iommucore.Segment{Phys: addr, Size: run.Size})
+		r.walk.Next(t, i, 0)
+		t.Loop(top, i+1 < len(r.runs), t.ALU(1, 0))
+	}
+	return nil
+}
+
+func (a *api) unmapResources12(t *cpu.Thread, r *request) (err error) {
+	ctx := a.s.d.dev.Ctx
+	top := t.Here()
+	for i, p := range r.sg.DMA {
+		e := r.walk.At(i)
+		t.Load(e+scatterlist.DMAAddr, 0)
+		t.Mem(cpu.Load, e+scatterlist.DMALength, 4, 0, 0)
+		err = errors.Join(err, a.call(t, workloads.CallUnmap, func() error {
+			return ctx.UnmapResource(t, p.Phys, p.Size, r.dir, kernel.AttrSkipCPUSync)
+		}))
+		r.walk.Next(t, i, 0)
+		t.Loop(top, i+1 < len(r.sg.DMA), t.ALU(1, 0))
+	}
+	return err
 }
 
 // initTable is sg_init_table: the entries are cleared and the last is marked.
@@ -208,7 +258,12 @@ func (a *api) unmap12(t *cpu.Thread, r *request) error {
 	t.Push(4)
 	t.Branch(false, t.ALU(2, t.Mem(cpu.Load, r.va+136, 4, 0, 0))) // dma_len
 	t.ALU(6, 0)
-	err := a.call(t, workloads.CallUnmapSG, func() error { return d.dev.Ctx.UnmapSGTable(t, &r.sg, r.dir, 0) })
+	var err error
+	if r.how == viaResource {
+		err = a.unmapResources12(t, r)
+	} else {
+		err = a.call(t, workloads.CallUnmapSG, func() error { return d.dev.Ctx.UnmapSGTable(t, &r.sg, r.dir, 0) })
+	}
 	allocs := t.Mem(cpu.Load, r.va+140, 1, 0, 0)
 	t.Branch(r.pool != nil, t.ALU(2, allocs))
 	if r.pool != nil {

@@ -2,7 +2,9 @@ package nvme
 
 import (
 	"dmapath/cpu"
+	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/scatterlist"
 	"dmapath/workloads"
 )
 
@@ -50,6 +52,8 @@ func (a *api) mapData73(t *cpu.Thread, r *request, c *command, use bool) error {
 		t.Branch(fits, t.ALU(6, page))
 		if fits || d.cfg.SGL { // nvme_pci_setup_data_simple
 			a.p2pTest(t, r, page)
+		}
+		if d.cfg.Peer == nil && (fits || d.cfg.SGL) {
 			if err := a.mapSingle(t, r); err != nil {
 				return err
 			}
@@ -78,7 +82,7 @@ func (a *api) mapData73(t *cpu.Thread, r *request, c *command, use bool) error {
 
 // p2pTest is is_pci_p2pdma_page: one look into a struct page, with CONFIG_PCI_P2PDMA. 7.3 looks at the first page of a request.
 func (a *api) p2pTest(t *cpu.Thread, r *request, page cpu.Val) {
-	if m := a.s.d.m; m.Env.P2PDMA {
+	if m := a.s.d.m; m.Env.P2PDMA && a.s.d.buffer(r.runs[0]).Page != 0 {
 		t.Branch(false, t.ALU(2, t.Load(m.PageOf(r.runs[0].Phys), page)))
 	}
 }
@@ -134,7 +138,6 @@ func (a *api) mapIter(t *cpu.Thread, r *request, it *iter) (run iommucore.Segmen
 // segments a range of I/O addresses is taken for the whole request and everything linked into it, else the first run is mapped.
 func (a *api) iterStart(t *cpu.Thread, r *request, it *iter) error {
 	d := a.s.d
-	ctx, layer := d.dev.Ctx, d.m.Layer
 	t.Call(fnIterStart)
 	t.Nop(2)
 	t.Push(6)
@@ -145,10 +148,36 @@ func (a *api) iterStart(t *cpu.Thread, r *request, it *iter) error {
 	}
 	run, _ := a.mapIter(t, r, it)
 	a.p2pTest(t, r, t.LoadOp(d.m.Env.Sym.VmemmapBase, 0, t.ALU(2, 0))) // phys_to_page
-	t.ALU(2, t.Mem(cpu.Load, r.va+100, 1, 0, 0))                       // phys_gap_bit
+	r.attrs = 0
+	route := kernel.P2PHostBridge
+	if d.cfg.Peer != nil {
+		route = d.dev.Ctx.Dev.P2P.Route
+		r.attrs = kernel.AttrMMIO
+		t.Branch(true, t.Mem(cpu.Load, d.dev.Ctx.Dev.P2P.Provider+40, 4, 0, 0))
+	}
+	var err error
+	switch route {
+	case kernel.P2PBusAddress:
+		r.how = onBus
+		a.busAddress(t, r, it, run)
+	case kernel.P2PHostBridge: // or ordinary memory
+		err = a.iterMap(t, r, it, run)
+	default:
+		err = scatterlist.ErrUnsupported
+	}
+	t.Frame(-32)
+	t.Pop(6)
+	t.Ret()
+	return err
+}
+
+// iterMap takes a range of I/O addresses for the request if it has no gaps and there are any, else it maps the first run.
+func (a *api) iterMap(t *cpu.Thread, r *request, it *iter, run iommucore.Segment) error {
+	ctx, layer := a.s.d.dev.Ctx, a.s.d.m.Layer
+	t.ALU(2, t.Mem(cpu.Load, r.va+100, 1, 0, 0)) // phys_gap_bit
 	mask := ctx.MergeBoundary(t)
-	alloc := false
 	t.Branch(false, t.ALU(2, 0))
+	alloc := false
 	if gapFree(r.runs, mask) {
 		a.call(t, workloads.CallAlloc, func() error {
 			alloc = layer.TryAlloc(t, ctx.Dev, &r.iova, run.Phys, r.size)
@@ -156,20 +185,14 @@ func (a *api) iterStart(t *cpu.Thread, r *request, it *iter) error {
 		})
 	}
 	t.Branch(alloc, t.ALU(1, 0))
-	var err error
 	if alloc {
-		err = a.link(t, r, it, run)
-	} else {
-		r.how = each
-		r.vecs = r.vecs[:0]
-		t.Store(r.iova.VA, 0, 0)
-		t.Store(r.iova.VA+8, 0, 0)
-		err = a.mapEach(t, r, it, run)
+		return a.link(t, r, it, run)
 	}
-	t.Frame(-32)
-	t.Pop(6)
-	t.Ret()
-	return err
+	r.how = each
+	r.vecs = r.vecs[:0]
+	t.Store(r.iova.VA, 0, 0)
+	t.Store(r.iova.VA+8, 0, 0)
+	return a.mapEach(t, r, it, run)
 }
 
 // gapFree reports whether no segment of a request begins or ends within a granule of mask+1 bytes, except at its ends.
@@ -195,7 +218,7 @@ func (a *api) link(t *cpu.Thread, r *request, it *iter, run iommucore.Segment) e
 	for {
 		t.ALU(4, t.Load(it.va+64, 0))
 		if err := a.call(t, workloads.CallLink, func() error {
-			return layer.Link(t, dev, &r.iova, run.Phys, mapped, run.Size, r.dir, 0)
+			return layer.Link(t, dev, &r.iova, run.Phys, mapped, run.Size, r.dir, r.attrs)
 		}); err != nil {
 			return err
 		}
@@ -219,7 +242,7 @@ func (a *api) mapEach(t *cpu.Thread, r *request, it *iter, run iommucore.Segment
 	d := a.s.d
 	t.ALU(4, t.Load(it.va+64, 0))
 	err := a.call(t, workloads.CallMap, func() (err error) {
-		it.addr, err = d.phys.Map(t, d.dev.Ctx, d.buffer(run), r.dir, 0)
+		it.addr, err = d.phys.Map(t, d.dev.Ctx, d.buffer(run), r.dir, r.attrs)
 		return err
 	})
 	it.len = run.Size
@@ -230,11 +253,20 @@ func (a *api) mapEach(t *cpu.Thread, r *request, it *iter, run iommucore.Segment
 	return err
 }
 
+// busAddress is blk_dma_map_bus: below a common switch the address of a run is its physical address and an offset.
+func (a *api) busAddress(t *cpu.Thread, r *request, it *iter, run iommucore.Segment) {
+	dev := a.s.d.dev.Ctx.Dev
+	off := t.Load(dev.P2P.Provider+32, 0)
+	t.Store(it.va, 0, t.ALU2(off, t.Load(it.va+64, 0)))
+	t.Mem(cpu.Store, it.va+8, 4, 0, t.ALU(2, 0))
+	it.addr, it.len = run.Phys+dev.P2P.BusOffset, run.Size
+}
+
 // save is nvme_pci_prp_save_mapping: the addresses are kept only if somebody will have to unmap them.
 func (a *api) save(t *cpu.Thread, r *request) {
 	d := a.s.d
 	t.Branch(r.how == viaIOVA, t.ALU(1, t.Load(r.iova.VA+8, 0)))
-	if r.how == viaIOVA || !d.dev.Ctx.NeedUnmap(t) {
+	if r.how == viaIOVA || r.how == onBus || !d.dev.Ctx.NeedUnmap(t) {
 		return
 	}
 	if r.vecsVA == 0 {
@@ -253,8 +285,14 @@ func (a *api) advance(t *cpu.Thread, r *request, it *iter) error {
 	t.Nop(2)
 	t.Push(4)
 	run, _ := a.mapIter(t, r, it)
-	t.Branch(false, t.ALU(2, t.Mem(cpu.Load, it.va+16, 4, 0, 0))) // not a bus address
-	err := a.mapEach(t, r, it, run)
+	bus := r.how == onBus
+	t.Branch(bus, t.ALU(2, t.Mem(cpu.Load, it.va+16, 4, 0, 0)))
+	var err error
+	if bus {
+		a.busAddress(t, r, it, run)
+	} else {
+		err = a.mapEach(t, r, it, run)
+	}
 	t.Pop(4)
 	t.Ret()
 	if err == nil {
@@ -382,16 +420,16 @@ func (a *api) unmap73(t *cpu.Thread, r *request) error {
 	if r.how == viaIOVA { // blk_rq_dma_unmap
 		t.ALU(5, 0)
 		err = a.call(t, workloads.CallDestroy, func() error {
-			d.m.Layer.Destroy(t, d.dev.Ctx.Dev, &r.iova, r.size, r.dir, 0)
+			d.m.Layer.Destroy(t, d.dev.Ctx.Dev, &r.iova, r.size, r.dir, r.attrs)
 			return nil
 		})
-	} else if d.dev.Ctx.NeedUnmap(t) {
+	} else if r.how == each && d.dev.Ctx.NeedUnmap(t) {
 		top := t.Here()
 		for i, v := range r.vecs {
 			t.Load(r.vecsVA+uint64(i)*16, 0)
 			t.Mem(cpu.Load, r.vecsVA+uint64(i)*16+8, 4, 0, 0)
 			if e := a.call(t, workloads.CallUnmap, func() error {
-				return d.phys.Unmap(t, d.dev.Ctx, v.Phys, v.Size, r.dir, 0)
+				return d.phys.Unmap(t, d.dev.Ctx, v.Phys, v.Size, r.dir, r.attrs)
 			}); err == nil {
 				err = e
 			}

@@ -35,6 +35,9 @@ type Config struct {
 	Coalescing Coalescing
 	Around     *workloads.Ambience
 	Seed       uint64
+	// Peer is a second device whose memory takes the place of RAM: data goes from drive to device (P2P). nil for RAM. How the drive
+	// reaches it was said with platform.Device.Reaches.
+	Peer *platform.Peer
 
 	// For tests: what a CPU executes, and every piece of a request's data that the device has moved.
 	tap   func([]cpu.Op)
@@ -136,6 +139,9 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		s.sig.Name = fmt.Sprintf("interrupt of nvme queue %d", i)
 		s.sig.Owner = "nvme device"
 		s.buf = workloads.NewBuffers(m, sim.NewRand(cfg.Seed, fmt.Sprintf("buffers %d", i)))
+		if cfg.Peer != nil {
+			s.buf.In(&cfg.Peer.BAR)
+		}
 		for j := range s.reqs {
 			s.reqs[j].init(m.Env.Slab(448, 64))
 			s.free.push(uint32(j))

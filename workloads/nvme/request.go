@@ -8,6 +8,7 @@ import (
 	"dmapath/kernel/dma"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
+	"dmapath/kernel/mm"
 	"dmapath/kernel/scatterlist"
 	"dmapath/sim"
 	"dmapath/workloads"
@@ -44,10 +45,12 @@ type io struct {
 type how uint8
 
 const (
-	single  how = iota // one dma_map_page
-	viaSG              // 6.12: dma_map_sgtable
-	viaIOVA            // 7.3: one range of I/O addresses, linked
-	each               // 7.3: dma_map_phys for every segment
+	single      how = iota // one dma_map_page
+	viaSG                  // 6.12: dma_map_sgtable
+	viaIOVA                // 7.3: one range of I/O addresses, linked
+	each                   // 7.3: dma_map_phys for every segment
+	viaResource            // 6.12, memory without struct pages: dma_map_resource for every segment
+	onBus                  // 7.3, another device below the same switch: no call at all
 )
 
 // request is struct request with its nvme_iod, by tag.
@@ -61,6 +64,7 @@ type request struct {
 	bvec uint64              // its first entry in the bio's table
 
 	how    how
+	attrs  kernel.Attrs // 7.3: MMIO for memory of another device
 	addr   uint64
 	sg     dma.SG
 	walk   scatterlist.List // the same list, for walks over it
@@ -104,6 +108,7 @@ func (d *driver) prepare(requests int) (err error) {
 	if !d.cfg.Driver {
 		return nil
 	}
+	d.dev.Ctx.Dev.MaxSeg = 1<<32 - 1 // dma_set_max_seg_size: a request's range may be one segment
 	d.res.Setup, d.res.Teardown = workloads.NewOp(d.res.Map.Planned), workloads.NewOp(d.res.Map.Planned)
 	if d.small, err = newPool(d.m, d.dev, "prp list 256", smallPool, requests); err != nil {
 		return err
@@ -234,7 +239,11 @@ func (s *submitter) mapCall(t *cpu.Thread, r *request, o *io, c *command) error 
 
 // buffer is a piece of memory as a call takes it.
 func (d *driver) buffer(run iommucore.Segment) dma.Buffer {
-	return dma.Buffer{Phys: run.Phys, Page: d.m.PageOf(run.Phys), Size: run.Size}
+	b := dma.Buffer{Phys: run.Phys, Size: run.Size}
+	if d.cfg.Peer == nil || d.cfg.Peer.BAR.Kind == mm.ZoneDevice {
+		b.Page = d.m.PageOf(run.Phys)
+	}
+	return b
 }
 
 // split appends the pages of size bytes at device address a to the command's PRPs.

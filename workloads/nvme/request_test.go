@@ -236,9 +236,9 @@ func (s *seen) DeviceWrite(pa uint64, n int, now sim.Time) sim.Time {
 // addresses of the request's segments, in order, whatever the driver, the backend, the layout and the kind of list.
 func TestDataReachesEverySegment(t *testing.T) {
 	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
-		for _, b := range platform.Backends {
+		for _, b := range []platform.Backend{platform.Direct, platform.IommuStrict, platform.IommuLazy} {
 			for _, l := range workloads.Layouts {
-				for _, size := range []int{512, 4096, 12288, 128 << 10, 1 << 20} {
+				for _, size := range []int{512, 12288, 1 << 20} {
 					for _, sgl := range []bool{false, true} {
 						reach(t, v, b, workloads.Layout(l), size, sgl)
 					}
@@ -250,7 +250,7 @@ func TestDataReachesEverySegment(t *testing.T) {
 
 func reach(t *testing.T, v kernel.Version, b platform.Backend, l workloads.Layout, size int, sgl bool) {
 	cfg := whole(t, v, size, l)
-	cfg.SGL, cfg.IOs, cfg.Depth, cfg.WritePercent = sgl, 6, 3, 50
+	cfg.SGL, cfg.IOs, cfg.Depth, cfg.WritePercent = sgl, 3, 3, 50
 	m, dev, _ := machine(t, cfg.Variant.Name(), b, 1)
 	mem := &seen{Hierarchy: m.Hier}
 	var tr pcie.Translator
@@ -299,8 +299,8 @@ func reach(t *testing.T, v kernel.Version, b platform.Backend, l workloads.Layou
 	if err != nil {
 		t.Fatalf("%s: %v", where, err)
 	}
-	if total != 6*size || r.Faults != 0 {
-		t.Errorf("%s: %d bytes moved, want %d; %d faults", where, total, 6*size, r.Faults)
+	if total != 3*size || r.Faults != 0 {
+		t.Errorf("%s: %d bytes moved, want %d; %d faults", where, total, 3*size, r.Faults)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 )
 
 // Errors of attributes. The kernel returns DMA_MAPPING_ERROR.
@@ -19,5 +20,5 @@ func known12(attrs kernel.Attrs) kernel.Attrs {
 
 // mustNotSnoop reports whether attrs demand coherence that the device does not have. x86 devices are coherent by definition.
 func (c *Ctx) mustNotSnoop(attrs kernel.Attrs) bool {
-	return attrs&kernel.AttrRequireCoherent != 0 && c.Dev.NonCoherent && c.Env.Arch != kernel.X86_64
+	return attrs&kernel.AttrRequireCoherent != 0 && coherency.Needed(c.Env, c.Dev)
 }

@@ -5,6 +5,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/scatterlist"
 )
@@ -182,7 +183,7 @@ func (c *Ctx) NeedUnmap(t *cpu.Thread) bool {
 	t.Nop(2)
 	ops := t.LoadOp(c.Env.Sym.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
 	t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
-	need := d.IOMMU || c.Ops != nil || d.NeedSync || d.NonCoherent || c.Env.Debug.DMAAPI
+	need := d.IOMMU || c.Ops != nil || d.NeedSync || coherency.Needed(c.Env, d) || c.Env.Debug.DMAAPI
 	if !d.IOMMU {
 		t.Branch(c.Ops != nil, t.ALU(1, ops))
 		if c.Ops == nil {

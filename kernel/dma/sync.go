@@ -3,6 +3,7 @@ package dma
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 	"dmapath/kernel/direct"
 )
 
@@ -17,7 +18,7 @@ var (
 // NeedSync is dma_dev_need_sync: whether a sync call does anything at all for the device. It does not once the device has bounced a
 // buffer, when it does not snoop, and in a kernel with DMA_API_DEBUG.
 func (c *Ctx) NeedSync() bool {
-	return c.Dev.NeedSync || c.Dev.NonCoherent && c.Env.Arch != kernel.X86_64 || c.Env.Debug.DMAAPI
+	return c.Dev.NeedSync || coherency.Needed(c.Env, c.Dev) || c.Env.Debug.DMAAPI
 }
 
 // inlineSync emits the test that is inlined into every caller of a sync: one load, 2 instructions on 6.12 and 3 on 7.3.

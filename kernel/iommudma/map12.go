@@ -3,6 +3,7 @@ package iommudma
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 )
 
 var (
@@ -135,7 +136,7 @@ func (k *Cookie) mapInBody12(t *cpu.Thread, dev *kernel.Device, phys, size uint6
 	if ok {
 		t.StackLoad(20)
 		t.ALU(6, 0)
-		err = k.dom.Map(t, addr, phys-off, length, prot(dir, true, attrs))
+		err = k.dom.Map(t, addr, phys-off, length, prot(dir, !coherency.Needed(k.env, dev), attrs))
 		t.ALU(3, 0)
 		t.Branch(err == nil, t.Last())
 		if err != nil {

@@ -3,6 +3,7 @@ package iommudma
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 )
 
 var fnMapPhys = cpu.NewFunc("iommu_dma_map_phys", file, 0x280)
@@ -92,7 +93,7 @@ func (k *Cookie) mapIn73(t *cpu.Thread, dev *kernel.Device, phys, size uint64, d
 	if ok {
 		t.StackLoad(12)
 		t.ALU(6, 0)
-		err = k.dom.Map(t, addr, phys-off, length, prot(dir, true, attrs))
+		err = k.dom.Map(t, addr, phys-off, length, prot(dir, !coherency.Needed(k.env, dev), attrs))
 		t.ALU(3, 0)
 		t.Branch(err != nil, t.Last())
 		if err != nil {

@@ -26,7 +26,8 @@ type tables struct {
 	syncs      int
 	freed      int
 	failMap    bool
-	failAfter  int // map calls that succeed before one fails; 0: no failure
+	prot       iommucore.Prot // of the last map
+	failAfter  int            // map calls that succeed before one fails; 0: no failure
 	onFlush    func(t *cpu.Thread)
 	listOfPage bool // every unmap leaves a table page to be freed
 }
@@ -70,7 +71,8 @@ func (d *tables) unmapIt(iova, size uint64, g *iommucore.Gather) uint64 {
 	return size
 }
 
-func (d *tables) MapPages(t *cpu.Thread, target cpu.Val, iova, phys, pgsize, n uint64, _ iommucore.Prot) (uint64, error) {
+func (d *tables) MapPages(t *cpu.Thread, target cpu.Val, iova, phys, pgsize, n uint64, prot iommucore.Prot) (uint64, error) {
+	d.prot = prot
 	d.emit(t, target)
 	return d.mapIt(iova, phys, pgsize*n)
 }
@@ -80,7 +82,8 @@ func (d *tables) UnmapPages(t *cpu.Thread, target cpu.Val, iova, pgsize, n uint6
 	return d.unmapIt(iova, pgsize*n, g)
 }
 
-func (d *tables) MapRange(t *cpu.Thread, target cpu.Val, iova, phys, size uint64, _ iommucore.Prot) (uint64, error) {
+func (d *tables) MapRange(t *cpu.Thread, target cpu.Val, iova, phys, size uint64, prot iommucore.Prot) (uint64, error) {
+	d.prot = prot
 	d.emit(t, target)
 	return d.mapIt(iova, phys, size)
 }

@@ -5,6 +5,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/scatterlist"
 )
@@ -159,7 +160,7 @@ func (k *Cookie) mapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, 
 		err = ErrNoIOVA
 		if ok {
 			t.ALU(5, 0)
-			err = k.dom.MapSG(t, addr, sg, k.segs, prot(dir, true, attrs))
+			err = k.dom.MapSG(t, addr, sg, k.segs, prot(dir, !coherency.Needed(k.env, dev), attrs))
 			t.Branch(err != nil, t.ALU(1, 0))
 			if err == nil {
 				k.finalise(t, dev, sg, addr)

@@ -3,6 +3,7 @@ package iommudma
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
 	"dmapath/kernel/iommucore"
 )
 
@@ -99,7 +100,7 @@ func (l *Layer) Link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset,
 	t.Frame(-24)
 	t.Pop(6)
 	pad, length := k.aligned(phys, size)
-	return k.dom.TailMapNosync(t, st.Addr+offset-pad, phys-pad, length, prot(dir, true, attrs))
+	return k.dom.TailMapNosync(t, st.Addr+offset-pad, phys-pad, length, prot(dir, !coherency.Needed(k.env, dev), attrs))
 }
 
 // Sync is dma_iova_sync (7.3): makes what was linked in size bytes from offset on visible to the hardware.

@@ -63,11 +63,22 @@ type MMIO interface {
 	ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time)
 }
 
+// Exiter is a register window that software emulates: the access of a guest leaves it, and what the host does then runs on the same core.
+type Exiter interface {
+	MMIO
+	// Exit carries out one access on t, with all that the host executes, and returns the value of a read.
+	Exit(t *Thread, va, val uint64, write bool) uint64
+}
+
 // MMIOWrite emits a write to an uncached register, ends the segment and delivers the write. It leaves the core behind every
 // older store, which may be after it has retired.
 func (t *Thread) MMIOWrite(m MMIO, va, val uint64, a, v Val) {
 	t.emit(MMIOWrite, va, 4, a, v, 0)
 	t.Sync()
+	if x, ok := m.(Exiter); ok {
+		x.Exit(t, va, val, true)
+		return
+	}
 	now := t.Proc.Now()
 	if t.Core != nil {
 		now = max(now, t.Core.Drained())
@@ -77,11 +88,19 @@ func (t *Thread) MMIOWrite(m MMIO, va, val uint64, a, v Val) {
 
 // MMIORead emits a read of an uncached register and waits for its value, which nothing can hide.
 func (t *Thread) MMIORead(m MMIO, va uint64, a Val) (uint64, Val) {
+	return t.MMIOReadAs(m, va, a, StallMMIO)
+}
+
+// MMIOReadAs is MMIORead with the wait charged to cause: the reads of a loop that waits for something else.
+func (t *Thread) MMIOReadAs(m MMIO, va uint64, a Val, cause Stall) (uint64, Val) {
 	v := t.emit(MMIORead, va, 4, a, 0, 0)
 	fn := t.Fn()
 	t.Sync()
+	if x, ok := m.(Exiter); ok {
+		return x.Exit(t, va, 0, false), v
+	}
 	val, done := m.ReadReg(va, t.Proc.Now())
-	t.stall(fn, StallMMIO, done)
+	t.stall(fn, cause, done)
 	return val, v
 }
 

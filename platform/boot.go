@@ -13,6 +13,7 @@ import (
 	"dmapath/kernel/mm"
 	"dmapath/kernel/swiotlb"
 	"dmapath/kernel/timer"
+	"dmapath/kernel/vmm"
 	"dmapath/pcie"
 	"dmapath/sim"
 )
@@ -25,6 +26,7 @@ type Parts struct {
 	Tlb    *swiotlb.Mem      // bounce pools
 	Layer  *iommudma.Layer   // nil without an IOMMU
 	Driver iommucore.Adapter // nil without an IOMMU
+	Host   *vmm.Host         // below the kernel when iommu.trapped is on, else nil
 
 	ops              *mapops.Table // what dev->dma_ops of all devices points to; nil for dma-direct and iommu-dma
 	nodes, magazines *mm.Cache
@@ -154,7 +156,7 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	if err := m.Driver.Attach(rid, dom); err != nil {
 		return nil, err
 	}
-	d.Cookie, err = iommudma.New(iommudma.Config{Env: m.Env, Domain: dom, Lazy: m.Opt.Backend == IommuLazy, Nodes: m.nodes, Magazines: m.magazines,
+	d.Cookie, err = iommudma.New(iommudma.Config{Env: m.Env, Domain: dom, Lazy: m.lazy(), Nodes: m.nodes, Magazines: m.magazines,
 		Timers: m.Timers, Reserved: m.dialect.reserved, Tlb: m.Tlb})
 	if err != nil {
 		return nil, err

@@ -53,6 +53,9 @@ func (s *Spec) impossible() Problems {
 	if s.Cache.LLC.Inclusive && s.Cache.LLC.Size < s.Cache.L2.Size {
 		bad("cache.llc.size cache.llc.inclusive cache.l2.size", "an inclusive LLC of %s cannot hold one L2 of %s", size(s.Cache.LLC.Size), size(s.Cache.L2.Size))
 	}
+	if s.IOMMU.Trapped && s.IOMMU.Dialect != "vt-d" {
+		bad("iommu.trapped iommu.dialect", "a guest's emulated unit is a vt-d one, and iommu.dialect is %s", s.IOMMU.Dialect)
+	}
 	if s.Cache.IO.DDIOWays > s.Cache.LLC.Ways {
 		bad("cache.io.ddio_ways cache.llc.ways", "%d of %d LLC ways", s.Cache.IO.DDIOWays, s.Cache.LLC.Ways)
 	}

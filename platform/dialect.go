@@ -72,6 +72,9 @@ func vtdHardware(m *Machine) (iommu.Unit, error) {
 }
 
 func vtdDriver(m *Machine) (iommucore.Adapter, error) {
+	if m.Spec.IOMMU.Trapped {
+		return m.guestDriver()
+	}
 	u, err := vtd.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM)
 	return vtd.Adapter{Unit: u}, err
 }

@@ -109,8 +109,12 @@ func Build(s *Spec, o Options) (*Machine, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	base := s.RAMEnd() - kernelBytes // at the top, where memblock allocates from
-	m.reserved = [2]uint64{base, base + kernelBytes}
+	n := uint64(kernelBytes)
+	if s.IOMMU.Trapped {
+		n *= 2 // the host's above the guest's
+	}
+	base := s.RAMEnd() - n // at the top, where memblock allocates from
+	m.reserved = [2]uint64{base, base + n}
 	return m, m.boot()
 }
 

@@ -262,6 +262,9 @@ type IOMMU struct {
 	RegisterWrite sim.Time `key:"register_write" range:"0ns..1ms" doc:"write left the core to write seen"`
 	RegisterRead  sim.Time `key:"register_read" range:"0ns..1ms" doc:"read, there and back"`
 
+	Trapped Switch   `key:"trapped" doc:"the kernel is a guest with an emulated unit (vt-d)"`
+	Exit    sim.Time `key:"exit" range:"0ns..1ms" doc:"VM exit and entry, the hardware's part"`
+
 	Fetch          Cycles   `key:"fetch" range:"0cycles..1000000cycles" doc:"added to reading descriptors"`
 	Decode         Cycles   `key:"decode" range:"0cycles..1000000cycles" doc:"per descriptor"`
 	InvContext     Cycles   `key:"inv_context" range:"0cycles..1000000cycles" doc:"context or PASID cache"`

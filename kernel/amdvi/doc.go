@@ -40,6 +40,6 @@
 // # Left out
 //
 // v2 (guest) page tables and PASIDs; device IOTLBs (ATS); memory encryption (the masks are emitted, the bit is 0); more than one IOMMU, so the loop over the
-// IOMMUs of a domain is xarray look-ups of index 0; NpCache, which a virtual AMD IOMMU sets;
+// IOMMUs of a domain is xarray look-ups of index 0; NpCache, which a virtual AMD IOMMU sets (package vmm has a guest on VT-d);
 // interrupt remapping; the event log's interrupt. Invalidation errors would be this package's own mistake and panic.
 package amdvi

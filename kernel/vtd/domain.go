@@ -67,6 +67,7 @@ func (u *Unit) NewDomain(levels int) (*Domain, error) {
 	d.lock.VA, d.lock.Name = d.at.lock, "cache_lock"
 	d.batch.va = env.Slab(1024, 64)
 	d.Init(genericpt.Config{Env: env, Format: secondStage{}, Funcs: fns73, Pages: u.pages, VA: va, Depth: levels, Top: d.pgd})
+	d.syncMap = u.caps.caching
 	d.Core = iommucore.NewDomain(env, core, d, u.caps.super, d.limit()-1)
 	return d, nil
 }

@@ -163,10 +163,7 @@ func (u *Unit) wait(t *cpu.Thread, slot int) {
 		s = t.Mem(cpu.LoadOp, word, 4, st, 0)
 		t.Branch(false, s) // QI_ABORT
 		reg := t.Load(u.at(iommuReg), 0)
-		f := t.Mem(cpu.MMIORead, u.RegVA+regFSTS, 4, reg, 0)
-		t.Sync()
-		fsts, back := u.hw.ReadReg(u.RegVA+regFSTS, t.Now())
-		t.WaitUntil(cpu.StallInv, back)
+		fsts, f := t.MMIOReadAs(u.hw, u.RegVA+regFSTS, reg, cpu.StallInv)
 		if fsts&fstsIQE != 0 {
 			panic(fmt.Sprintf("vtd: the hardware rejects a descriptor near slot %d of the invalidation queue at %v", slot, t.Now()))
 		}

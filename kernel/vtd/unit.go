@@ -54,12 +54,13 @@ type capabilities struct {
 	drain     uint64 // DW and DR bits of an IOTLB descriptor
 	sagaw     uint64
 	domains   int
+	caching   bool // CAP.CM: absent entries may be cached, so maps are followed by an invalidation
 	passThru  bool
 }
 
 func decodeCapabilities(c, e uint64) capabilities {
 	k := capabilities{cap: c, ecap: e, coherent: e&1 != 0, maxAMask: int(c >> 48 & 63), psi: c>>39&1 != 0,
-		sagaw: c >> 8 & 31, domains: 1 << (4 + 2*(c&7)), passThru: e>>6&1 != 0, super: 1 << 12}
+		sagaw: c >> 8 & 31, domains: 1 << (4 + 2*(c&7)), caching: c>>7&1 != 0, passThru: e>>6&1 != 0, super: 1 << 12}
 	if c>>34&1 != 0 {
 		k.super |= 1 << 21
 	}

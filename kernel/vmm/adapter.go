@@ -1,0 +1,40 @@
+package vmm
+
+import (
+	"fmt"
+
+	"dmapath/kernel/iommucore"
+)
+
+// Adapter is a guest's IOMMU driver with the host below it.
+type Adapter struct {
+	iommucore.Adapter // the guest's
+	Host              *Host
+}
+
+var _ iommucore.Adapter = Adapter{}
+
+// Enable turns on the real unit and then the virtual one.
+func (a Adapter) Enable() {
+	a.Host.adapter.Enable()
+	a.Adapter.Enable()
+}
+
+// Attach gives the device to the guest, in a domain of the host's for its shadow, and to the guest's domain.
+func (a Adapter) Attach(rid uint16, d *iommucore.Domain) error {
+	h := a.Host
+	own, err := h.adapter.NewDomain(h.levels)
+	if err != nil {
+		return err
+	}
+	if err := h.adapter.Attach(rid, own); err != nil {
+		return err
+	}
+	h.shadows = append(h.shadows, &shadow{h: h, rid: rid, dom: own})
+	return a.Adapter.Attach(rid, d)
+}
+
+// AttachPassthrough is not modelled: all memory of the guest would be mapped at once.
+func (a Adapter) AttachPassthrough(rid uint16) error {
+	return fmt.Errorf("attach of device %04x: a guest whose own IOMMU passes addresses through is not modelled", rid)
+}

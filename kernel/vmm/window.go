@@ -1,0 +1,150 @@
+package vmm
+
+import (
+	"fmt"
+
+	"dmapath/cpu"
+	"dmapath/iommu/table"
+	"dmapath/sim"
+)
+
+// Registers of a VT-d unit that the virtual one has (specification 11.4), by offset.
+const (
+	regCAP    = 0x08
+	regECAP   = 0x10
+	regGCMD   = 0x18
+	regGSTS   = 0x1c
+	regRTADDR = 0x20
+	regFSTS   = 0x34
+	regIQH    = 0x80
+	regIQT    = 0x88
+	regIQA    = 0x90
+	regBytes  = 0x98
+
+	capCM = 1 << 7
+
+	ringBytes = 4096 // 256 descriptors of 16 bytes
+)
+
+// Descriptors (specification 6.5.2).
+const (
+	descIOTLB = 2
+	descWait  = 5
+	granPage  = 3 // granularity in bits 5:4 of an IOTLB descriptor
+)
+
+// Window is the register window of the virtual unit. It starts as the real unit reports itself, with caching mode.
+type Window struct {
+	host *Host
+	base uint64
+	regs [regBytes / 4]uint32
+	head uint64
+}
+
+var _ cpu.Exiter = (*Window)(nil)
+
+func (w *Window) get(off uint64) uint64 { return uint64(w.regs[off/4]) | uint64(w.regs[off/4+1])<<32 }
+
+func (w *Window) set(off, val uint64) {
+	w.regs[off/4], w.regs[off/4+1] = uint32(val), uint32(val>>32)
+}
+
+// ReadReg and WriteReg are accesses at boot, which cost nothing; afterwards accesses come through Exit.
+func (w *Window) ReadReg(addr uint64, now sim.Time) (uint64, sim.Time) {
+	switch off := addr - w.base; off {
+	case regGSTS, regFSTS:
+		return uint64(w.regs[off/4]), now
+	case regCAP, regECAP, regRTADDR, regIQH, regIQT, regIQA:
+		return w.get(off), now
+	default:
+		panic(fmt.Sprintf("vmm: read of register %#x of the virtual unit, which it does not have", off))
+	}
+}
+
+// WriteReg is a write at boot.
+func (w *Window) WriteReg(addr, val uint64, _ sim.Time) {
+	switch off := addr - w.base; off {
+	case regGCMD:
+		w.regs[regGSTS/4] = uint32(val)
+	case regRTADDR, regIQT, regIQA:
+		w.set(off, val)
+	default:
+		panic(fmt.Sprintf("vmm: write of register %#x of the virtual unit, which it does not have", off))
+	}
+}
+
+// Exit is one access of the running guest: everything from the exit of the guest to its entry.
+func (w *Window) Exit(t *cpu.Thread, va, val uint64, write bool) uint64 {
+	h := w.host
+	h.Exits++
+	t.Enter(fnRun)
+	h.leaveGuest(t)
+	h.toUser(t)
+	h.dispatch(t, write)
+	if !write {
+		val, _ = w.ReadReg(va, 0)
+	} else {
+		w.WriteReg(va, val, 0)
+		if va-w.base == regIQT {
+			w.process(t)
+		}
+	}
+	h.undispatch(t)
+	h.toKernel(t)
+	h.enterGuest(t)
+	t.Leave()
+	return val
+}
+
+// process carries out the descriptors up to the tail (vtd_handle_iqt_write, vtd_fetch_inv_desc).
+func (w *Window) process(t *cpu.Thread) {
+	h := w.host
+	ring := w.get(regIQA) &^ 0xfff
+	for tail := w.get(regIQT); w.head != tail; w.head = (w.head + 16) % ringBytes {
+		h.code(t, &stages[stDesc])
+		at := ring + w.head
+		lo, hi := h.load(t, at), h.load(t, at+8)
+		switch lo & 15 {
+		case descIOTLB:
+			h.Invalidations++
+			h.code(t, &stages[stIOTLB])
+			first, last := uint64(0), ^uint64(0)
+			if lo>>4&3 == granPage {
+				first = hi &^ 0xfff
+				last = first + 4096<<(hi&63) - 1
+			}
+			w.invalidate(t, uint16(lo>>16), first, last)
+		case descWait:
+			h.code(t, &stages[stWait])
+			h.store32(t, hi&^3, uint32(lo>>32))
+		default:
+			panic(fmt.Sprintf("vmm: descriptor %#x in the guest's invalidation queue", lo))
+		}
+		w.set(regIQH, (w.head+16)%ringBytes)
+	}
+}
+
+// invalidate synchronises the shadows of the devices whose guest domain is did (vtd_iotlb_page_invalidate_notify).
+func (w *Window) invalidate(t *cpu.Thread, did uint16, first, last uint64) {
+	h := w.host
+	for _, s := range h.shadows {
+		h.code(t, &stages[stContext])
+		root := w.get(regRTADDR) &^ 0xfff
+		at := table.RootEntryAddr(root, s.rid)
+		e := h.load(t, at)
+		if e&1 == 0 {
+			continue
+		}
+		at = table.ContextAddr(e&^0xfff, s.rid)
+		c, _ := table.DecodeContext(h.load(t, at), h.load(t, at+8), 52)
+		if !c.Present || c.Domain != did {
+			continue
+		}
+		if top := uint64(1)<<table.Shift(c.Levels+1) - 1; last > top {
+			last = top
+		}
+		if first <= last {
+			s.sync(t, c.Root, c.Levels, first, last)
+		}
+	}
+}

@@ -5,7 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"dmapath/kernel"
 	"dmapath/kernel/dma"
+	"dmapath/kernel/mm"
+	"dmapath/platform"
 	"dmapath/results"
 	"dmapath/sim"
 	"dmapath/workloads"
@@ -38,20 +41,80 @@ func lookup(name string) (v dma.Variant, whole bool, err error) {
 	return v, false, err
 }
 
-// driverProblems lists what whole drivers cannot be asked for.
-func (x *Experiment) driverProblems() (errs []error) {
+// Where the data of an NVMe I/O can be, and how the drive reaches a second device.
+var (
+	Targets = []string{"memory", "p2p-pages", "p2p-mmio"}
+	Routes  = []string{"host-bridge", "switch"}
+)
+
+// driverProblems lists what whole drivers, and only they, can be asked for.
+func (x *Experiment) driverProblems(s *platform.Spec) (errs []error) {
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	if kind, ok := x.peerKind(); ok {
+		if _, err := s.PeerRange(kind); err != nil {
+			bad("nvme.target is %s: %w", x.NVMe.Target, err)
+		}
+		for _, n := range x.Variants {
+			if !isDriver(n) {
+				bad("nvme.target is %s: variant %s maps memory; allowed are %s", x.NVMe.Target, n, strings.Join(Drivers, ", "))
+			}
+		}
+	}
 	if !slices.ContainsFunc(x.Variants, isDriver) {
-		return nil
+		return errs
 	}
 	for _, w := range x.Workloads {
 		if w != "nvme" && w != "nic" {
-			errs = append(errs, fmt.Errorf("variant driver@: workload %s has no driver; allowed are nvme, nic", w))
+			bad("variant driver@: workload %s has no driver; allowed are nvme, nic", w)
 		}
 	}
 	if x.Source == "recorded" {
-		errs = append(errs, fmt.Errorf("variant driver@: --source recorded has single calls only"))
+		bad("variant driver@: --source recorded has single calls only")
 	}
 	return errs
+}
+
+// peerKind says what the memory of the second device is; ok is false when there is none.
+func (x *Experiment) peerKind() (kind mm.Kind, ok bool) {
+	switch {
+	case !slices.Contains(x.Workloads, "nvme"):
+	case x.NVMe.Target == "p2p-pages":
+		return mm.ZoneDevice, true
+	case x.NVMe.Target == "p2p-mmio":
+		return mm.MMIO, true
+	}
+	return mm.RAM, false
+}
+
+// options are those of the machine for variants of kernel v: Debian builds 7.3 with CONFIG_PCI_P2PDMA and 6.12 without, and who moves
+// data between devices builds both with it.
+func (x *Experiment) options(s *platform.Spec, v kernel.Version, backend string) (platform.Options, error) {
+	o := platform.Options{Version: v, Backend: platform.Backend(backend), CPUs: x.CPUs, Seed: x.Seed, P2PDMA: v == kernel.V7_3}
+	if kind, ok := x.peerKind(); ok {
+		bar, err := s.PeerRange(kind)
+		if err != nil {
+			return o, err
+		}
+		o.P2PDMA, o.Extra = true, mm.MemoryMap{bar}
+	}
+	return o, nil
+}
+
+// peer plugs in the second device that dev's data goes to; nil when it goes to memory.
+func (x *Experiment) peer(m *platform.Machine, dev *platform.Device) (*platform.Peer, error) {
+	if _, ok := x.peerKind(); !ok {
+		return nil, nil
+	}
+	p, err := m.AddPeer("0000:02:00.0", 0x0200, m.Opt.Extra[0])
+	if err != nil {
+		return nil, err
+	}
+	route := kernel.P2PHostBridge
+	if x.NVMe.Route == "switch" {
+		route = kernel.P2PBusAddress
+	}
+	dev.Reaches(p, route)
+	return p, nil
 }
 
 // unitTables show what all mapping calls of one operation cost together: of an I/O, of a packet. They are there when a whole driver

@@ -106,11 +106,45 @@ func TestDriverProblems(t *testing.T) {
 		{"workloads=map-benchmark", "map-benchmark has no driver"},
 		{"nvme.segments=round", "nvme.segments \"round\""},
 		{"size=2MiB", "up to 1MiB"},
+		{"variants=driver@6.12,map_phys@7.3", ""},
+		{"nvme.target=gpu", "nvme.target \"gpu\""},
 		{"variants=driver@6.13", "did you mean driver@6.12?"},
 	} {
 		s, x := drivers(t, c.set)
-		if err := x.Validate(s); err == nil || !strings.Contains(err.Error(), c.want) {
+		err := x.Validate(s)
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", c.set, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.set, err, c.want)
+		}
+	}
+}
+
+// Only whole drivers move data to a second device.
+func TestTargetNeedsADriver(t *testing.T) {
+	s, x := drivers(t, "nvme.target=p2p-pages", "variants=driver@6.12,map_phys@7.3")
+	if err := x.Validate(s); err == nil || !strings.Contains(err.Error(), "map_phys@7.3 maps memory") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Below a common switch 7.3 makes no call; through the host bridge both kernels map.
+func TestPeerToPeerInTables(t *testing.T) {
+	for _, route := range Routes {
+		s, x := drivers(t, "nvme.target=p2p-pages", "nvme.route="+route, "size=64KiB", "backends=iommu-strict")
+		c := compare(t, s, x)
+		for _, o := range c.Outcomes {
+			calls := o.Units[0].Calls.SecondHalf().Mean
+			if none := route == "switch" && o.Variant == "driver@7.3"; none != (calls == 0) || o.Faults != 0 {
+				t.Errorf("%v by %s: %.1f calls for an I/O, %d faults", o.Point, route, calls, o.Faults)
+			}
+		}
+		if out := c.Record().Tables[0]; len(out.Rows) != 3 {
+			t.Errorf("%s: %d rows", out.Title, len(out.Rows))
 		}
 	}
 }

@@ -41,8 +41,12 @@ type NVMe struct {
 	WritePercent int `yaml:"write_percent"`
 	// Segments says how the memory of an I/O lies, for whole drivers: scattered, contiguous or mixed. Single calls map contiguous memory.
 	Segments string `yaml:"segments"`
-	SGL      bool   `yaml:"sgl"`  // the controller takes scatter gather lists, for whole drivers
-	Rate     string `yaml:"rate"` // commands per second and CPU, 0 for a closed loop
+	SGL      bool   `yaml:"sgl"` // the controller takes scatter gather lists, for whole drivers
+	// Target is where the data is: memory, or the BAR of a second device with struct pages (p2p-pages) or without (p2p-mmio); Route is how
+	// the drive reaches that device: through the host bridge or a common switch. For whole drivers.
+	Target string `yaml:"target"`
+	Route  string `yaml:"route"`
+	Rate   string `yaml:"rate"` // commands per second and CPU, 0 for a closed loop
 	// Media latency: the mean and the form of its distribution (constant, exponential, lognormal).
 	MediaLatency  string `yaml:"media_latency"`
 	MediaShape    string `yaml:"media_distribution"`
@@ -97,7 +101,7 @@ func Default() Experiment {
 		Backends:  []string{"direct", "iommu-strict", "iommu-lazy"},
 		Caches:    slices.Clone(Caches),
 		Source:    "modelled", CPUs: 1, Size: "4KiB", Segments: mapbench.One, Attrs: []string{}, Operations: 1200, Seed: 1,
-		NVMe: NVMe{QueueDepth: 32, Segments: "scattered", SGL: true, Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
+		NVMe: NVMe{QueueDepth: 32, Segments: "scattered", SGL: true, Target: "memory", Route: "host-bridge", Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
 			Coalesce: 1, CoalesceTime: "0ns", Surround: 11450},
 		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, Driver: "per-packet", TxPercent: 50, Moderation: "20us", Surround: 1500},
 		MapBench: MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 64},
@@ -151,6 +155,8 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	number("nic.tx_percent", int64(x.NIC.TxPercent), 0, 100)
 	words("nic.arrivals", []string{x.NIC.Arrivals}, nic.Patterns)
 	words("nvme.segments", []string{x.NVMe.Segments}, workloads.Layouts)
+	words("nvme.target", []string{x.NVMe.Target}, Targets)
+	words("nvme.route", []string{x.NVMe.Route}, Routes)
 	words("nic.driver", []string{x.NIC.Driver}, nic.Styles)
 	words("nvme.media_distribution", []string{x.NVMe.MediaShape}, shapes)
 	if slices.Contains(x.Workloads, "map-benchmark") {
@@ -201,7 +207,7 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	case size > 128<<10 && slices.Contains(x.Workloads, "map-benchmark"):
 		bad("size is %s: map-benchmark allows up to 128KiB (dma_opt_mapping_size)", x.Size)
 	}
-	errs = append(errs, x.driverProblems()...)
+	errs = append(errs, x.driverProblems(s)...)
 	if x.Source == "recorded" && len(errs) == 0 {
 		errs = append(errs, x.recordings(uint64(size))...)
 	}

@@ -60,13 +60,20 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := platform.Build(s, platform.Options{Version: v.Version(), Backend: platform.Backend(p.Backend), CPUs: x.CPUs, Seed: x.Seed,
-		P2PDMA: v.Version() == kernel.V7_3})
+	opt, err := x.options(s, v.Version(), p.Backend)
+	if err != nil {
+		return nil, err
+	}
+	m, err := platform.Build(s, opt)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
 	dev, err := m.AddDevice("0000:01:00.0", 0x0100)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := x.peer(m, dev)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +98,7 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 	case p.Workload == "nvme":
 		var c nvme.Config
 		if c, err = x.nvme(v, whole, int(size), around); err == nil {
+			c.Peer = peer
 			r, err = nvme.Run(m, dev, c)
 		}
 	case p.Workload == "nic":

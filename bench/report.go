@@ -320,6 +320,9 @@ func (c *Comparison) load(workload string) string {
 	case workload == "nic" && whole:
 		return "nic (" + c.Exp.NIC.Driver + "), frames of " + c.Exp.NIC.Sizes
 	case workload == "nvme" && whole:
+		if t := c.Exp.NVMe.Target; t != "memory" {
+			return "nvme, " + c.Exp.Size + " " + c.Exp.NVMe.Segments + ", " + t + " by " + c.Exp.NVMe.Route
+		}
 		return "nvme, " + c.Exp.Size + " " + c.Exp.NVMe.Segments
 	case workload == "nic":
 		return "nic, frames of " + c.Exp.NIC.Sizes

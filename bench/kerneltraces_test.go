@@ -35,12 +35,12 @@ func TestModelWithinToleranceOfRecordings(t *testing.T) {
 		if r.Modelled != nil && r.Judged() && !r.Within() {
 			t.Errorf("%v: %v miss: modelled %v, recorded %v", r.CallKey, r.Misses, r.Modelled.Counts, r.Counts)
 		}
-		if r.Reason != nil && !strings.HasSuffix(r.Kernel, "-arm64") && r.Backend != "swiotlb-force" {
+		if r.Reason != nil && !strings.HasSuffix(r.Kernel, "-arm64") {
 			t.Errorf("%v is not modelled: %v", r.CallKey, r.Reason)
 		}
 	}
-	if n := v.Tally(""); n.Within < 200 || n.Unmodelled == 0 || n.Rows != n.Within+n.Miss+n.Unmodelled {
-		t.Errorf("%+v: want at least 200 rows within and some not modelled", n)
+	if n := v.Tally(""); n.Within < 200 || n.Rows != n.Within+n.Miss+n.Unmodelled {
+		t.Errorf("%+v: want at least 200 rows within", n)
 	}
 }
 
@@ -204,7 +204,6 @@ func TestReasonsForWhatIsNotModelled(t *testing.T) {
 	for _, c := range []struct{ row, want string }{
 		{"6.12-arm64,direct,map_page,4096", "arm64"},
 		{"5.10,direct,map_page,4096", "5.10"},
-		{"7.3,swiotlb-force,map_page,4096", "swiotlb"},
 		{"7.3,amd-strict,map_page,4096", "backend amd-strict"},
 		{"6.12,direct,map_phys,4096", "6.12 has no dma_map_phys"},
 		{"6.12,iommu-strict,iova_link,4096", "6.12 has no dma_iova_link"},

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"dmapath/kernel/recorded"
+	"dmapath/platform"
 )
 
 // CallResult is a recorded call beside the modelled one.
@@ -141,7 +142,9 @@ func (r *CallResult) judge(calls []ModelledCall, err error, kind string) {
 	if !r.Judged() {
 		return
 	}
-	if kind == "" {
+	if kind == "" && strings.HasPrefix(r.Backend, string(platform.SwiotlbForce)) {
+		calls = r.sameStart(calls)
+	} else if kind == "" {
 		calls = calls[:min(len(calls), warmRecorded)] // more were modelled for the sake of rare paths
 	} else {
 		calls = r.sameCalls(calls)
@@ -170,6 +173,24 @@ func (r *CallResult) sameCalls(calls []ModelledCall) []ModelledCall {
 	same := make([]ModelledCall, len(r.rows))
 	for i := range r.rows {
 		same[i] = calls[min(r.rows[i].index, len(calls)-1)]
+	}
+	return same
+}
+
+// sameStart returns for each recorded call the modelled one that is nearest in instructions. What a call that searches the bounce pool costs
+// depends on where in a segment it finds room, which is the end of the one before; nobody knows where the first recorded one
+// began, so all places of a segment are modelled.
+func (r *CallResult) sameStart(calls []ModelledCall) []ModelledCall {
+	same := make([]ModelledCall, len(r.rows))
+	for i := range r.rows {
+		want := r.rows[i].counts[Instructions]
+		best := 0
+		for k := range calls {
+			if d := calls[k].Counts[Instructions] - want; d*d < (calls[best].Counts[Instructions]-want)*(calls[best].Counts[Instructions]-want) {
+				best = k
+			}
+		}
+		same[i] = calls[best]
 	}
 	return same
 }

@@ -53,9 +53,6 @@ func parseConditions(kern, backend string) (conditions, error) {
 			return c, nil
 		}
 	}
-	if strings.HasPrefix(base, "swiotlb") {
-		return c, errors.New("bouncing through swiotlb is not modelled")
-	}
 	return c, fmt.Errorf("backend %s is not modelled", backend)
 }
 
@@ -70,6 +67,7 @@ func (c conditions) machine() (*platform.Machine, *platform.Device, error) {
 	for _, kv := range [][2]string{
 		{"memory.ram", "6GiB"}, {"memory.low_top", "2GiB"}, {"memory.hole_top", "4GiB"}, {"memory.model", "sparsemem-vmemmap"}, {"memory.map", "contiguous"},
 		{"kernel.arch", string(c.arch)}, {"kernel.mem_encrypt", "on"}, {"kernel.mitigation", c.mitigation},
+		{"cpu.string.fsrm", "off"}, // the emulated processor has none
 		{"iommu.coherent", onOff[c.coherent]}, {"iommu.levels", "4"},
 	} {
 		errs = append(errs, s.Set(kv[0], kv[1]))
@@ -142,7 +140,7 @@ func familyOf(c conditions, k CallKey) (family, error) {
 			return f, errNoSuchCall(c, "dma_"+api)
 		case f.kind != "" && f.kind != "run" && f.kind != "cold":
 			return f, fmt.Errorf("%s of %s is not modelled", f.kind, api)
-		case (c.backend == platform.Direct || c.backend == platform.IommuPassthrough) && api != "iova_try_alloc":
+		case !c.backend.Translates() && api != "iova_try_alloc":
 			return f, errors.New("dma_iova_try_alloc refuses a device without translation")
 		}
 		f.name = "iova"

@@ -19,6 +19,7 @@ import (
 const (
 	warmCalls     = 1000 // pairs before the recorded ones
 	warmRecorded  = 12
+	swiotlbPairs  = 64  // with bounce buffers: two slots each, all of a segment
 	lazyRecorded  = 128 // in lazy mode, so that the flush queue's timer is armed among them
 	coldRecorded  = 8
 	burstCalls    = 400 // maps without an unmap, then as many unmaps
@@ -300,8 +301,11 @@ func (r *recorder) maps() error {
 	switch f.kind {
 	case "":
 		n := warmRecorded
-		if r.c.backend == platform.IommuLazy {
+		switch r.c.backend {
+		case platform.IommuLazy:
 			n = lazyRecorded
+		case platform.SwiotlbForce:
+			n = swiotlbPairs
 		}
 		return r.pairs(f.name, f.size, r.measured(n), f.parts[0], f.parts[1])
 	case "run":

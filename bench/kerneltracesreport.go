@@ -181,7 +181,7 @@ func (v *Validation) counts(place string, of func(*CallResult) bool) *results.Ta
 			r.versus(Lines), verdict)
 	}
 	if atypical {
-		t.Notes = append(t.Notes, "~ no instruction count is typical of the recorded calls (the shape of the IOVA tree changes from call to call): means of both, without the smallest and the largest.")
+		t.Notes = append(t.Notes, "~ no instruction count is typical of the recorded calls (the shape of the IOVA tree, or the place in the bounce pool, changes from call to call): means of both, without the smallest and the largest.")
 	}
 	return t
 }

@@ -40,7 +40,7 @@ type Parts struct {
 func (m *Machine) boot() (err error) {
 	s := m.Spec
 	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, Arch: arches[s.Kernel.Arch], CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
-		MemEncrypt: bool(s.Kernel.MemEncrypt), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent), P2PDMA: m.Opt.P2PDMA}, m.Mem, m.reserved[0])
+		MemEncrypt: bool(s.Kernel.MemEncrypt), EncryptedGuest: bool(s.Kernel.EncryptedGuest), FSRM: bool(s.CPU.String.FSRM), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent), P2PDMA: m.Opt.P2PDMA}, m.Mem, m.reserved[0])
 	cfg := s.MemoryConfig()
 	cfg.Map = append(cfg.Map, m.Opt.Extra...)
 	m.memory = cfg.Map
@@ -55,11 +55,16 @@ func (m *Machine) boot() (err error) {
 	}
 	m.softirqs = make([][]*cpu.Stream, m.Opt.CPUs)
 	m.Timers = timer.NewWheel(m.Env, m.softirq)
-	if m.Tlb, err = swiotlb.New(m.pool()); err != nil {
+	pool := m.pool()
+	if m.Tlb, err = swiotlb.New(pool); err != nil {
 		return err
 	}
+	m.bounceAt = [2]uint64{pool.Start, pool.Start + pool.Bytes}
+	if pool.Growth != nil {
+		m.bounceAt[0] = pool.Growth.Memory[0]
+	}
 	m.Direct = direct.New(m.Env, m.Tlb)
-	if !m.Opt.Backend.unit() {
+	if !m.Opt.Backend.HasIOMMU() {
 		m.ops, err = m.provider()
 		return err
 	}
@@ -78,14 +83,6 @@ func iovaOrders(s *Spec) int {
 		return -1
 	}
 	return int(s.Kernel.IOVAOrders)
-}
-
-// pool is where the default swiotlb pool lies: it exists when there is memory that a 32-bit device cannot reach.
-func (m *Machine) pool() swiotlb.Config {
-	if m.Spec.Memory.RAM <= m.Spec.Memory.LowTop {
-		return swiotlb.Config{Env: m.Env}
-	}
-	return swiotlb.Default(m.Env, uint64(m.Spec.Memory.LowTop))
 }
 
 // softirq runs an expired timer's function on CPU c at time at.
@@ -123,6 +120,14 @@ type Device struct {
 	quiet *cpu.Stream
 }
 
+// io is the memory system as devices see it.
+func (m *Machine) io() pcie.Memory {
+	if !bool(m.Spec.PCIe.Coherent) {
+		return m.Hier.Around()
+	}
+	return m.Hier
+}
+
 // AddDevice plugs in a device with a 64-bit DMA mask behind a root port of its own.
 func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	d := &Device{RID: rid, m: m, quiet: m.stream(stackTop(0) - 2*kernel.StackBytes)}
@@ -137,6 +142,7 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	}
 	d.Port = port
 	dev := m.Env.NewDevice(name, rid, ^uint64(0))
+	dev.NonCoherent = !bool(m.Spec.PCIe.Coherent)
 	// The kernel is built with CONFIG_IOMMU_DMA, whether or not there is an IOMMU: dma_iova_try_alloc is there to decline.
 	d.Ctx = &dma.Ctx{Env: m.Env, MM: m.MM, Dev: dev, Direct: m.Direct, Ops: m.ops, IOMMU: iommudma.NewLayer()}
 	if m.Unit == nil {

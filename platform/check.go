@@ -128,6 +128,7 @@ func (s *Spec) impossible() Problems {
 		}
 	}
 	s.checkMemory(bad)
+	s.checkBounce(bad)
 	h := s.Surroundings
 	for _, c := range []struct {
 		key       string

@@ -21,19 +21,23 @@ const (
 	IommuStrict      Backend = "iommu-strict"      // iommu.strict=1
 	IommuLazy        Backend = "iommu-lazy"        // iommu.strict=0: flush queue
 	IommuPassthrough Backend = "iommu-passthrough" // iommu.passthrough=1: dma-direct behind an IOMMU that passes addresses
+	SwiotlbForce     Backend = "swiotlb-force"     // swiotlb=force: dma-direct, and every mapping bounces
 	OpsGart          Backend = "ops-gart"          // dma_map_ops: AMD's GART with iommu=force; no device behind it
 	OpsGrant         Backend = "ops-grant"         // dma_map_ops: grants to another Xen domain; no device behind it
 )
 
 // Backends lists them in the order of tables.
-var Backends = []Backend{Direct, IommuStrict, IommuLazy, IommuPassthrough, OpsGart, OpsGrant}
+var Backends = []Backend{Direct, IommuStrict, IommuLazy, IommuPassthrough, SwiotlbForce, OpsGart, OpsGrant}
 
 // Provider reports whether b maps by a table of functions of the device (package mapops). The hardware or hypervisor that would translate is
 // not modelled: a device cannot use such an address.
 func (b Backend) Provider() bool { return b == OpsGart || b == OpsGrant }
 
-// unit reports whether there is an IOMMU.
-func (b Backend) unit() bool { return b == IommuStrict || b == IommuLazy || b == IommuPassthrough }
+// HasIOMMU reports whether the machine has an IOMMU.
+func (b Backend) HasIOMMU() bool { return b == IommuStrict || b == IommuLazy || b == IommuPassthrough }
+
+// Translates reports whether a device's DMA operations are iommu-dma or a provider of its own, and not dma-direct.
+func (b Backend) Translates() bool { return b != Direct && b != SwiotlbForce && b != IommuPassthrough }
 
 // Options is what of a machine belongs to the run and not to the platform.
 type Options struct {
@@ -65,6 +69,7 @@ type Machine struct {
 	dialect  *dialect  // nil without an IOMMU
 	reserved [2]uint64 // physical range that holds the kernel's own objects
 	routes   *rootComplex
+	bounceAt [2]uint64 // physical range of the bounce pools, also of those that may be added
 }
 
 // kernelBytes is how much RAM is set aside for the kernel's static data, slabs and page tables.
@@ -98,7 +103,7 @@ func Build(s *Spec, o Options) (*Machine, error) {
 		}
 		m.Cores = append(m.Cores, c)
 	}
-	if o.Backend.unit() {
+	if o.Backend.HasIOMMU() {
 		if m.dialect, err = s.dialect(); err == nil {
 			m.Unit, err = m.dialect.hardware(m)
 		}

@@ -52,7 +52,7 @@ func (d *Device) Reaches(p *Peer, route kernel.P2PRoute) {
 
 // rootComplex routes the requests of devices by physical address: to memory, or down to the device that a window belongs to.
 type rootComplex struct {
-	*cache.Hierarchy
+	memory  pcie.Memory
 	windows []pcie.Window
 }
 
@@ -61,12 +61,12 @@ func (m *Machine) host() pcie.Memory {
 	if m.routes == nil {
 		for _, r := range m.Opt.Extra {
 			if r.Kind.Device() {
-				m.routes = &rootComplex{Hierarchy: m.Hier}
+				m.routes = &rootComplex{memory: m.io()}
 			}
 		}
 	}
 	if m.routes == nil {
-		return m.Hier
+		return m.io()
 	}
 	return m.routes
 }
@@ -85,7 +85,7 @@ func (r *rootComplex) DeviceRead(pa uint64, n int, now sim.Time) (sim.Time, cach
 	if w := r.find(pa); w != nil {
 		return w.Port.PeerRead(n, now), cache.DRAM
 	}
-	return r.Hierarchy.DeviceRead(pa, n, now)
+	return r.memory.DeviceRead(pa, n, now)
 }
 
 // DeviceWrite is pcie.Memory: a write to a window is done when the other device has it.
@@ -93,7 +93,7 @@ func (r *rootComplex) DeviceWrite(pa uint64, n int, now sim.Time) sim.Time {
 	if w := r.find(pa); w != nil {
 		return w.Port.PeerWrite(n, now)
 	}
-	return r.Hierarchy.DeviceWrite(pa, n, now)
+	return r.memory.DeviceWrite(pa, n, now)
 }
 
 var _ pcie.Memory = (*rootComplex)(nil)

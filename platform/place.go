@@ -36,10 +36,7 @@ func (m *Machine) placeable(pa, size uint64) bool {
 	if !ok || end < pa || end > m.ram[i].End() || pa < 256<<20 { // firmware, kernel image and early data
 		return false
 	}
-	if pool := m.Tlb.Boot(); pool != nil && pa < pool.End && end > pool.Start {
-		return false
-	}
-	return !(pa < m.reserved[1] && end > m.reserved[0])
+	return !(pa < m.reserved[1] && end > m.reserved[0] || pa < m.bounceAt[1] && end > m.bounceAt[0])
 }
 
 // PlaceMMIO returns where device memory at pa of another machine lies here: in the 64-bit window, which has no struct pages.

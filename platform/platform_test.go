@@ -253,7 +253,7 @@ func TestSet(t *testing.T) {
 		{"cpu.robb", "1", `unknown key "robb" in section cpu, did you mean "rob"?`},
 		{"cpus.rob", "1", `unknown key "cpus" in a platform, did you mean "cpu"?`},
 		{"rob", "1", `unknown key "rob" in a platform, did you mean "cpu.rob"?`},
-		{"cpu.string", "1", `"cpu.string" is a section: it has startup, bytes_per_cycle, lines_ahead`},
+		{"cpu.string", "1", `"cpu.string" is a section: it has startup, bytes_per_cycle, fsrm, lines_ahead`},
 		{"cpu.rob.size", "1", `"cpu.rob" is a value, not a section`},
 		{"", "1", `unknown key "" in a platform: it has cpu, tlb, cache, dram, pcie, iommu, memory, kernel, surroundings`},
 		{"cpu.rob", "5000", "--set cpu.rob: 5000 is outside the allowed 1..512 (reorder buffer entries)"},

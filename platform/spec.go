@@ -110,6 +110,7 @@ type Branch struct {
 type String struct {
 	Startup       Cycles `key:"startup" range:"0cycles..500cycles" doc:"first byte of a string copy"`
 	BytesPerCycle Count  `key:"bytes_per_cycle" range:"1..64" doc:"copy rate, both sides in L1"`
+	FSRM          Switch `key:"fsrm" doc:"memcpy is rep movsb (fast short rep movs)"`
 	LinesAhead    Count  `key:"lines_ahead" range:"1..64" doc:"lines kept in flight"`
 }
 
@@ -209,6 +210,7 @@ type PCIe struct {
 	Tags           Count  `key:"tags" range:"1..1024" doc:"read requests in flight"`
 	ECRC           Switch `key:"ecrc" doc:"end-to-end CRC"`
 	Relaxed        Switch `key:"relaxed_ordering" doc:"writes may pass writes"`
+	Coherent       Switch `key:"coherent" doc:"device accesses snoop the CPU caches"`
 
 	Root             Credits  `key:"root"`
 	Device           Credits  `key:"device"`
@@ -310,7 +312,13 @@ type Kernel struct {
 	Arch       Word   `key:"arch" words:"x86-64 arm64" doc:"architecture the kernel is built for"`
 	Mitigation Word   `key:"mitigation" words:"none ibrs lfence retpoline" doc:"indirect branch mitigation"`
 	MemEncrypt Switch `key:"mem_encrypt" doc:"CONFIG_X86_MEM_ENCRYPT"`
-	IOVAOrders Count  `key:"iova_cache_orders" range:"0..10" doc:"IOVA_RANGE_CACHE_MAX_SIZE: sizes of IOVA range that are cached per CPU (1, 2, 4 ... pages)"`
+
+	EncryptedGuest Switch `key:"encrypted_guest" doc:"SEV or TDX guest: devices reach shared memory only"`
+	SwiotlbMB      Count  `key:"swiotlb_mb" range:"0..1024" doc:"bounce pool, MiB; 0: as the kernel computes"`
+	SwiotlbAreas   Count  `key:"swiotlb_areas" range:"0..1024" doc:"areas of the pool; 0: as the kernel computes"`
+	SwiotlbDynamic Switch `key:"swiotlb_dynamic" doc:"CONFIG_SWIOTLB_DYNAMIC"`
+
+	IOVAOrders Count `key:"iova_cache_orders" range:"0..10" doc:"IOVA_RANGE_CACHE_MAX_SIZE: sizes of IOVA range that are cached per CPU (1, 2, 4 ... pages)"`
 }
 
 // Surroundings is what driver, block or network layer and application displace from the caches between two mapping calls.

@@ -36,7 +36,7 @@ Examples:
 	f := cmd.Flags()
 	f.StringSliceVar(&o.workloads, "workload", nil, "nvme, nic, map-benchmark (nvme,nic)")
 	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL; differences are against the first (all)")
-	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough, ops-gart, ops-grant (the first three)")
+	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart, ops-grant (the first three)")
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
 	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")
 	f.Int64Var(&o.operations, "operations", 1200, "I/Os or frames per run; rounds per thread")

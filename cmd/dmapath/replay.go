@@ -40,7 +40,7 @@ Examples:
 	o.machineFlags(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&x.Variants, "variant", nil, "variants to perform the calls with; differences are against the first\n(the newest call of the trace's kernel)")
-	f.StringVar(&x.Backend, "backend", x.Backend, "direct, iommu-strict, iommu-lazy or iommu-passthrough")
+	f.StringVar(&x.Backend, "backend", x.Backend, "direct, iommu-strict, iommu-lazy, iommu-passthrough or swiotlb-force")
 	f.StringVar(&x.Cache, "cache", x.Cache, "hot, warm or cold: what is displaced before each call")
 	f.Int64Var(&x.Limit, "limit", 0, "events to read, 0 for all")
 	f.Lookup("cpus").Usage = "CPUs of the machine (as many as the trace shows)"

@@ -4,6 +4,7 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/coherency"
+	"dmapath/kernel/swiotlb"
 )
 
 // bounce emits the call of swiotlb_map.
@@ -78,4 +79,13 @@ func (x *Direct) findPool(t *cpu.Thread, d *kernel.Device, phys uint64, below, t
 	}
 	t.Branch(phys >= boot.End, t.LoadOp(x.Env.Sym.IoTlb+8, tlb, p))
 	return phys < boot.End
+}
+
+// MaxMapping is dma_direct_max_mapping_size: what one mapping of d may have, in bytes. It is limited by the bounce pool when everything
+// bounces or when d does not reach all of RAM, which ends at top.
+func (x *Direct) MaxMapping(d *kernel.Device, top uint64) uint64 {
+	if x.Tlb.Present() && (x.Tlb.Force || x.Env.EncryptedGuest || d.Limit() < top-1) {
+		return swiotlb.MaxMapping(d)
+	}
+	return ^uint64(0)
 }

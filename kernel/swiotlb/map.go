@@ -288,7 +288,7 @@ func (m *Mem) fill(t *cpu.Thread, p *Pool, i int, q request, size, off uint64) u
 		s := t.Load(p.va+poolSlotArray, 0)
 		v := t.ALU(5, orig)
 		t.Store(p.slotVA(i+k)+slotOrig, s, v)
-		p.slots[i+k].orig = q.orig + uint64(k)<<SlotShift
+		p.slots[i+k].orig, p.slots[i+k].low = q.orig+uint64(k)<<SlotShift, uint16(off)
 		t.Loop(top, k+1 < n, t.ALU(3, 0))
 	}
 	tlb := p.slotAddr(i) + off

@@ -127,6 +127,7 @@ type slot struct {
 	alloc uint64 // bytes of the mapping from here on
 	list  uint16 // free slots from here to the end of the segment, 0 when in use
 	pad   uint16 // slots in front of this one that belong to it
+	low   uint16 // where in the slot the byte at orig lies; follows from orig and the device in the kernel
 }
 
 // New returns the bounce pools that c describes: swiotlb_init.
@@ -256,6 +257,19 @@ func (m *Mem) Find(pa uint64) *Pool {
 		}
 	}
 	return nil
+}
+
+// Original returns the physical address of the memory that the byte at pa of a pool stands for. false: pa is in no pool, or free.
+func (m *Mem) Original(pa uint64) (phys uint64, ok bool) {
+	p := m.Find(pa)
+	if p == nil {
+		return 0, false
+	}
+	s := &p.slots[(pa-p.Start)>>SlotShift]
+	if s.orig == invalid {
+		return 0, false
+	}
+	return s.orig + pa&(SlotSize-1) - uint64(s.low), true
 }
 
 // SetIndex moves the place where the next search of every area of the default pool starts to slot i of the area. A recording's counts depend

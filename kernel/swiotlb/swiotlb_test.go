@@ -154,6 +154,12 @@ func TestRandomSequencesAgainstTheTwin(t *testing.T) {
 					t.Fatalf("seed %d step %d: at %#x, the twin at %#x", seed, step, k.addr, want)
 				}
 				live = append(live, k)
+				for range 4 {
+					b := uint64(r.IntN(int(size)))
+					if at, ok := m.Original(k.addr + b); !ok || at != k.phys+b {
+						t.Fatalf("seed %d step %d: byte %#x of the copy stands for %#x, %v; want %#x", seed, step, b, at, ok, k.phys+b)
+					}
+				}
 				u.DeviceRead(k.addr, size, true, func(at uint64, got cache.Version) { // copied for every direction
 					if got != k.version {
 						t.Fatalf("seed %d step %d: the device reads version %d at %#x, want %d", seed, step, got, at, k.version)

@@ -117,6 +117,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	}
 	d := &driver{cfg: cfg, m: m, dev: dev, left: cfg.IOs, live: cfg.CPUs, fn: functionsOf(cfg.Variant.Version()),
 		res: &workloads.Result{CPUs: cfg.CPUs, Latency: sim.NewHistogram(1<<40, 3), Units: []*workloads.Unit{{Name: "I/O"}}}}
+	dev.Ctx.Dev.MinAlign = 4096 - 1 // nvme_pci_alloc_dev: dma_set_min_align_mask(NVME_CTRL_PAGE_SIZE - 1)
 	perIO := d.limits()
 	d.res.Map, d.res.Unmap = workloads.NewOp(cfg.IOs*int64(perIO)), workloads.NewOp(cfg.IOs*int64(perIO))
 	tags := min(cfg.Depth*perIO, maxTags)

@@ -91,6 +91,8 @@ func (d *driver) limits() (perIO int) {
 		d.maxBytes, d.maxSegs = hwSize, maxSegs612
 		if d.dev.Cookie != nil {
 			d.maxBytes = optSize
+		} else { // dma_max_mapping_size: a bounced buffer fits a segment of the pool
+			d.maxBytes = int(min(hwSize, d.dev.Ctx.Direct.MaxMapping(d.dev.Ctx.Dev, d.m.Spec.RAMEnd())))
 		}
 		if cfg.Variant.Version() == kernel.V7_3 {
 			d.maxSegs = maxSegs73

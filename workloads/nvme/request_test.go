@@ -279,6 +279,9 @@ func reach(t *testing.T, v kernel.Version, b platform.Backend, l workloads.Layou
 		off := done[r]
 		for ; i < len(mem.at); i += 2 {
 			at, left := off, mem.at[i+1]
+			if phys, ok := m.Tlb.Original(mem.at[i]); ok { // bounced
+				mem.at[i] = phys
+			}
 			for _, run := range r.runs {
 				if at < run.Size {
 					if mem.at[i] != run.Phys+at || left > run.Size-at {

@@ -114,25 +114,25 @@ type mapping struct {
 // Random maps, syncs and unmaps on several CPUs, with and without alignment: every slot belongs to one mapping, the place is the twin's, the
 // free counts are those of a recount, and every byte arrives where it should.
 func TestRandomSequencesAgainstTheTwin(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(6) { // every min_align_mask on both versions
 		r := rand.New(rand.NewPCG(seed, 5))
 		v := kernel.Version(seed % 2)
 		e := newEnv(v, 4)
 		u := cache.NewTruth()
 		e.Truth = u
-		m := newMem(t, e, 1<<20, 4)
+		m := newMem(t, e, 512<<10, 2)
 		p := m.Boot()
 		d := e.NewDevice("0000:00:01.0", 8, ^uint64(0))
 		d.MinAlign = []uint64{0, 4095, 511}[seed%3]
 		w := &twin{owner: make([]int, len(p.slots)), areaSlots: p.areaSlots, index: make([]int, len(p.areas))}
 		var live []*mapping
 		failures := 0
-		for step := 1; step <= 400; step++ {
+		for step := 1; step <= 250; step++ {
 			switch op := r.IntN(10); {
 			case op < 5 || len(live) == 0:
 				size := uint64(1 + r.IntN(3000))
 				if r.IntN(4) == 0 {
-					size = uint64(1 + r.IntN(120<<10))
+					size = uint64(1 + r.IntN(100<<10))
 				}
 				k := &mapping{id: step, phys: 1<<30 + uint64(step)<<20 + uint64(r.IntN(8192)), sz: size, dir: kernel.Direction(r.IntN(3))}
 				k.version = u.CPUWrite(k.phys, size)
@@ -201,7 +201,7 @@ func TestRandomSequencesAgainstTheTwin(t *testing.T) {
 		if failures == 0 {
 			t.Errorf("seed %d: the pool was never full", seed)
 		}
-		p2 := newMem(t, e, 1<<20, 4).Boot()
+		p2 := newMem(t, e, 512<<10, 2).Boot()
 		for i := range p.slots {
 			if p.slots[i] != p2.slots[i] {
 				t.Fatalf("seed %d: slot %d is %+v after everything was freed, at boot %+v", seed, i, p.slots[i], p2.slots[i])

@@ -25,6 +25,7 @@ type Core struct {
 
 	clk     sim.Clock
 	drain   []Drainer
+	tlbs    map[uint16]DeviceTLB
 	iotlb   *tlb.Cache
 	sizes   []uint8 // page shifts ever inserted, so that others are not looked for
 	paging  [MaxLevels + 1]*tlb.Cache
@@ -34,7 +35,7 @@ type Core struct {
 	walks    uint64   // started
 	lastWalk sim.Time // latest end of one
 
-	// Of the last walk: how it failed, or the size and rights of its page.
+	// Of the last walk or probe: how it failed, or the size and rights of its page.
 	Refused    Refusal
 	leafShift  uint8
 	leafRights Rights
@@ -84,6 +85,29 @@ func (c *Core) Span(n Cycles) sim.Time { return c.clk.Edge(int64(n)) }
 
 // Drain adds a root port whose requests an invalidation waits for.
 func (c *Core) Drain(d Drainer) { c.drain = append(c.drain, d) }
+
+// AttachTLB says that the device with requester id rid has a TLB of its own.
+func (c *Core) AttachTLB(rid uint16, d DeviceTLB) {
+	if c.tlbs == nil {
+		c.tlbs = map[uint16]DeviceTLB{}
+	}
+	c.tlbs[rid] = d
+}
+
+// HasTLB reports whether the device has one.
+func (c *Core) HasTLB(rid uint16) bool { return c.tlbs[rid] != nil }
+
+// InvalidateTLB makes the device, if it has a TLB, forget the addresses first to last, and returns when it has said so.
+func (c *Core) InvalidateTLB(rid uint16, first, last uint64, now sim.Time) sim.Time {
+	d := c.tlbs[rid]
+	if d == nil {
+		return now
+	}
+	done := d.InvalidateTLB(rid, first, last, now)
+	c.Stats.DeviceInvs++
+	c.Stats.DeviceInvTime += done - now
+	return done
+}
 
 // Walkers returns how many walks can be under way at once.
 func (c *Core) Walkers() int { return c.walkers.Len() }

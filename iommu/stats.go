@@ -7,8 +7,10 @@ import (
 
 // Stats counts what the unit did. Requests = Untranslated + PassThrough + Hits + Merges + Walks + LookupFaults.
 type Stats struct {
-	Requests     uint64    // calls of Translate
+	Requests     uint64    // calls of Translate and TranslatePage
 	Untranslated uint64    // translation was off
+	PageRequests uint64    // of them: a device asked for a translation (ATS)
+	Translated   uint64    // besides them: requests whose address the device had translated
 	PassThrough  uint64    // pass-through context or PASID entry
 	Hits         uint64    // IOTLB hits whose entry was there
 	HitsBySize   [3]uint64 // pages below 2 MiB, below 1 GiB, from 1 GiB on
@@ -42,6 +44,8 @@ type Stats struct {
 	QueueMax      int      // most commands between head and tail
 	QueueErrors   uint64
 	DrainTime     sim.Time // invalidations waited for requests in flight
+	DeviceInvs    uint64   // invalidations sent to devices' TLBs
+	DeviceInvTime sim.Time // until they had said that they are done
 	StatusWrites  uint64
 	RegisterInvs  uint64 // invalidations through CCMD and IOTLB registers
 	RegisterReads uint64

@@ -2,6 +2,7 @@ package iommu
 
 import (
 	"dmapath/cache"
+	"dmapath/pcie"
 	"dmapath/sim"
 )
 
@@ -17,6 +18,12 @@ type Unit interface {
 	// and when it is back. Together they are cpu.MMIO.
 	WriteReg(addr, val uint64, now sim.Time)
 	ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time)
+	// TranslatePage answers a translation request of a device (ATS), and Translated judges a request with an address that it got so.
+	// With Translate they are pcie.Agent.
+	TranslatePage(rid uint16, iova uint64, now sim.Time) (p pcie.Page, done sim.Time, err error)
+	Translated(rid uint16, pa uint64, write bool, now sim.Time) (done sim.Time, err error)
+	// AttachTLB says that a device keeps translations itself.
+	AttachTLB(rid uint16, d DeviceTLB)
 	// Drain adds a root port whose requests an invalidation waits for.
 	Drain(d Drainer)
 	// Statistics returns the live counts, and ResetStats forgets them at the end of a warm-up.
@@ -37,6 +44,12 @@ type Fabric interface {
 // invalidation that drains waits for it.
 type Drainer interface {
 	Drained(t sim.Time) sim.Time
+}
+
+// DeviceTLB is a device's own cache of translations; a *pcie.Port with one is one. InvalidateTLB makes it forget the addresses first to
+// last of requester rid and returns when the unit, which sends the request at now, has the device's answer.
+type DeviceTLB interface {
+	InvalidateTLB(rid uint16, first, last uint64, now sim.Time) (done sim.Time)
 }
 
 // Cycles are cycles of the IOMMU's clock.

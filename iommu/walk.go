@@ -1,6 +1,9 @@
 package iommu
 
-import "dmapath/sim"
+import (
+	"dmapath/pcie"
+	"dmapath/sim"
+)
 
 // recentWalks is how many walks back their end is remembered, for merging and draining; far more than can be in flight.
 const recentWalks = 256
@@ -27,8 +30,8 @@ func payload(addr uint64, rights Rights, walk uint64) uint64 {
 	return addr&addrMask | uint64(rights) | walk%recentWalks<<walkShift
 }
 
-// need returns what a request must be granted.
-func need(write bool) Rights {
+// Need returns what a request must be granted. One that asks for a translation needs no more than User.
+func Need(write bool) Rights {
 	if write {
 		return Write | User
 	}
@@ -37,13 +40,13 @@ func need(write bool) Rights {
 
 // Lookup looks for the translation of iova in the IOTLB at t. It returns when the translation is known: at t, or later when a walk
 // under way brings it.
-func (c *Core) Lookup(s *Space, iova uint64, write bool, t sim.Time) (pa uint64, done sim.Time, ok bool) {
+func (c *Core) Lookup(s *Space, iova uint64, need Rights, t sim.Time) (pa uint64, done sim.Time, ok bool) {
 	for _, shift := range c.sizes {
 		val, ok := c.iotlb.Lookup(s.Tag, iova>>shift, shift)
 		if !ok {
 			continue
 		}
-		if need := need(write); Rights(val)&need != need {
+		if Rights(val)&need != need {
 			break // the entry may be older than a grant of more rights: walk again
 		}
 		pa = val&addrMask | iova&(1<<shift-1)
@@ -61,14 +64,14 @@ func (c *Core) Lookup(s *Space, iova uint64, write bool, t sim.Time) (pa uint64,
 
 // Walk translates iova of a request that arrived some time ago through the page table, on one of the walkers. The caller has checked
 // that the table covers the address. Unless the cause is Translated, Refused says more.
-func (c *Core) Walk(s *Space, iova uint64, write bool, arrived, now sim.Time) (pa uint64, t sim.Time, cause Cause) {
+func (c *Core) Walk(s *Space, iova uint64, need Rights, arrived, now sim.Time) (pa uint64, t sim.Time, cause Cause) {
 	server, start := c.walkers.Take(now)
 	c.Stats.WalkerWait += start - now
 	n := c.walks
 	c.walks++
 	w := &c.recent[n%recentWalks]
 	w.page, w.space, w.arrived, w.done = iova>>PageShift, s.Tag, arrived, 0
-	pa, t, cause = c.descend(s, iova, write, start+c.WalkStart, n, w)
+	pa, t, cause = c.descend(s, iova, need, start+c.WalkStart, n, w)
 	t += c.WalkEnd
 	w.done = t
 	c.lastWalk = max(c.lastWalk, t)
@@ -83,7 +86,7 @@ func (c *Core) refused(cause Cause, level int, rights Rights, entry uint64, t si
 	return 0, t, cause
 }
 
-func (c *Core) descend(s *Space, iova uint64, write bool, t sim.Time, n uint64, w *walkRecord) (uint64, sim.Time, Cause) {
+func (c *Core) descend(s *Space, iova uint64, need Rights, t sim.Time, n uint64, w *walkRecord) (uint64, sim.Time, Cause) {
 	above, level, at, rights := c.startLevel(s, iova, t)
 	for {
 		if level+1 < above && s.skipped(iova, above, level+1) {
@@ -92,7 +95,7 @@ func (c *Core) descend(s *Space, iova uint64, write bool, t sim.Time, n uint64, 
 		entry := s.EntryAddr(at, iova, level)
 		if s.Under != nil {
 			var cause Cause
-			if entry, t, cause = c.Second(s.Under, entry, false, t); cause != Translated {
+			if entry, t, cause = c.Second(s.Under, entry, Read|User, t); cause != Translated {
 				return 0, t, cause
 			}
 		}
@@ -122,16 +125,16 @@ func (c *Core) descend(s *Space, iova uint64, write bool, t sim.Time, n uint64, 
 			continue
 		}
 		rights &= e.Rights
-		if need := need(write); rights&need != need {
+		if rights&need != need {
 			return c.refused(Denied, level, rights, pte, t)
 		}
 		if s.Marks {
-			t = c.mark(s.Format, entry, pte, write, t)
+			t = c.mark(s.Format, entry, pte, need&Write != 0, t)
 		}
 		pa, shift := e.Addr|iova&(1<<e.Shift-1), e.Shift
 		if s.Under != nil {
 			var cause Cause
-			if pa, t, cause = c.Second(s.Under, pa, write, t); cause != Translated {
+			if pa, t, cause = c.Second(s.Under, pa, need, t); cause != Translated {
 				return 0, t, cause
 			}
 			shift, rights = min(shift, c.leafShift), rights&c.leafRights
@@ -148,10 +151,10 @@ func (c *Core) descend(s *Space, iova uint64, write bool, t sim.Time, n uint64, 
 
 // Second translates an address that a first stage gave through the second stage s, on the walker that is at it: from the IOTLB, which
 // keeps such translations beside those of requests, or by a walk. It is there at t.
-func (c *Core) Second(s *Space, ipa uint64, write bool, t sim.Time) (pa uint64, done sim.Time, cause Cause) {
+func (c *Core) Second(s *Space, ipa uint64, need Rights, t sim.Time) (pa uint64, done sim.Time, cause Cause) {
 	for _, shift := range c.sizes {
 		if val, ok := c.iotlb.Lookup(s.Tag, ipa>>shift, shift); ok {
-			if need := need(write); Rights(val)&need != need {
+			if Rights(val)&need != need {
 				break
 			}
 			c.leafShift, c.leafRights = shift, Rights(val)&AllRights
@@ -162,7 +165,7 @@ func (c *Core) Second(s *Space, ipa uint64, write bool, t sim.Time) (pa uint64, 
 		_, done, cause = c.refused(NotPresent, s.Levels, AllRights, 0, t)
 	} else {
 		c.Stats.SecondWalks++
-		pa, done, cause = c.descend(s, ipa, write, t, c.walks, &c.inner)
+		pa, done, cause = c.descend(s, ipa, need, t, c.walks, &c.inner)
 	}
 	if cause != Translated {
 		c.Refused.Second, c.Refused.IPA = true, ipa
@@ -215,10 +218,27 @@ func (c *Core) mark(f Format, at, pte uint64, dirty bool, t sim.Time) sim.Time {
 	return c.Fabric.DeviceWrite(at, 8, t) + c.PTEOverhead
 }
 
+// Page answers a device that asks for a translation instead of accessing memory: the page of iova and what it grants, nothing when there is
+// none. It is otherwise a request like others.
+func (c *Core) Page(s *Space, iova uint64, arrived, t sim.Time) (pcie.Page, sim.Time) {
+	pa, done, ok := c.Lookup(s, iova, User, t)
+	if ok {
+		c.ProbeSpace(s, iova)
+	} else {
+		c.Stats.Walks++
+		var cause Cause
+		if pa, done, cause = c.Walk(s, iova, User, arrived, t); cause != Translated {
+			return pcie.Page{}, done
+		}
+	}
+	return pcie.Page{Addr: pa &^ (1<<c.leafShift - 1), Shift: c.leafShift, Read: c.leafRights&Read != 0, Write: c.leafRights&Write != 0}, done
+}
+
 // ProbeSpace returns the translation that the IOTLB holds, whether the tables still say so or not.
 func (c *Core) ProbeSpace(s *Space, iova uint64) (pa uint64, ok bool) {
 	for _, shift := range c.sizes {
 		if val, ok := c.iotlb.Probe(s.Tag, iova>>shift, shift); ok {
+			c.leafShift, c.leafRights = shift, Rights(val)&AllRights
 			return val&addrMask | iova&(1<<shift-1), true
 		}
 	}

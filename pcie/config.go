@@ -6,6 +6,7 @@ import (
 	"math/big"
 
 	"dmapath/sim"
+	"dmapath/tlb"
 )
 
 // Credits are the receive buffers that one side advertises to the other. 0 means infinite.
@@ -47,6 +48,11 @@ type Config struct {
 	RegisterRead    sim.Time // device's register file
 	Interrupt       sim.Time // root complex to the CPU's local APIC, interrupt remapping included
 	CreditReturn    sim.Time // buffer freed to credits usable by the sender, the update's way included
+
+	// DeviceTLB is the device's own cache of translations (ATS); without entries it has none and its requests carry the addresses that
+	// software gave it. PageShifts are filled in by the port.
+	DeviceTLB       tlb.Config
+	DeviceTLBLookup sim.Time // looking a translation up in it
 
 	// RelaxedOrdering lets memory writes become visible out of order, as after setting the attribute in every packet.
 	// Interrupts still push all writes before them.
@@ -123,7 +129,8 @@ func (c *Config) Validate() error {
 		name string
 		t    sim.Time
 	}{{"endpoint_latency", c.EndpointLatency}, {"link_latency", c.LinkLatency}, {"root_up", c.RootUp}, {"root_down", c.RootDown},
-		{"host_latency", c.HostLatency}, {"register_read", c.RegisterRead}, {"interrupt", c.Interrupt}, {"credit_return", c.CreditReturn}} {
+		{"host_latency", c.HostLatency}, {"register_read", c.RegisterRead}, {"interrupt", c.Interrupt}, {"credit_return", c.CreditReturn},
+		{"device_tlb_lookup", c.DeviceTLBLookup}} {
 		if l.t < 0 || l.t > sim.Millisecond {
 			bad(l.name, l.t, "0 to 1 ms")
 		}

@@ -49,9 +49,16 @@ func (p *Port) writePacket(rid uint16, iova uint64, n int, now sim.Time) (sim.Ti
 		}
 	}
 	payload := doublewords(iova, n)
-	at, pushed := p.sendPosted(p.request(iova, payload), payload, now)
+	addr := iova
+	if p.atc != nil {
+		var err error
+		if addr, now, err = p.ownAddress(rid, iova, true, now); err != nil {
+			return now, err
+		}
+	}
+	at, pushed := p.sendPosted(p.request(addr, payload), payload, now)
 	p.st.WriteRequests++
-	pa, t, err := p.translate(rid, iova, true, at)
+	pa, t, err := p.translate(rid, addr, true, at)
 	if err != nil {
 		p.posted.give(units(payload), t+p.cfg.CreditReturn)
 		return t, err
@@ -96,13 +103,20 @@ func (p *Port) readRequest(rid uint16, iova uint64, n int, now sim.Time) (sim.Ti
 		}
 	}
 	payload := doublewords(iova, n)
+	addr := iova
+	if p.atc != nil {
+		var err error
+		if addr, now, err = p.ownAddress(rid, iova, false, now); err != nil {
+			return now, err
+		}
+	}
 	t := p.tags.take(now + p.cfg.EndpointLatency)
 	t = p.buffer.take(t, units(payload))
 	t = p.nonPosted.take(t, 0)
-	_, end := p.Up.Send(t, p.sent.behind(t), p.request(iova, 0), 0)
+	_, end := p.Up.Send(t, p.sent.behind(t), p.request(addr, 0), 0)
 	at := end + p.cfg.LinkLatency + p.cfg.RootUp
 	p.st.ReadRequests++
-	pa, t, err := p.translate(rid, iova, false, at)
+	pa, t, err := p.translate(rid, addr, false, at)
 	if err != nil {
 		p.nonPosted.give(0, t+p.cfg.CreditReturn)
 		_, end := p.Down.Send(t+p.cfg.RootDown, 0, p.answer(0), 0)
@@ -135,9 +149,13 @@ func (p *Port) readRequest(rid uint16, iova uint64, n int, now sim.Time) (sim.Ti
 	return back, nil
 }
 
+// translate is what the root complex does with the address of a packet, which with a device TLB is a physical one already.
 func (p *Port) translate(rid uint16, iova uint64, write bool, at sim.Time) (pa uint64, t sim.Time, err error) {
 	pa, t = iova, at
-	if p.tr != nil {
+	if p.atc != nil {
+		t, err = p.atc.agent.Translated(rid, pa, write, at)
+		p.st.TranslationTime += t - at
+	} else if p.tr != nil {
 		pa, t, err = p.tr.Translate(rid, iova, write, at)
 		p.st.TranslationTime += t - at
 	}

@@ -73,8 +73,11 @@ type Stats struct {
 	Aborts              uint64
 	PeerReads           uint64 // requests to devices below the same switch
 	PeerWrites          uint64
-	WindowBytesIn       uint64   // bytes that other devices wrote to this one's window
-	WindowBytesOut      uint64   // ... read from it
+	WindowBytesIn       uint64 // bytes that other devices wrote to this one's window
+	WindowBytesOut      uint64 // ... read from it
+	DeviceHits          uint64 // packets whose translation was in the device's TLB
+	TranslationRequests uint64
+	Invalidations       uint64   // of the device's TLB
 	ReadTime            sim.Time // from the call to the last byte at the device, over all reads that succeeded
 	WriteTime           sim.Time // from the call to visibility of the last byte, over all writes that succeeded
 	TranslationTime     sim.Time // added by the translator, over all packets
@@ -101,6 +104,7 @@ type Port struct {
 	posted, nonPosted, buffer *flow // of the device towards the root port
 	doorbells, registers      *flow // of the root port towards the device
 	tags                      *tags
+	atc                       *deviceTLB // nil: the device does not translate
 
 	peers []Window // of devices below the same switch
 
@@ -146,6 +150,16 @@ func NewPort(cfg Config, tr Translator, mem Memory) (*Port, error) {
 	p.doorbells = newFlow(cfg.Device.PostedHeaders, cfg.Device.PostedData)
 	p.registers = newFlow(cfg.Device.NonPostedHeaders, 0)
 	p.tags = newTags(cfg.Tags)
+	if cfg.DeviceTLB.Entries > 0 {
+		agent, ok := tr.(Agent)
+		if !ok {
+			return nil, fmt.Errorf("pcie: a device with a TLB needs a translation agent that answers translation requests")
+		}
+		var err error
+		if p.atc, err = newDeviceTLB(cfg.DeviceTLB, cfg.DeviceTLBLookup, agent); err != nil {
+			return nil, fmt.Errorf("pcie: device TLB: %w", err)
+		}
+	}
 	return p, nil
 }
 

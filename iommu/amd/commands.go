@@ -53,6 +53,9 @@ func (u *Unit) Decode(w [2]uint64) iommu.Action {
 	case amdtable.InvalidateIOMMUAll:
 		return iommu.Action{Kind: iommu.Invalidate, Takes: u.Span(u.cfg.SweepTime)}
 	case amdtable.InvalidateIOTLBPages:
+		if u.HasTLB(c.Device) {
+			return iommu.Action{Kind: iommu.Invalidate} // goes out, and is complete when the device answers
+		}
 		return iommu.Action{Kind: iommu.Invalidate, Takes: u.cfg.DeviceTLBTime}
 	case amdtable.InvalidateInterruptTab:
 		return iommu.Action{Kind: iommu.Invalidate, Takes: u.Span(u.cfg.InterruptTime)}
@@ -77,11 +80,10 @@ func (u *Unit) Effect(w [2]uint64) (complete sim.Time) {
 	case amdtable.InvalidateDevtabEntry:
 		u.devices.Drop(uint64(c.Device))
 		return u.DrainFrom(now, false) // an entry that a walker is just reading is not kept
+	case amdtable.InvalidateIOTLBPages:
+		return u.InvalidateTLB(c.Device, c.Addr, lastOf(&c), now)
 	case amdtable.InvalidateIOMMUPages:
-		last := ^uint64(0)
-		if c.Shift < 64 {
-			last = c.Addr + 1<<c.Shift - 1
-		}
+		last := lastOf(&c)
 		if c.Shift >= 64 && c.PDE {
 			u.DropSpace(tag(c.Domain))
 		} else {
@@ -94,4 +96,12 @@ func (u *Unit) Effect(w [2]uint64) (complete sim.Time) {
 		return u.DrainFrom(now, true)
 	}
 	return now
+}
+
+// lastOf returns the last byte that an invalidation of pages names.
+func lastOf(c *amdtable.Command) uint64 {
+	if c.Shift >= 64 {
+		return ^uint64(0)
+	}
+	return c.Addr + 1<<c.Shift - 1
 }

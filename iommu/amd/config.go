@@ -23,7 +23,7 @@ type Config struct {
 	PageInvTime   iommu.Cycles // INVALIDATE_IOMMU_PAGES of a range that is probed page by page
 	SweepTime     iommu.Cycles // ... of every address, and INVALIDATE_IOMMU_ALL: a sweep of all sets
 	InterruptTime iommu.Cycles // INVALIDATE_INTERRUPT_TABLE
-	DeviceTLBTime sim.Time     // INVALIDATE_IOTLB_PAGES
+	DeviceTLBTime sim.Time     // INVALIDATE_IOTLB_PAGES, where no model of the device answers
 	StoreTime     iommu.Cycles // everything complete to the store of COMPLETION_WAIT visible to the CPUs
 }
 

@@ -82,14 +82,14 @@ func (u *Unit) Translate(rid uint16, iova uint64, write bool, now sim.Time) (pa 
 		u.Stats.PassThrough++
 		return iova, t, nil
 	}
-	if pa, done, ok := u.Lookup(&d.Space, iova, write, t); ok {
+	if pa, done, ok := u.Lookup(&d.Space, iova, iommu.Need(write), t); ok {
 		return pa, done, nil
 	}
 	u.Stats.Walks++
 	if !amdtable.Covers(iova, d.Mode) {
 		return 0, t, u.pageFault(d, rid, iova, write, amdtable.BeyondWidth, t)
 	}
-	pa, t, cause := u.Walk(&d.Space, iova, write, now, t)
+	pa, t, cause := u.Walk(&d.Space, iova, iommu.Need(write), now, t)
 	if cause != iommu.Translated {
 		return 0, t, u.pageFault(d, rid, iova, write, reasons[cause], t)
 	}

@@ -54,6 +54,9 @@ func (u *Unit) Decode(w [2]uint64) iommu.Action {
 	case smmutable.TlbiNHAll, smmutable.TlbiNHASID, smmutable.TlbiEL2All, smmutable.TlbiEL2ASID, smmutable.TlbiS12VMAll, smmutable.TlbiNSNHAll:
 		takes = u.cfg.SweepTime
 	case smmutable.AtcInv:
+		if u.HasTLB(uint16(c.StreamID())) {
+			break // goes out, and is complete when the device answers
+		}
 		return iommu.Action{Kind: iommu.Invalidate, Takes: u.cfg.ATCTime}
 	case smmutable.PrefetchConfig, smmutable.PrefetchAddr: // a prefetch may be ignored
 		return iommu.Action{Kind: iommu.Other}
@@ -99,7 +102,10 @@ func (u *Unit) Effect(w [2]uint64) (complete sim.Time) {
 	case smmutable.CfgiCDAll:
 		u.contexts.Drop(uint64(c.StreamID()))
 		return u.DrainFrom(now, false)
-	case smmutable.AtcInv, smmutable.PrefetchConfig, smmutable.PrefetchAddr:
+	case smmutable.AtcInv:
+		first, last := atcRange(c)
+		return u.InvalidateTLB(uint16(c.StreamID()), first, last, now)
+	case smmutable.PrefetchConfig, smmutable.PrefetchAddr:
 		return now
 	}
 	u.dropTranslations(c)

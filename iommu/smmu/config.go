@@ -19,6 +19,7 @@ type Config struct {
 	MSI        bool // IDR0.MSI: CMD_SYNC can complete by a write to memory
 	SEV        bool // IDR0.SEV: ... by an event for CPUs in wfe
 	Range      bool // IDR3.RIL: TLB invalidation of ranges
+	ATS        bool // IDR0.ATS: devices may translate themselves
 	StreamBits int  // IDR1.SIDSIZE, 16 to 32: PCI requester ids need 16
 	QueueLog2  int  // IDR1.CMDQS and EVENTQS: log2 of the largest queues, 3 to 19
 	Granules   []uint8
@@ -33,7 +34,7 @@ type Config struct {
 	ConfigInvTime iommu.Cycles // CFGI_*
 	PageInvTime   iommu.Cycles // TLBI_* by address or range
 	SweepTime     iommu.Cycles // TLBI_* of an ASID, a VMID or all: a sweep of all sets
-	ATCTime       sim.Time     // ATC_INV
+	ATCTime       sim.Time     // ATC_INV, where no model of the device answers
 	SyncTime      iommu.Cycles // CMD_SYNC: everything complete to its signal being visible to the CPUs
 }
 
@@ -98,7 +99,7 @@ func (c *Config) identification() (idr0, idr1, idr3, idr5 uint32) {
 	}
 	idr0 = smmutable.IDR0TTFAArch64 | smmutable.IDR0ASID16 | smmutable.IDR0VMID16 | smmutable.IDR0CD2L | smmutable.IDR0STLevel2 |
 		on(c.Stage1, smmutable.IDR0S1P) | on(c.Stage2, smmutable.IDR0S2P) | on(c.Coherent, smmutable.IDR0Coherent) |
-		on(c.MSI, smmutable.IDR0MSI) | on(c.SEV, smmutable.IDR0SEV)
+		on(c.MSI, smmutable.IDR0MSI) | on(c.SEV, smmutable.IDR0SEV) | on(c.ATS, smmutable.IDR0ATS)
 	idr1 = uint32(c.StreamBits)<<smmutable.IDR1SIDBits | uint32(c.QueueLog2)<<smmutable.IDR1EventLog2 | uint32(c.QueueLog2)<<smmutable.IDR1CmdqLog2
 	idr5 = uint32(smmutable.OutputCode(uint8(c.HostWidth)))
 	for _, g := range c.Granules {

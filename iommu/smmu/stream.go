@@ -138,8 +138,8 @@ func (u *Unit) readContext(sid uint32, s *stream, t sim.Time) (*context, sim.Tim
 func (u *Unit) contextWord(s *stream, at uint64, t sim.Time) (uint64, sim.Time, smmutable.EventCode) {
 	if s.Config == smmutable.ConfigNested {
 		var cause iommu.Cause
-		if at, t, cause = u.Second(&s.second, at, false, t); cause != iommu.Translated {
-			return 0, t, u.refusal(nil, &s.second)
+		if at, t, cause = u.Second(&s.second, at, iommu.Need(false), t); cause != iommu.Translated {
+			return 0, t, u.refusal(&s.second, &s.second)
 		}
 	}
 	return at, u.EntryRead(at, t), smmutable.NoEvent
@@ -149,7 +149,7 @@ func (u *Unit) contextWord(s *stream, at uint64, t sim.Time) (uint64, sim.Time, 
 func (u *Unit) refusal(first, second *iommu.Space) smmutable.EventCode {
 	r := &u.Refused
 	s := first
-	if r.Second || first == nil {
+	if r.Second {
 		s = second
 	}
 	switch r.Cause {

@@ -19,64 +19,69 @@ func (u *Unit) Translate(rid uint16, iova uint64, write bool, now sim.Time) (pa 
 		u.Stats.LookupFaults++
 		return 0, t, u.refuse(&r, why, true, t)
 	}
-	first, second := (*iommu.Space)(nil), &s.second
-	record := s.Record
-	switch s.Config {
-	case smmutable.ConfigAbort: // aborts without an event
+	space, t, why := u.space(&r, s, t)
+	switch {
+	case why != smmutable.NoEvent:
 		u.Stats.LookupFaults++
-		return 0, t, u.refuse(&r, smmutable.FStreamDisabled, false, t)
-	case smmutable.ConfigBypass:
+		return 0, t, u.refuse(&r, why, s.Config != smmutable.ConfigAbort, t) // a stream that aborts does so without an event
+	case space == nil:
 		u.Stats.PassThrough++
 		return iova, t, nil
-	case smmutable.ConfigS1, smmutable.ConfigNested:
-		if s.CDMax > 0 && s.DSS != 2 { // requests without substream are not those of descriptor 0
-			if s.DSS == 1 && s.Config == smmutable.ConfigS1 {
-				u.Stats.PassThrough++
-				return iova, t, nil
-			}
-			if s.DSS != 1 {
-				u.Stats.LookupFaults++
-				return 0, t, u.refuse(&r, smmutable.FStreamDisabled, true, t)
-			}
-			break // bypasses stage 1 only
-		}
-		c, t2, why := u.context(uint32(rid), s, t)
-		if t = t2; why != smmutable.NoEvent {
-			u.Stats.LookupFaults++
-			if why >= smmutable.FTranslation { // only stage 2 says so of a descriptor
-				r.second, r.ipa = true, u.Refused.IPA
-			}
-			return 0, t, u.refuse(&r, why, true, t)
-		}
-		first, record = &c.Space, c.Record
 	}
-	space := first
-	if space == nil {
-		space = second
-	}
-	if pa, done, ok := u.Lookup(space, iova, write, t); ok {
+	if pa, done, ok := u.Lookup(space, iova, iommu.Need(write), t); ok {
 		return pa, done, nil
 	}
 	u.Stats.Walks++
-	r.second = first == nil
+	r.second = space == &s.second
+	record := r.record
 	if iova>>space.Width != 0 {
 		return 0, t, u.refuse(&r, smmutable.FTranslation, record, t)
 	}
-	pa, t, cause := u.Walk(space, iova, write, now, t)
+	pa, t, cause := u.Walk(space, iova, iommu.Need(write), now, t)
 	if cause == iommu.Translated {
 		return pa, t, nil
 	}
 	if u.Refused.Second {
 		r.second, r.ipa, record = true, u.Refused.IPA, s.Record
 	}
-	return 0, t, u.refuse(&r, u.refusal(first, second), record, t)
+	return 0, t, u.refuse(&r, u.refusal(space, &s.second), record, t)
 }
 
-// request is a refused one on its way into the event queue.
+// space returns the table that requests of a stream see first, nil where their addresses pass, or why they are refused.
+func (u *Unit) space(r *request, s *stream, t sim.Time) (*iommu.Space, sim.Time, smmutable.EventCode) {
+	r.record = s.Record
+	switch {
+	case s.Config == smmutable.ConfigAbort:
+		return nil, t, smmutable.FStreamDisabled
+	case s.Config == smmutable.ConfigBypass:
+		return nil, t, smmutable.NoEvent
+	case s.Config == smmutable.ConfigS2:
+		return &s.second, t, smmutable.NoEvent
+	case s.CDMax > 0 && s.DSS == 1: // requests without substream bypass stage 1
+		if s.Config == smmutable.ConfigS1 {
+			return nil, t, smmutable.NoEvent
+		}
+		return &s.second, t, smmutable.NoEvent
+	case s.CDMax > 0 && s.DSS != 2:
+		return nil, t, smmutable.FStreamDisabled
+	}
+	c, t, why := u.context(uint32(r.rid), s, t)
+	if why != smmutable.NoEvent {
+		if why >= smmutable.FTranslation { // only stage 2 says so of a descriptor
+			r.second, r.ipa = true, u.Refused.IPA
+		}
+		return nil, t, why
+	}
+	r.record = c.Record
+	return &c.Space, t, smmutable.NoEvent
+}
+
+// request is one that may be refused, and then goes into the event queue.
 type request struct {
 	rid    uint16
 	write  bool
 	second bool // by stage 2
+	record bool // faults of the table go into the event queue
 	iova   uint64
 	ipa    uint64
 }

@@ -19,6 +19,7 @@ const (
 	RootReserved      Reason = 0xa
 	ContextReserved   Reason = 0xb
 	PagingReserved    Reason = 0xc
+	RequestBlocked    Reason = 0xd // translation request, or translated request, of a device that may not
 	InterruptAddr     Reason = 0xe // translates to 0xfeexxxxx
 
 	TTMInvalid          Reason = 0x30 // RTADDR.TTM says abort or an unsupported mode
@@ -49,7 +50,7 @@ var reasonText = map[Reason]string{
 	NoFault: "no fault", RootNotPresent: "root entry not present", ContextNotPresent: "context entry not present",
 	ContextInvalid: "context entry invalid", BeyondWidth: "address beyond the width of the table", NoWrite: "no write permission", NoRead: "no read permission",
 	RootReserved: "reserved bit set in root entry", ContextReserved: "reserved bit set in context entry", PagingReserved: "reserved bit set in paging entry",
-	InterruptAddr: "address in the interrupt range", TTMInvalid: "translation table mode not supported", SMRootNotPresent: "scalable root entry not present",
+	RequestBlocked: "translation or translated request blocked", InterruptAddr: "address in the interrupt range", TTMInvalid: "translation table mode not supported", SMRootNotPresent: "scalable root entry not present",
 	SMRootReserved: "reserved bit set in scalable root entry", SMContextNotPresent: "scalable context entry not present",
 	SMContextReserved: "reserved bit set in scalable context entry", SMContextInvalid: "scalable context entry invalid",
 	PASIDTooLarge: "PASID beyond the directory", PASIDDirNotPresent: "PASID directory entry not present", PASIDDirReserved: "reserved bit set in PASID directory entry",

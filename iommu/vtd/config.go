@@ -20,6 +20,7 @@ type Config struct {
 	Page1G        bool
 	Scalable      bool // ECAP.SMTS with first and second stage
 	Nested        bool // ECAP.NEST: both stages for one request
+	DeviceTLBs    bool // ECAP.DT: devices may translate themselves (ATS)
 	Coherent      bool // ECAP.C: table reads snoop the CPU caches
 	SnoopControl  bool // ECAP.SC
 	PageSelective bool // CAP.PSI
@@ -39,7 +40,7 @@ type Config struct {
 	IOTLBGlobalTime  iommu.Cycles // IOTLB by domain or all: sweep of all sets
 	IOTLBPageTime    iommu.Cycles // IOTLB by page and mask
 	InterruptInvTime iommu.Cycles // interrupt-entry cache
-	DeviceTLBTime    sim.Time
+	DeviceTLBTime    sim.Time     // a device's TLB, where no model of the device answers
 	StatusTime       iommu.Cycles // wait descriptor decoded to its status write visible to the CPUs
 }
 
@@ -103,6 +104,6 @@ func (c *Config) capabilities() (capReg, ecap uint64) {
 	}
 	ecap = ecapQI | ecapPT | RegIVA/16<<ecapIRO | bit(c.Coherent, ecapC) | bit(c.SnoopControl, ecapSC) |
 		bit(c.Scalable, ecapSMTS|ecapSSTS|ecapFSTS|ecapPASD|19<<ecapPSS)
-	ecap |= bit(c.Nested, ecapNEST)
+	ecap |= bit(c.Nested, ecapNEST) | bit(c.DeviceTLBs, ecapDT)
 	return capReg, ecap
 }

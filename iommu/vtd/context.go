@@ -15,6 +15,7 @@ type binding struct {
 	domain      uint16
 	passThrough bool
 	quiet       bool // fault processing disabled
+	ats         bool // the device may ask for translations, and use them
 	hasPASID    bool
 	pasid       uint32
 }
@@ -129,7 +130,7 @@ func (v *Unit) readContext(rid uint16, t sim.Time) (*binding, sim.Time, table.Re
 	case ctx.Type > table.TTPassThrough || ctx.Type != table.TTPassThrough && (ctx.Levels > table.MaxLevels || !v.levels[ctx.Levels]):
 		return nil, t, table.ContextInvalid, ctx.FaultDisable
 	}
-	b := binding{domain: ctx.Domain, passThrough: ctx.Type == table.TTPassThrough, quiet: ctx.FaultDisable}
+	b := binding{domain: ctx.Domain, passThrough: ctx.Type == table.TTPassThrough, ats: ctx.Type == table.TTDeviceTLB, quiet: ctx.FaultDisable}
 	b.through(&v.second[0], ctx.Root, ctx.Levels, v.spaces.number(spaceKey{domain: ctx.Domain}))
 	i := v.contexts.keep(uint64(rid), b)
 	v.contexts.legacy.Insert(0, uint64(rid), 0, uint64(i))
@@ -238,7 +239,7 @@ func (v *Unit) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding,
 	case reserved:
 		return nil, t, table.PASIDReserved, quiet
 	}
-	b := binding{domain: p.Domain, quiet: quiet, pasid: pasid, hasPASID: true}
+	b := binding{domain: p.Domain, ats: ctx.DeviceTLB, quiet: quiet, pasid: pasid, hasPASID: true}
 	valid := true
 	switch p.Type {
 	case table.PGTTFirst:

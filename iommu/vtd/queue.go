@@ -150,6 +150,9 @@ func (v *Unit) serviceTime(kind, lo uint64) sim.Time {
 		}
 		return v.Span(v.cfg.IOTLBPageTime)
 	case DescDeviceTLB, DescPASIDDev:
+		if kind == DescDeviceTLB && v.HasTLB(uint16(lo>>32)) {
+			return 0 // goes out, and is complete when the device answers
+		}
 		return v.cfg.DeviceTLBTime
 	default:
 		return v.Span(v.cfg.InterruptInvTime)
@@ -166,6 +169,9 @@ func (v *Unit) Effect(desc [2]uint64) (complete sim.Time) {
 		v.dropContext(gran, domain, uint16(lo>>32), uint8(lo>>48&3))
 	case DescPASID:
 		v.dropPASID(gran, domain, uint32(lo>>32)&0xfffff)
+	case DescDeviceTLB:
+		first, last := deviceRange(hi)
+		return v.InvalidateTLB(uint16(lo>>32), first, last, now)
 	case DescIOTLB:
 		v.dropTranslations(gran, domain, hi)
 		return v.DrainFrom(now, lo>>6&3 != 0)

@@ -113,6 +113,7 @@ const (
 const (
 	ecapC    = 1 << 0
 	ecapQI   = 1 << 1
+	ecapDT   = 1 << 2
 	ecapPT   = 1 << 6
 	ecapSC   = 1 << 7
 	ecapIRO  = 8

@@ -27,7 +27,7 @@ func (v *Unit) Translate(rid uint16, iova uint64, write bool, now sim.Time) (pa 
 		}
 		return iova, t, nil
 	}
-	if pa, done, ok := v.Lookup(&b.Space, iova, write, t); ok {
+	if pa, done, ok := v.Lookup(&b.Space, iova, iommu.Need(write), t); ok {
 		return pa, done, nil
 	}
 	pa, t, why = v.walk(b, iova, write, now, t)
@@ -52,10 +52,10 @@ func (b *binding) beyond() table.Reason {
 // walk translates iova of a request that arrived some time ago through the page table.
 func (v *Unit) walk(b *binding, iova uint64, write bool, arrived, now sim.Time) (pa uint64, t sim.Time, why table.Reason) {
 	v.Stats.Walks++
-	if !b.rules.Covers(iova, b.Levels) || b.rules.Format == table.SecondStage && iova>>v.cfg.GuestWidth != 0 {
+	if !v.covers(b, iova) {
 		return 0, now, b.rules.Beyond()
 	}
-	pa, t, cause := v.Walk(&b.Space, iova, write, arrived, now)
+	pa, t, cause := v.Walk(&b.Space, iova, iommu.Need(write), arrived, now)
 	if cause != iommu.Translated {
 		rules := b.rules
 		if v.Refused.Second {
@@ -64,6 +64,11 @@ func (v *Unit) walk(b *binding, iova uint64, write bool, arrived, now sim.Time) 
 		why = rules.reason(&v.Refused, write)
 	}
 	return pa, t, why
+}
+
+// covers reports whether the table of b, and the unit, translate addresses as wide as iova.
+func (v *Unit) covers(b *binding, iova uint64) bool {
+	return b.rules.Covers(iova, b.Levels) && (b.rules.Format == table.FirstStage || iova>>v.cfg.GuestWidth == 0)
 }
 
 // Probe returns the translation that the caches hold for a request of rid, whether the tables still say so or not; ok is false if the

@@ -202,7 +202,7 @@ func TestAnySizeAndBackendIsModelled(t *testing.T) {
 
 func TestReasonsForWhatIsNotModelled(t *testing.T) {
 	for _, c := range []struct{ row, want string }{
-		{"6.12-arm64,direct,map_page,4096", "arm64"},
+		{"6.12-arm64,direct,page_address,0", "one store"},
 		{"5.10,direct,map_page,4096", "5.10"},
 		{"7.3,amd-strict,map_page,4096", "backend amd-strict"},
 		{"6.12,direct,map_phys,4096", "6.12 has no dma_map_phys"},

@@ -21,13 +21,15 @@ type conditions struct {
 	mitigation string
 }
 
+// arm reports whether the kernel is arm64's.
+func (c conditions) arm() bool { return c.arch == "arm64" }
+
 // parseConditions reads kernel and backend; the error says what the model does not have.
 func parseConditions(kern, backend string) (conditions, error) {
 	c := conditions{arch: "x86-64", coherent: true, mitigation: "none"}
 	release, arm := strings.CutSuffix(kern, "-arm64")
 	if arm {
 		c.arch = "arm64"
-		return c, errors.New("the paths of arm64 are not modelled")
 	}
 	switch release {
 	case "6.12":
@@ -63,12 +65,16 @@ func (c conditions) machine() (*platform.Machine, *platform.Device, error) {
 		return nil, nil, err
 	}
 	onOff := map[bool]string{false: "off", true: "on"}
+	dialect, physBits := "vt-d", "46"
+	if c.arm() {
+		dialect, physBits = "smmuv3", "48"
+	}
 	var errs []error
 	for _, kv := range [][2]string{
 		{"memory.ram", "6GiB"}, {"memory.low_top", "2GiB"}, {"memory.hole_top", "4GiB"}, {"memory.model", "sparsemem-vmemmap"}, {"memory.map", "contiguous"},
 		{"kernel.arch", string(c.arch)}, {"kernel.mem_encrypt", "on"}, {"kernel.mitigation", c.mitigation},
 		{"cpu.string.fsrm", "off"}, // the emulated processor has none
-		{"iommu.coherent", onOff[c.coherent]}, {"iommu.levels", "4"},
+		{"iommu.coherent", onOff[c.coherent]}, {"iommu.levels", "4"}, {"iommu.dialect", dialect}, {"memory.phys_bits", physBits},
 	} {
 		errs = append(errs, s.Set(kv[0], kv[1]))
 	}
@@ -106,7 +112,7 @@ var iovaCalls = []string{"iova_try_alloc", "iova_link", "iova_sync", "iova_unlin
 
 var conversions = map[string]bool{"page_to_phys": true, "phys_to_page": true, "page_to_pfn": true, "pfn_to_page": true, "virt_to_page": true,
 	"page_address": true, "pfn_valid_ram": true, "pfn_valid_earlyhole": true, "pfn_valid_hole": true, "pfn_valid_mmio": true,
-	"pfn_valid_highmmio": true, "pfn_valid_toobig": true}
+	"pfn_valid_highmmio": true, "pfn_valid_toobig": true, "pfn_valid_lowhole": true}
 
 // familyOf finds what has to run to model a call; the error says why it cannot be.
 func familyOf(c conditions, k CallKey) (family, error) {
@@ -116,6 +122,9 @@ func familyOf(c conditions, k CallKey) (family, error) {
 		if rest, ok := strings.CutPrefix(api, kind+"_"); ok {
 			f.kind, api = kind, rest
 		}
+	}
+	if c.arm() && api == "page_address" {
+		return f, errors.New("the recording is one store of the caller")
 	}
 	if conversions[api] {
 		if f.kind != "" {

@@ -437,11 +437,21 @@ const (
 	frameTooBig    = 1<<46>>12 + 1<<46>>13 // beyond MAX_PHYSMEM_BITS
 )
 
-// conversion calls one of the recorder's noinline functions: an entry nop, the conversion, a return.
+// On arm64 RAM began at 1 GiB, above devices, and a root spans 32 GiB.
+const (
+	armNoRoot = 200 << 30 >> 12
+	armTooBig = 1<<52>>12 + 1
+)
+
+// conversion calls one of the recorder's noinline functions: an entry, the conversion, a return.
 func (r *recorder) conversion() error {
 	t, mem := r.t, r.m.MM
 	frames := map[string]uint64{"pfn_valid_ram": frameRAM, "pfn_valid_earlyhole": frameEarlyHole, "pfn_valid_hole": frameHole,
 		"pfn_valid_mmio": frameMMIO, "pfn_valid_highmmio": frameHighMMIO, "pfn_valid_toobig": frameTooBig}
+	if r.c.arm() {
+		frames["pfn_valid_lowhole"], frames["pfn_valid_mmio"] = frameHole, frameHole
+		frames["pfn_valid_hole"], frames["pfn_valid_highmmio"], frames["pfn_valid_toobig"] = armNoRoot, armNoRoot, armTooBig
+	}
 	page := cpu.VmemmapBase + uint64(frameRAM)*64
 	body := map[string]func(){
 		"page_to_phys": func() { mem.PageToPhys(t, page, 0) },
@@ -457,6 +467,9 @@ func (r *recorder) conversion() error {
 	for range warmRecorded {
 		err := r.measure(r.f.parts[0], false, func() error {
 			t.Call(fnRecorder)
+			if r.c.arm() {
+				t.ALU(1, 0)
+			}
 			t.Nop(1)
 			body()
 			t.Ret()

@@ -132,6 +132,14 @@ func (s *Stream) repeat(n int, op Op) {
 	s.seq += Val(n)
 }
 
+// Test emits the test of one value against null before a branch; on A64 it is part of the branch (cbz).
+func (s *Stream) Test(d Val) Val {
+	if s.ISA == A64 {
+		return d
+	}
+	return s.emit(ALU, 0, 0, d, 0, 0)
+}
+
 // Chain emits n integer operations each of which depends on the one before.
 func (s *Stream) Chain(n int, d Val) Val {
 	for i := 0; i < n; i++ {
@@ -160,20 +168,43 @@ func (s *Stream) Nop(n int) {
 // Load emits an 8-byte load whose address depends on a.
 func (s *Stream) Load(va uint64, a Val) Val { return s.emit(Load, va, 8, a, 0, 0) }
 
-// LoadOp emits an ALU operation with an 8-byte memory source; a produces the address, b the other operand.
-func (s *Stream) LoadOp(va uint64, a, b Val) Val { return s.emit(LoadOp, va, 8, a, b, 0) }
+// LoadOp emits an ALU operation with an 8-byte memory source; a produces the address, b the other operand. On A64, which has no
+// memory operands, it is a load and the operation.
+func (s *Stream) LoadOp(va uint64, a, b Val) Val { return s.loadOp(va, 8, a, b) }
+
+func (s *Stream) loadOp(va uint64, size uint32, a, b Val) Val {
+	if s.ISA == A64 {
+		return s.emit(ALU, 0, 0, s.emit(Load, va, size, a, 0, 0), b, 0)
+	}
+	return s.emit(LoadOp, va, size, a, b, 0)
+}
 
 // Store emits an 8-byte store; a produces the address, v the data.
 func (s *Stream) Store(va uint64, a, v Val) Val { return s.emit(Store, va, 8, a, v, 0) }
 
-// RMW emits a non-atomic read-modify-write of 8 bytes.
-func (s *Stream) RMW(va uint64, a, v Val) Val { return s.emit(RMW, va, 8, a, v, 0) }
+// RMW emits a non-atomic read-modify-write of 8 bytes; on A64 a load, an operation and a store.
+func (s *Stream) RMW(va uint64, a, v Val) Val { return s.rmw(va, 8, a, v) }
+
+func (s *Stream) rmw(va uint64, size uint32, a, v Val) Val {
+	if s.ISA == A64 {
+		n := s.emit(ALU, 0, 0, s.emit(Load, va, size, a, 0, 0), v, 0)
+		s.emit(Store, va, size, a, n, 0)
+		return n
+	}
+	return s.emit(RMW, va, size, a, v, 0)
+}
 
 // Atomic emits a locked read-modify-write of 8 bytes.
 func (s *Stream) Atomic(va uint64, a, v Val) Val { return s.emit(Atomic, va, 8, a, v, 0) }
 
-// Mem emits a memory op of any class and size.
+// Mem emits a memory op of any class and size; LoadOp and RMW as the methods of that name do.
 func (s *Stream) Mem(c Class, va uint64, size int, a, v Val) Val {
+	switch c {
+	case LoadOp:
+		return s.loadOp(va, uint32(size), a, v)
+	case RMW:
+		return s.rmw(va, uint32(size), a, v)
+	}
 	return s.emit(c, va, uint32(size), a, v, 0)
 }
 

@@ -31,3 +31,15 @@ func (s *Stream) TailCallInd(f *Func, d Val) {
 	s.Ops[len(s.Ops)-1].Src = target
 	s.fn, s.pc = f, f.PC
 }
+
+// Reserve moves the stack pointer down by n bytes as part of the stp or ldp beside it (pre- and post-indexed addressing of A64);
+// a negative n gives them back.
+func (s *Stream) Reserve(n int) { s.sp -= uint64(n) }
+
+// StackLoadPair loads two local variables off bytes above the stack pointer with one ldp.
+func (s *Stream) StackLoadPair(off int) Val { return s.emit(Load, s.sp+uint64(off), 16, 0, 0, 0) }
+
+// StackStorePair stores two local variables off bytes above the stack pointer with one stp; v produces the data.
+func (s *Stream) StackStorePair(off int, v Val) Val {
+	return s.emit(Store, s.sp+uint64(off), 16, 0, v, 0)
+}

@@ -60,7 +60,7 @@ type DeviceFields struct {
 	Default      uint64 // iommu_group->default_domain
 	Iommu        uint64 // iommu, a pointer
 	Workaround   uint64 // iommu->pci_32bit_workaround (1 byte)
-	Flags        uint64 // 6.12: byte with dma_skip_sync and dma_iommu; 7.3: flags
+	Flags        uint64 // 6.12: byte with dma_skip_sync and dma_iommu; 7.3 and arm64: flags, 8 bytes
 	Untrusted    uint64 // pci_dev.untrusted (1 byte)
 }
 
@@ -79,6 +79,10 @@ func (e *Env) NewDevice(name string, rid uint16, mask uint64) *Device {
 			BusDmaLimit: va + 0x270, DmaRangeMap: va + 0x278, DmaParms: va + 0x280, MaxSeg: d.DmaParms, MinAlignMask: d.DmaParms + 4, SegBoundary: d.DmaParms + 8,
 			IoTlbMem: va + 0x2a0, IommuGroup: va + 0x2f0, Default: d.Group + 0xa0, Iommu: va + 0x2f8,
 			Workaround: d.DevIOMMU + 60, Flags: va + 0x310, Untrusted: pdev + 2163}
+		if e.Arch != X86_64 {
+			d.At.shift(8)
+			d.At.Untrusted = pdev + 2168
+		}
 		return d
 	}
 	d.DmaParms, d.DevIOMMU = pdev+144, e.Slab(160, 64)+32
@@ -86,7 +90,20 @@ func (e *Env) NewDevice(name string, rid uint16, mask uint64) *Device {
 		BusDmaLimit: va + 0x258, DmaRangeMap: va + 0x260, DmaParms: va + 0x268, MaxSeg: d.DmaParms, MinAlignMask: d.DmaParms + 4, SegBoundary: d.DmaParms + 8,
 		IoTlbMem: va + 0x280, IommuGroup: va + 0x2d0, Default: d.Group + 0xa8, Iommu: va + 0x2d8,
 		Workaround: d.DevIOMMU + 0x44, Flags: va + 0x2ec, Untrusted: pdev + 2132}
+	if e.Arch != X86_64 {
+		d.At.shift(16)
+		d.At.Flags = va + 0x2f8 // the 8 bytes that end with the flags
+		d.At.Workaround -= 32
+		d.At.Untrusted = pdev + 2148
+	}
 	return d
+}
+
+// shift moves the fields behind dma_parms by the n bytes that struct device has more there on arm64.
+func (f *DeviceFields) shift(n uint64) {
+	for _, p := range []*uint64{&f.IoTlbMem, &f.IommuGroup, &f.Iommu, &f.Flags} {
+		*p += n
+	}
 }
 
 func (d *Device) String() string { return fmt.Sprintf("%s (%04x)", d.Name, d.RID) }

@@ -7,7 +7,7 @@ type Symbols struct {
 	VmemmapBase    uint64 // vmemmap_base
 	VmallocBase    uint64 // vmalloc_base, same line
 	PageOffsetBase uint64 // page_offset_base, same line
-	PhysBase       uint64 // phys_base
+	PhysBase       uint64 // phys_base; on arm64 memstart_addr, which every conversion of an address loads
 	DmaOps         uint64 // dma_ops, the architecture's fallback
 	SmeMeMask      uint64 // sme_me_mask
 	CcVendor       uint64 // cc_vendor
@@ -23,12 +23,27 @@ func newSymbols(e *Env) Symbols {
 	s := Symbols{VmemmapBase: base + 24, VmallocBase: base + 32, PageOffsetBase: base + 40,
 		PhysBase: e.Data(64) + 16, DmaOps: e.Data(64) + 8, SmeMeMask: e.Data(64) + 24, CcVendor: e.Data(64) + 56,
 		IoTlb: e.Data(128), GfpAllowedMask: e.Data(64) + 48, KfencePool: e.Data(64) + 56, MemSection: e.Data(64) + 24}
+	if e.Arch != X86_64 {
+		s.layArm64(e.Version)
+		return s
+	}
 	if e.Version == V7_3 {
 		s.DmaOps += 24
 		s.SmeMeMask += 24
 		s.MemSection += 32
 	}
 	return s
+}
+
+// layArm64 moves the symbols to the bytes of their lines that were recorded on arm64.
+func (s *Symbols) layArm64(v Version) {
+	s.PhysBase += 16 // 32
+	s.MemSection += 8
+	if v == V7_3 {
+		s.PhysBase -= 8
+		s.MemSection += 24
+		s.IoTlb += 8
+	}
 }
 
 // Per-CPU variables that generic code touches. 6.12 spreads them over three lines (fixed_percpu_data, pcpu_hot and

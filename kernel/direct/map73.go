@@ -12,6 +12,9 @@ var mapPhys = cpu.NewFunc("dma_direct_map_phys", "kernel/dma/direct.c", 820)
 // compiled in 46 more in force_dma_unencrypted and cc_platform_has; 45 around swiotlb_map when bouncing is forced. flush says that the
 // caller maps nothing else: cache maintenance is then completed here.
 func (x *Direct) MapPhys(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs, flush bool) (uint64, error) {
+	if t.ISA == cpu.A64 {
+		return x.mapPhysArm(t, d, phys, size, dir, attrs, flush)
+	}
 	v := kernel.V7_3
 	mmio := attrs&kernel.AttrMMIO != 0
 	t.Call(mapPhys)

@@ -121,11 +121,8 @@ func (c *Ctx) unmapPage12(t *cpu.Thread, addr, size uint64, dir kernel.Direction
 	return err
 }
 
-// MapResource is dma_map_resource: MMIO of another device. On 7.3 it is dma_map_phys with AttrMMIO.
-func (c *Ctx) MapResource(t *cpu.Thread, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
-	if c.Env.Version == kernel.V7_3 {
-		return c.mapResource73(t, phys, size, dir, attrs)
-	}
+// mapResource12 is dma_map_resource of 6.12.
+func (c *Ctx) mapResource12(t *cpu.Thread, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	checkDirection(dir)
 	attrs = known12(attrs)
 	g, d := c.Env.Sym, c.Dev
@@ -160,11 +157,8 @@ func (c *Ctx) MapResource(t *cpu.Thread, phys, size uint64, dir kernel.Direction
 	return addr, err
 }
 
-// UnmapResource is dma_unmap_resource. With dma-direct on 6.12 there is nothing to undo.
-func (c *Ctx) UnmapResource(t *cpu.Thread, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
-	if c.Env.Version == kernel.V7_3 {
-		return c.unmapResource73(t, addr, size, dir, attrs)
-	}
+// unmapResource12 is dma_unmap_resource of 6.12. With dma-direct there is nothing to undo.
+func (c *Ctx) unmapResource12(t *cpu.Thread, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
 	checkDirection(dir)
 	attrs = known12(attrs)
 	g, d := c.Env.Sym, c.Dev

@@ -15,9 +15,11 @@ import (
 // guestRAM is the machine of the recordings: 6 GiB, of which 2 GiB below 4 GiB.
 const lowTop = 2 << 30
 
-func newCtx(t testing.TB, v kernel.Version) *Ctx {
+func newCtx(t testing.TB, v kernel.Version) *Ctx { return newCtxOn(t, kernel.X86_64, v) }
+
+func newCtxOn(t testing.TB, arch kernel.Arch, v kernel.Version) *Ctx {
 	t.Helper()
-	e := kernel.NewEnv(kernel.Config{Version: v, CPUs: 2, MemEncrypt: true, Coherent: true}, cache.NewMemory(), 4<<30)
+	e := kernel.NewEnv(kernel.Config{Version: v, Arch: arch, CPUs: 2, MemEncrypt: true, Coherent: true}, cache.NewMemory(), 4<<30)
 	pools, err := swiotlb.New(swiotlb.Default(e, lowTop))
 	if err != nil {
 		t.Fatal(err)

@@ -27,9 +27,12 @@ func (c *Ctx) inlineSync(t *cpu.Thread) bool {
 	if c.Env.Debug.DMAAPI { // constant
 		return true
 	}
-	if c.Env.Version == kernel.V7_3 {
+	switch {
+	case t.ISA == cpu.A64: // one bit of the loaded word is tested by the branch
+		t.Branch(!need, t.Load(d.At.Flags, 0))
+	case c.Env.Version == kernel.V7_3:
 		t.Branch(!need, t.ALU(1, t.Load(d.At.Flags, 0)))
-	} else {
+	default:
 		t.Branch(!need, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
 	}
 	return need
@@ -139,9 +142,15 @@ func (c *Ctx) SyncSingleCold(t *cpu.Thread, addr, size uint64, dir kernel.Direct
 	if c.Env.Version == kernel.V7_3 {
 		t.ALU(1, 0)
 		t.Call(skipSync)
-		v := t.ALU(2, t.Load(c.Dev.At.Flags, 0))
+		v := t.ALU(1, t.Load(c.Dev.At.Flags, 0))
+		if t.ISA != cpu.A64 {
+			v = t.ALU(1, v)
+		}
 		t.Ret()
-		t.Branch(!need, t.ALU(1, v))
+		if t.ISA != cpu.A64 {
+			v = t.ALU(1, v)
+		}
+		t.Branch(!need, v)
 		if need {
 			t.ALU(4, 0)
 		}

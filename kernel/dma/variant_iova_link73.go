@@ -37,7 +37,7 @@ func (v iovaLink73) MapList(t *cpu.Thread, c *Ctx, l *List, dir kernel.Direction
 	top := t.Here()
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		addr, err := c.mapPhys73(t, e.Phys, e.Size, dir, attrs)
+		addr, err := c.code().mapPhys(c, t, e.Phys, e.Size, dir, attrs)
 		t.Branch(err != nil, t.ALU(1, 0)) // dma_mapping_error
 		if err != nil {
 			l.Unmap = true

@@ -17,9 +17,9 @@ func (mapPage12) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, attr
 	if b.Page == 0 {
 		return c.fail(b, ErrNoPage)
 	}
-	return c.mapPage12(t, b, dir, attrs)
+	return c.code().mapPage(c, t, b, dir, attrs)
 }
 
 func (mapPage12) Unmap(t *cpu.Thread, c *Ctx, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
-	return c.unmapPage12(t, addr, size, dir, attrs)
+	return c.code().unmapPage(c, t, addr, size, dir, attrs)
 }

@@ -17,9 +17,9 @@ func (mapPage73) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, attr
 	if b.Page == 0 {
 		return c.fail(b, ErrNoPage)
 	}
-	return c.mapPage73(t, b, dir, attrs)
+	return c.code().mapPage(c, t, b, dir, attrs)
 }
 
 func (mapPage73) Unmap(t *cpu.Thread, c *Ctx, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
-	return c.unmapPage73(t, addr, size, dir, attrs)
+	return c.code().unmapPage(c, t, addr, size, dir, attrs)
 }

@@ -14,9 +14,9 @@ func (mapPhysVariant) Name() string            { return "map_phys@7.3" }
 func (mapPhysVariant) Version() kernel.Version { return kernel.V7_3 }
 
 func (mapPhysVariant) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
-	return c.mapPhys73(t, b.Phys, b.Size, dir, attrs)
+	return c.code().mapPhys(c, t, b.Phys, b.Size, dir, attrs)
 }
 
 func (mapPhysVariant) Unmap(t *cpu.Thread, c *Ctx, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
-	return c.unmapPhys73(t, addr, size, dir, attrs)
+	return c.code().unmapPhys(c, t, addr, size, dir, attrs)
 }

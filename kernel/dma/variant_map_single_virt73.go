@@ -39,5 +39,5 @@ func (mapSingleVirt73) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction
 	t.ALU(3, v)
 	t.Pop(3)
 	t.TailCall(mapPhys73)
-	return c.mapPhysBody73(t, phys, b.Size, dir, attrs)
+	return c.code().mapPhysBody(c, t, phys, b.Size, dir, attrs)
 }

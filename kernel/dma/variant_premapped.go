@@ -48,11 +48,7 @@ func (m premapped) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, at
 // fill is page_pool_dma_map.
 func (m premapped) fill(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (addr uint64, err error) {
 	attrs |= kernel.AttrSkipCPUSync | kernel.AttrWeakOrdering
-	if m.v == kernel.V7_3 {
-		addr, err = c.mapPage73(t, b, dir, attrs)
-	} else {
-		addr, err = c.mapPage12(t, b, dir, attrs)
-	}
+	addr, err = c.code().mapPage(c, t, b, dir, attrs)
 	t.Branch(err != nil, t.ALU(1, 0))
 	if err != nil {
 		return addr, err
@@ -79,12 +75,7 @@ func (c *Ctx) DrainPool(t *cpu.Thread, dir kernel.Direction) error {
 	attrs := kernel.AttrSkipCPUSync | kernel.AttrWeakOrdering
 	for _, p := range c.pool {
 		t.Load(p.page+pageDMA, 0)
-		var err error
-		if c.Env.Version == kernel.V7_3 {
-			err = c.unmapPage73(t, p.addr, p.size, dir, attrs)
-		} else {
-			err = c.unmapPage12(t, p.addr, p.size, dir, attrs)
-		}
+		err := c.code().unmapPage(c, t, p.addr, p.size, dir, attrs)
 		t.Store(p.page+pageDMA, 0, 0)
 		if err != nil && first == nil {
 			first = err

@@ -40,5 +40,5 @@ func (rederive73) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, att
 		c.MM.PhysToPage(t, phys, pv)
 		t.ALU(1, pv) // offset within the page
 	}
-	return c.mapPhysBody73(t, phys, b.Size, dir, attrs)
+	return c.code().mapPhysBody(c, t, phys, b.Size, dir, attrs)
 }

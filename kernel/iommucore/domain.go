@@ -95,14 +95,14 @@ func (g *Gather) Init(va uint64) {
 // method emits the indirect call through the pointer that target produced, the body and the return. A driver
 // implements the methods of the versions it is built for.
 type Driver interface {
-	// MapPages is map_pages of 6.12: it maps pgcount pages of pgsize bytes and returns the bytes mapped.
+	// MapPages is map_pages of 6.12, and on arm64 of 7.3: it maps pgcount pages of pgsize bytes and returns the bytes mapped.
 	MapPages(t *cpu.Thread, target cpu.Val, iova, phys, pgsize, pgcount uint64, prot Prot) (mapped uint64, err error)
-	// UnmapPages is unmap_pages of 6.12: it returns the bytes unmapped.
+	// UnmapPages is unmap_pages of the same: it returns the bytes unmapped.
 	UnmapPages(t *cpu.Thread, target cpu.Val, iova, pgsize, pgcount uint64, g *Gather) uint64
 	// MapRange and UnmapRange are map_range and unmap_range of 7.3's generic page tables.
 	MapRange(t *cpu.Thread, target cpu.Val, iova, phys, size uint64, prot Prot) (mapped uint64, err error)
 	UnmapRange(t *cpu.Thread, target cpu.Val, iova, size uint64, g *Gather) uint64
-	// IovaToPhys is reached by a tail jump: it returns to the caller of iommu_iova_to_phys.
+	// IovaToPhys is reached by a tail jump on x86: it returns to the caller of iommu_iova_to_phys. On arm64 it is called.
 	IovaToPhys(t *cpu.Thread, target cpu.Val, iova uint64) uint64
 	// SyncMap is iotlb_sync_map; tail says that it is jumped to.
 	SyncMap(t *cpu.Thread, target cpu.Val, tail bool, iova, size uint64) error
@@ -126,6 +126,7 @@ type Domain struct {
 	ApertureEnd uint64
 
 	driver Driver
+	code   *code
 }
 
 // Driver returns the page-table code behind the domain.
@@ -153,7 +154,11 @@ type DomainFields struct {
 // NewDomain returns a domain whose struct iommu_domain lies at va, embedded in the driver's structure. Field offsets
 // and their bytes within cache lines are those of the recorded kernels.
 func NewDomain(env *kernel.Env, va uint64, drv Driver, pgsizes, end uint64) *Domain {
-	d := &Domain{Env: env, VA: va, PgsizeBitmap: pgsizes, ApertureEnd: end, driver: drv}
+	d := &Domain{Env: env, VA: va, PgsizeBitmap: pgsizes, ApertureEnd: end, driver: drv, code: codeOf(env)}
+	if env.Arch.ISA() == cpu.A64 {
+		d.layArm64()
+		return d
+	}
 	if env.Version == kernel.V7_3 {
 		ops, pt := env.Data(128), env.Data(64)
 		d.At = DomainFields{Type: va, IsPT: va + 8, Ops: va + 16, PgsizeBitmap: va + 40, ApertureEnd: va + 56, Force: va + 64,
@@ -165,6 +170,20 @@ func NewDomain(env *kernel.Env, va uint64, drv Driver, pgsizes, end uint64) *Dom
 	d.At = DomainFields{Type: va, Ops: va + 8, PgsizeBitmap: va + 32, ApertureEnd: va + 48, Force: va + 56, Cookie: va + 64,
 		OpMap: ops + 16, OpUnmap: ops + 24, OpFlushAll: ops + 32, OpSyncMap: ops + 40, OpSyncTLB: ops + 48, OpIovaToPhys: ops + 64}
 	return d
+}
+
+// layArm64 sets the fields of a domain on arm64: those of x86 without generic page tables, and the operations at the bytes of their
+// lines that were recorded.
+func (d *Domain) layArm64() {
+	va := d.VA
+	ops := d.Env.Data(192) + 8
+	d.At = DomainFields{Type: va, Ops: va + 8, PgsizeBitmap: va + 32, ApertureEnd: va + 48, Force: va + 56, Cookie: va + 64}
+	if d.Env.Version == kernel.V7_3 {
+		ops += 40
+		d.At = DomainFields{Type: va, IsPT: va + 8, Ops: va + 16, PgsizeBitmap: va + 40, ApertureEnd: va + 56, Force: va + 64, Cookie: va + 80}
+	}
+	d.At.OpMap, d.At.OpUnmap, d.At.OpFlushAll = ops+16, ops+24, ops+32
+	d.At.OpSyncMap, d.At.OpSyncTLB, d.At.OpIovaToPhys = ops+40, ops+48, ops+64
 }
 
 // SyncTLB emits the indirect call of ops->iotlb_sync and what it does; the loads of the pointer and the test that

@@ -17,10 +17,7 @@ var (
 // Map maps size bytes of physical memory at phys to iova and makes the mapping visible to the hardware (iommu_map).
 // All three must be multiples of the smallest page. On an error nothing stays mapped.
 func (d *Domain) Map(t *cpu.Thread, iova, phys, size uint64, prot Prot) error {
-	if d.Env.Version == kernel.V7_3 {
-		return d.map73(t, iova, phys, size, prot)
-	}
-	return d.map12(t, iova, phys, size, prot)
+	return d.code.mapping(d, t, iova, phys, size, prot)
 }
 
 // map12 is iommu_map of 6.12.
@@ -38,7 +35,7 @@ func (d *Domain) map12(t *cpu.Thread, iova, phys, size uint64, prot Prot) error 
 	t.ALU(1, 0)
 	t.Branch(false, t.Last())
 	t.ALU(3, 0)
-	err := d.map12Loop(t, iova, phys, size, prot)
+	err := d.mapLoop(t, iova, phys, size, prot)
 	t.ALU(2, 0)
 	t.Branch(err != nil, t.Last())
 	if err == nil {
@@ -58,9 +55,18 @@ func (d *Domain) map12(t *cpu.Thread, iova, phys, size uint64, prot Prot) error 
 	return err
 }
 
-// map12Loop is __iommu_map of 6.12: one call of map_pages for each run of pages of one size.
+// mapLoop maps without making the mapping visible: __iommu_map of 6.12, iommu_map_nosync of 7.3.
+func (d *Domain) mapLoop(t *cpu.Thread, iova, phys, size uint64, prot Prot) error {
+	if d.Env.Version == kernel.V7_3 {
+		t.Call(fnMapNosync)
+	} else {
+		t.Call(fnMap12)
+	}
+	return d.code.nosync(d, t, iova, phys, size, prot)
+}
+
+// map12Loop is __iommu_map of 6.12 after it was entered: one call of map_pages for each run of pages of one size.
 func (d *Domain) map12Loop(t *cpu.Thread, iova, phys, size uint64, prot Prot) error {
-	t.Call(fnMap12)
 	d.typed(t, phys, prot)
 	t.Nop(1)
 	t.Push(6)
@@ -146,7 +152,7 @@ func (d *Domain) map12Loop(t *cpu.Thread, iova, phys, size uint64, prot Prot) er
 		if done > 0 {
 			g := Gather{}
 			g.Init(t.SP())
-			d.unmapLoop(t, iova, done, &g, false)
+			d.unmapLoop(t, iova, done, &g)
 			d.driver.SyncTLB(t, 0, &g)
 		}
 	} else {
@@ -199,13 +205,13 @@ func (d *Domain) map73(t *cpu.Thread, iova, phys, size uint64, prot Prot) error 
 // MapNosync is iommu_map_nosync of 7.3: it maps without making the mapping visible, which SyncMap does later.
 func (d *Domain) MapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot) error {
 	t.Call(fnMapNosync)
-	return d.mapNosync(t, iova, phys, size, prot)
+	return d.code.nosync(d, t, iova, phys, size, prot)
 }
 
 // TailMapNosync is MapNosync reached by a jump: dma_iova_link ends that way.
 func (d *Domain) TailMapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot) error {
 	t.TailCall(fnMapNosync)
-	return d.mapNosync(t, iova, phys, size, prot)
+	return d.code.nosync(d, t, iova, phys, size, prot)
 }
 
 func (d *Domain) mapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot) error {
@@ -261,7 +267,7 @@ func (d *Domain) mapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot) er
 		if err != nil && n > 0 {
 			g := Gather{}
 			g.Init(t.SP())
-			d.unmapLoop(t, iova, n, &g, false)
+			d.unmapLoop(t, iova, n, &g)
 			d.driver.SyncTLB(t, 0, &g)
 		}
 	}
@@ -277,13 +283,13 @@ func (d *Domain) mapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot) er
 // SyncMap makes mappings made by MapNosync visible to the hardware (iommu_sync_map of 7.3).
 func (d *Domain) SyncMap(t *cpu.Thread, iova, size uint64) error {
 	t.Call(fnSyncMap)
-	return d.syncMap(t, iova, size)
+	return d.code.syncMap(d, t, iova, size)
 }
 
 // TailSyncMap is SyncMap reached by a jump: dma_iova_sync ends that way.
 func (d *Domain) TailSyncMap(t *cpu.Thread, iova, size uint64) error {
 	t.TailCall(fnSyncMap)
-	return d.syncMap(t, iova, size)
+	return d.code.syncMap(d, t, iova, size)
 }
 
 func (d *Domain) syncMap(t *cpu.Thread, iova, size uint64) error {

@@ -2,7 +2,6 @@ package iommucore
 
 import (
 	"dmapath/cpu"
-	"dmapath/kernel"
 	"dmapath/kernel/scatterlist"
 )
 
@@ -49,11 +48,7 @@ func (d *Domain) MapSG(t *cpu.Thread, iova uint64, l *scatterlist.List, sg []Seg
 		}
 		if run > 0 {
 			t.ALU(6, 0)
-			if d.Env.Version == kernel.V7_3 {
-				err = d.MapNosync(t, iova+done, start, run, prot)
-			} else {
-				err = d.map12Loop(t, iova+done, start, run, prot)
-			}
+			err = d.mapLoop(t, iova+done, start, run, prot)
 			t.Branch(err != nil, t.ALU(1, 0))
 			if err != nil {
 				break
@@ -81,7 +76,7 @@ func (d *Domain) MapSG(t *cpu.Thread, iova uint64, l *scatterlist.List, sg []Seg
 		t.ALU(4, 0)
 		g := Gather{}
 		g.Init(t.SP())
-		d.unmapLoop(t, iova, done, &g, false)
+		d.unmapLoop(t, iova, done, &g)
 		d.driver.SyncTLB(t, 0, &g)
 	}
 	t.Frame(-40)

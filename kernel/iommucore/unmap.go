@@ -16,21 +16,20 @@ var (
 // larger page covered the end.
 func (d *Domain) Unmap(t *cpu.Thread, iova, size uint64, g *Gather) (unmapped uint64) {
 	t.Call(fnUnmapFast)
-	t.Nop(2)
-	return d.unmapLoop(t, iova, size, g, true)
+	return d.code.unmapFast(d, t, iova, size, g)
 }
 
-// unmapLoop is __iommu_unmap of both versions, reached by a jump from iommu_unmap_fast (tail) or by a call.
-func (d *Domain) unmapLoop(t *cpu.Thread, iova, size uint64, g *Gather, tail bool) uint64 {
-	if tail {
-		t.TailCall(fnUnmap)
-	} else {
-		t.Call(fnUnmap)
-	}
-	if d.Env.Version == kernel.V7_3 {
-		return d.unmap73(t, iova, size, g)
-	}
-	return d.unmap12(t, iova, size, g)
+// unmapFast is iommu_unmap_fast on x86 after it was entered: a jump to __iommu_unmap.
+func (d *Domain) unmapFast(t *cpu.Thread, iova, size uint64, g *Gather) uint64 {
+	t.Nop(2)
+	t.TailCall(fnUnmap)
+	return d.code.unmapping(d, t, iova, size, g)
+}
+
+// unmapLoop calls __iommu_unmap.
+func (d *Domain) unmapLoop(t *cpu.Thread, iova, size uint64, g *Gather) uint64 {
+	t.Call(fnUnmap)
+	return d.code.unmapping(d, t, iova, size, g)
 }
 
 func (d *Domain) unmap12(t *cpu.Thread, iova, size uint64, g *Gather) uint64 {
@@ -139,6 +138,10 @@ func (d *Domain) unmap73(t *cpu.Thread, iova, size uint64, g *Gather) uint64 {
 // IovaToPhys returns the physical address that iova is mapped to, 0 if it is not (iommu_iova_to_phys).
 func (d *Domain) IovaToPhys(t *cpu.Thread, iova uint64) uint64 {
 	t.Call(fnIovaToPhys)
+	return d.code.iovaToPhys(d, t, iova)
+}
+
+func (d *Domain) iovaToPhys(t *cpu.Thread, iova uint64) uint64 {
 	t.Nop(2)
 	typ := t.Mem(cpu.Load, d.At.Type, 4, 0, 0)
 	t.ALU(1, typ)

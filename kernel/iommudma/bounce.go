@@ -16,7 +16,7 @@ func (k *Cookie) mayBounce(t *cpu.Thread, dev *kernel.Device, size uint64, dir k
 // inPool is the inlined test of swiotlb_find_pool: does a bounce pool contain phys?
 func (k *Cookie) inPool(t *cpu.Thread, dev *kernel.Device, phys uint64) bool {
 	p := t.Load(dev.At.IoTlbMem, 0)
-	t.Branch(!k.tlb.Present(), t.ALU(1, p))
+	t.Branch(!k.tlb.Present(), t.Test(p))
 	if !k.tlb.Present() {
 		return false
 	}

@@ -42,6 +42,7 @@ type Config struct {
 type Cookie struct {
 	env    *kernel.Env
 	v      kernel.Version
+	code   *code
 	dom    *iommucore.Domain
 	IOVA   *iova.Domain
 	tlb    *swiotlb.Mem
@@ -106,7 +107,7 @@ func New(c Config) (*Cookie, error) {
 	}
 	v := c.Env.Version
 	va := c.Env.Slab(512, 64)
-	k := &Cookie{env: c.Env, v: v, dom: c.Domain, tlb: c.Tlb, timers: c.Timers, lazy: c.Lazy}
+	k := &Cookie{env: c.Env, v: v, code: codeOf(c.Env), dom: c.Domain, tlb: c.Tlb, timers: c.Timers, lazy: c.Lazy}
 	iovad := va
 	if v == kernel.V7_3 {
 		k.at = cookieFields{granule: va + 32, fq: va + 144, start: va + 152, finish: va + 160, timerOn: va + 208,

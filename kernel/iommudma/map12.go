@@ -18,17 +18,14 @@ func (k *Cookie) Map(t *cpu.Thread, dev *kernel.Device, phys, size uint64, dir k
 	if size == 0 {
 		panic("iommudma: map of 0 bytes")
 	}
-	if k.v == kernel.V7_3 {
-		return k.mapPhys73(t, dev, phys, size, dir, attrs)
-	}
+	return k.code.mapping(k, t, dev, phys, size, dir, attrs)
+}
+
+// mapPage12 is iommu_dma_map_page of 6.12 for a trusted PCI device with coherent DMA. MMIO goes to iommu_dma_map_resource.
+func (k *Cookie) mapPage12(t *cpu.Thread, dev *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	if attrs&kernel.AttrMMIO != 0 {
 		return k.mapResource12(t, dev, phys, size, dir, attrs)
 	}
-	return k.mapPage12(t, dev, phys, size, dir, attrs)
-}
-
-// mapPage12 is iommu_dma_map_page of 6.12 for a trusted PCI device with coherent DMA.
-func (k *Cookie) mapPage12(t *cpu.Thread, dev *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	t.Call(fnMapPage)
 	t.Nop(2)
 	t.Push(1)

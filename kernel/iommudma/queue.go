@@ -136,8 +136,6 @@ func (k *Cookie) enqueue(t *cpu.Thread, q *queue, start, length uint64, gt *iomm
 	t.Store(va, idx, 0)
 	t.Store(va+entPages, idx, 0)
 	t.Store(va+entCount, idx, t.Load(k.at.start, 0))
-	e := &q.ring[q.tail]
-	e.start, e.length, e.counter = start, length, k.start
 	lv := t.StackLoad(40)
 	if v7 {
 		t.ALU(1, 0)
@@ -151,8 +149,15 @@ func (k *Cookie) enqueue(t *cpu.Thread, q *queue, start, length uint64, gt *iomm
 		t.ALU(2, p)
 		t.StackStore(40, p)
 		t.StackStore(48, p)
-		e.pages.Splice(&gt.Freelist)
 	}
+	k.add(q, start, length, gt)
+}
+
+// add puts a range and its table pages into the ring, with the flush that will make them safe.
+func (k *Cookie) add(q *queue, start, length uint64, gt *iommucore.Gather) {
+	e := &q.ring[q.tail]
+	e.start, e.length, e.counter = start, length, k.start
+	e.pages.Splice(&gt.Freelist)
 	q.tail = (q.tail + 1) % QueueEntries
 	k.Stats.Queued++
 }

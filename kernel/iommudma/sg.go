@@ -151,11 +151,7 @@ func (k *Cookie) mapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, 
 		}
 		var addr uint64
 		var ok bool
-		if k.v == kernel.V7_3 {
-			addr, ok = k.allocIova73(t, dev, total)
-		} else {
-			addr, ok = k.allocIova12(t, dev, total)
-		}
+		addr, ok = k.code.allocIova(k, t, dev, total)
 		t.Branch(!ok, t.ALU(1, 0))
 		err = ErrNoIOVA
 		if ok {
@@ -321,11 +317,7 @@ func (l *Layer) UnmapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List,
 		return
 	}
 	t.TailCall(fnUnmapIn)
-	if k.v == kernel.V7_3 {
-		k.unmapIn73(t, dev, start, end-start)
-	} else {
-		k.unmapIn12(t, dev, start, end-start)
-	}
+	k.code.unmapIn(k, t, dev, start, end-start)
 }
 
 var fnMergeBoundary = cpu.NewFunc("iommu_dma_get_merge_boundary", file, 0x30)

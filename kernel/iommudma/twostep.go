@@ -19,9 +19,8 @@ var (
 // State is struct dma_iova_state.
 type State = iommucore.State
 
-// TryAlloc is dma_iova_try_alloc (7.3): reserves a range for size bytes that begin at the page offset of phys. false
-// when the device's DMA operations are not iommu-dma, or no addresses are left.
-func (l *Layer) TryAlloc(t *cpu.Thread, dev *kernel.Device, st *State, phys, size uint64) bool {
+// tryAlloc is dma_iova_try_alloc on x86.
+func (l *Layer) tryAlloc(t *cpu.Thread, dev *kernel.Device, st *State, phys, size uint64) bool {
 	t.Call(fnTryAlloc)
 	t.Nop(2)
 	t.Push(6)
@@ -66,9 +65,8 @@ func (l *Layer) TryAlloc(t *cpu.Thread, dev *kernel.Device, st *State, phys, siz
 	return ok
 }
 
-// Link is dma_iova_link (7.3): maps size bytes at phys to the state's range from offset on. The mapping is usable after
-// Sync. It ends in a jump to iommu_map_nosync.
-func (l *Layer) Link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
+// link is dma_iova_link on x86. It ends in a jump to iommu_map_nosync.
+func (l *Layer) link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
 	k := l.Of(dev)
 	t.Call(fnLink)
 	t.Nop(2)
@@ -103,8 +101,8 @@ func (l *Layer) Link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset,
 	return k.dom.TailMapNosync(t, st.Addr+offset-pad, phys-pad, length, prot(dir, !coherency.Needed(k.env, dev), attrs))
 }
 
-// Sync is dma_iova_sync (7.3): makes what was linked in size bytes from offset on visible to the hardware.
-func (l *Layer) Sync(t *cpu.Thread, dev *kernel.Device, st *State, offset, size uint64) error {
+// sync is dma_iova_sync on x86.
+func (l *Layer) sync(t *cpu.Thread, dev *kernel.Device, st *State, offset, size uint64) error {
 	k := l.Of(dev)
 	t.Call(fnSync)
 	t.Nop(2)
@@ -130,8 +128,8 @@ func (l *Layer) Sync(t *cpu.Thread, dev *kernel.Device, st *State, offset, size 
 	return k.dom.TailSyncMap(t, addr-pad, length)
 }
 
-// Unlink is dma_iova_unlink (7.3): unmaps size bytes from offset on and invalidates at once, in lazy mode too.
-func (l *Layer) Unlink(t *cpu.Thread, dev *kernel.Device, st *State, offset, size uint64, dir kernel.Direction, attrs kernel.Attrs) {
+// unlink is dma_iova_unlink on x86.
+func (l *Layer) unlink(t *cpu.Thread, dev *kernel.Device, st *State, offset, size uint64, dir kernel.Direction, attrs kernel.Attrs) {
 	k := l.Of(dev)
 	guard := kernel.StackGuard(k.v, t.CPU)
 	t.Call(fnUnlink)
@@ -196,12 +194,7 @@ func (l *Layer) Unlink(t *cpu.Thread, dev *kernel.Device, st *State, offset, siz
 	t.Ret()
 }
 
-// Free is dma_iova_free (7.3): gives the range back without unmapping. It never uses the flush queue.
-func (l *Layer) Free(t *cpu.Thread, dev *kernel.Device, st *State) {
-	t.Call(fnFree)
-	l.free(t, dev, st)
-}
-
+// free is dma_iova_free on x86 after it was entered.
 func (l *Layer) free(t *cpu.Thread, dev *kernel.Device, st *State) {
 	k := l.Of(dev)
 	s := k.IOVA.Shift()
@@ -231,8 +224,8 @@ func (l *Layer) free(t *cpu.Thread, dev *kernel.Device, st *State) {
 	k.IOVA.TailFreeFast(t, t.CPU, (st.Addr-pad)>>s, length>>s)
 }
 
-// Destroy is dma_iova_destroy (7.3): unlinks the first mapped bytes of the range and frees it.
-func (l *Layer) Destroy(t *cpu.Thread, dev *kernel.Device, st *State, mapped uint64, dir kernel.Direction, attrs kernel.Attrs) {
+// destroy is dma_iova_destroy on x86.
+func (l *Layer) destroy(t *cpu.Thread, dev *kernel.Device, st *State, mapped uint64, dir kernel.Direction, attrs kernel.Attrs) {
 	t.Call(fnDestroy)
 	t.Nop(2)
 	t.Branch(mapped != 0, t.ALU(1, 0))
@@ -241,7 +234,7 @@ func (l *Layer) Destroy(t *cpu.Thread, dev *kernel.Device, st *State, mapped uin
 		t.ALU(4, 0)
 		t.StackStore(16, 0)
 		t.StackStore(8, 0)
-		l.Unlink(t, dev, st, 0, mapped, dir, attrs)
+		l.unlink(t, dev, st, 0, mapped, dir, attrs)
 		t.StackLoad(16)
 		t.StackLoad(8)
 		t.Frame(-32)

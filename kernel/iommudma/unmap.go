@@ -16,21 +16,19 @@ var (
 // Unmap undoes a Map of size bytes that returned addr.
 func (k *Cookie) Unmap(t *cpu.Thread, dev *kernel.Device, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) {
 	k.Stats.Unmaps++
-	switch {
-	case k.v == kernel.V7_3:
-		k.unmapPhys73(t, dev, addr, size, attrs)
-	case attrs&kernel.AttrMMIO != 0:
+	k.code.unmapping(k, t, dev, addr, size, dir, attrs)
+}
+
+// unmapPage12 is iommu_dma_unmap_page of 6.12: the page tables are walked to find the buffer again. MMIO goes to
+// iommu_dma_unmap_resource.
+func (k *Cookie) unmapPage12(t *cpu.Thread, dev *kernel.Device, addr, size uint64, _ kernel.Direction, attrs kernel.Attrs) {
+	if attrs&kernel.AttrMMIO != 0 {
 		t.Call(fnUnmapResource)
 		t.Nop(2)
 		t.TailCall(fnUnmapIn)
 		k.unmapIn12(t, dev, addr, size)
-	default:
-		k.unmapPage12(t, dev, addr, size)
+		return
 	}
-}
-
-// unmapPage12 is iommu_dma_unmap_page of 6.12: the page tables are walked to find the buffer again.
-func (k *Cookie) unmapPage12(t *cpu.Thread, dev *kernel.Device, addr, size uint64) {
 	t.Call(fnUnmapPage)
 	t.Nop(2)
 	t.Push(1)
@@ -67,7 +65,7 @@ func (k *Cookie) warn(t *cpu.Thread) {
 }
 
 // unmapPhys73 is iommu_dma_unmap_phys of 7.3. MMIO and buffers that must not bounce need no walk.
-func (k *Cookie) unmapPhys73(t *cpu.Thread, dev *kernel.Device, addr, size uint64, attrs kernel.Attrs) {
+func (k *Cookie) unmapPhys73(t *cpu.Thread, dev *kernel.Device, addr, size uint64, _ kernel.Direction, attrs kernel.Attrs) {
 	direct := attrs&(kernel.AttrMMIO|kernel.AttrRequireCoherent) != 0
 	t.Call(fnUnmapPhys)
 	t.Nop(2)
@@ -137,7 +135,7 @@ func (k *Cookie) unmapIn12(t *cpu.Thread, dev *kernel.Device, addr, size uint64)
 	fq := t.Load(k.at.fqDomain, c)
 	t.ALU(2, fq)
 	t.Mem(cpu.Store, gp+iommucore.GatherQueued, 1, 0, fq)
-	gt, start, length := k.unmapCore(t, addr, size)
+	gt, start, length := k.unmapCore(t, gp, addr, size)
 	t.Branch(false, t.ALU(1, 0)) // WARN unless everything was unmapped
 	q := t.Mem(cpu.LoadOp, gp+iommucore.GatherQueued, 1, 0, 0)
 	t.Branch(!k.lazy, q)
@@ -175,11 +173,11 @@ func (k *Cookie) unmapIn12(t *cpu.Thread, dev *kernel.Device, addr, size uint64)
 // gather returns the address of the iommu_iotlb_gather on the stack of __iommu_dma_unmap.
 func (k *Cookie) gather(t *cpu.Thread) uint64 { return t.SP() + 16 }
 
-// unmapCore is the call of iommu_unmap_fast on the whole granules around the buffer.
-func (k *Cookie) unmapCore(t *cpu.Thread, addr, size uint64) (gt *iommucore.Gather, start, length uint64) {
+// unmapCore is the call of iommu_unmap_fast on the whole granules around the buffer, with a gather at gp.
+func (k *Cookie) unmapCore(t *cpu.Thread, gp, addr, size uint64) (gt *iommucore.Gather, start, length uint64) {
 	off, length := k.aligned(addr, size)
 	start = addr - off
-	gt = k.takeGather(k.gather(t))
+	gt = k.takeGather(gp)
 	gt.Queued = k.lazy
 	if n := k.dom.Unmap(t, start, length, gt); n != length {
 		k.Stats.NotMapped++ // WARN_ON(unmapped != size)
@@ -220,7 +218,7 @@ func (k *Cookie) unmapIn73(t *cpu.Thread, dev *kernel.Device, addr, size uint64)
 	t.Store(gp+iommucore.GatherFreelist+8, 0, 0)
 	t.ALU(2, fq)
 	t.Mem(cpu.Store, gp+iommucore.GatherQueued, 1, 0, fq)
-	gt, start, length := k.unmapCore(t, addr, size)
+	gt, start, length := k.unmapCore(t, gp, addr, size)
 	t.Branch(false, t.ALU(1, 0))
 	q := t.Mem(cpu.LoadOp, gp+iommucore.GatherQueued, 1, 0, 0)
 	t.Branch(!k.lazy, q)

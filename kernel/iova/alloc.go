@@ -17,6 +17,9 @@ var (
 // ends at or below frame limit and is aligned to its size rounded up to a power of two. nil: none.
 func (d *Domain) allocTree(e emitter, size, limit uint64) *Node {
 	d.Stats.Tree++
+	if e.arm() {
+		return d.allocTreeArm(e, size, limit)
+	}
 	v7 := d.v == kernel.V7_3
 	e.call(fnAlloc)
 	e.nop(2)
@@ -35,7 +38,7 @@ func (d *Domain) allocTree(e emitter, size, limit uint64) *Node {
 	e.alu(1, cache)
 	n := d.newNode(e.t)
 	e.stackStore(56, 0)
-	e.branch(n == nil, e.alu(1, 0))
+	e.branch(n == nil, e.test(0))
 	if n != nil {
 		mask := ^uint64(0) << bits.Len64(size-1)
 		if v7 {
@@ -202,6 +205,10 @@ func (d *Domain) allocRange(e emitter, n *Node, size, limit, mask uint64) bool {
 
 // insert is iova_insert_rbtree(): link n below start, the node above it, and rebalance.
 func (d *Domain) insert(e emitter, n, start *Node, nv cpu.Val) {
+	if e.arm() {
+		d.insertArm(e, n, start, nv)
+		return
+	}
 	e.branch(start != nil, e.alu(1, 0))
 	p, a := start, cpu.Val(0)
 	var s int

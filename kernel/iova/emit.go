@@ -4,13 +4,27 @@ import "dmapath/cpu"
 
 // emitter writes instructions into a thread's stream, or nowhere when the thread is nil: the replay of recorded events
 // and the property tests run the very same allocator without a machine around it.
+//
+// The functions of the tree and of the depots are written once, in the shape of the x86 code. On A64 a memory operand is a load and an
+// operation, and what x86 keeps on the stack for want of registers is in a register: stackLoad and stackStore emit nothing.
 type emitter struct{ t *cpu.Thread }
+
+// arm reports whether arm64 code is emitted.
+func (e emitter) arm() bool { return e.t != nil && e.t.ISA == cpu.A64 }
 
 func (e emitter) alu(n int, d cpu.Val) cpu.Val {
 	if e.t == nil {
 		return 0
 	}
 	return e.t.ALU(n, d)
+}
+
+// test emits the test of one value (is it null, is a bit set) before a branch, which on A64 is part of the branch.
+func (e emitter) test(d cpu.Val) cpu.Val {
+	if e.arm() {
+		return d
+	}
+	return e.alu(1, d)
 }
 
 func (e emitter) op(c cpu.Class, d cpu.Val) cpu.Val {
@@ -54,14 +68,14 @@ func (e emitter) mem(c cpu.Class, va uint64, size int, a, v cpu.Val) cpu.Val {
 }
 
 func (e emitter) stackLoad(off int) cpu.Val {
-	if e.t == nil {
+	if e.t == nil || e.arm() {
 		return 0
 	}
 	return e.t.StackLoad(off)
 }
 
 func (e emitter) stackStore(off int, v cpu.Val) {
-	if e.t != nil {
+	if e.t != nil && !e.arm() {
 		e.t.StackStore(off, v)
 	}
 }
@@ -131,6 +145,9 @@ func (e emitter) ret() {
 func (e emitter) stackLoadOp(off int) cpu.Val {
 	if e.t == nil {
 		return 0
+	}
+	if e.arm() {
+		return e.t.ALU(1, 0)
 	}
 	v := e.t.StackLoad(off)
 	e.t.Ops[len(e.t.Ops)-1].Class = cpu.LoadOp

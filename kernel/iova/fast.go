@@ -25,6 +25,9 @@ func (d *Domain) AllocFast(t *cpu.Thread, c int, size, limit uint64, flush bool)
 	if d.small(size) {
 		size = 1 << bits.Len64(size-1)
 	}
+	if e.arm() {
+		return d.allocFastArm(e, c, asked, size, limit, flush)
+	}
 	o := order(size)
 	d.allocEntry(e, asked, o)
 	if o < len(d.rcaches) {
@@ -285,6 +288,10 @@ func (d *Domain) freeFast(t *cpu.Thread, c int, pfn, size uint64) {
 		panic("iova: free of 0 pages")
 	}
 	e := emitter{t}
+	if e.arm() {
+		d.freeFastArm(e, c, pfn, size)
+		return
+	}
 	v7 := d.v == kernel.V7_3
 	e.nop(2)
 	e.push(3)

@@ -54,19 +54,22 @@ func prev(e emitter, n *Node, a cpu.Val) *Node { return step(e, fnPrev, n, a, le
 // up until it comes from the other side.
 func step(e emitter, fn *cpu.Func, n *Node, a cpu.Val, s int) *Node {
 	e.call(fn)
+	if e.arm() {
+		return e.stepArm(n, a, s)
+	}
 	e.nop(1)
 	pc := e.load(n.VA+offColor, a)
 	e.branch(false, e.alu(1, pc)) // RB_EMPTY_NODE
 	c := e.load(n.at(s), a)
 	m := n.child[s]
-	e.branch(m == nil, e.alu(1, c))
+	e.branch(m == nil, e.test(c))
 	if m != nil {
 		top := e.here()
 		for {
 			e.alu(1, c)
 			c = e.load(m.at(1-s), c)
 			more := m.child[1-s] != nil
-			e.loop(top, more, e.alu(1, c))
+			e.loop(top, more, e.test(c))
 			if !more {
 				break
 			}
@@ -94,6 +97,52 @@ func step(e emitter, fn *cpu.Func, n *Node, a cpu.Val, s int) *Node {
 		e.alu(1, p)
 		n = m
 	}
+	e.ret()
+	return m
+}
+
+// stepArm is step on arm64 after the function was entered.
+func (e emitter) stepArm(n *Node, a cpu.Val, s int) *Node {
+	pc := e.load(n.VA+offColor, a)
+	e.branch(false, e.alu(1, pc)) // RB_EMPTY_NODE
+	c := e.load(n.at(s), a)
+	m := n.child[s]
+	e.branch(m == nil, c)
+	if m != nil {
+		top := e.here()
+		for {
+			e.alu(1, c)
+			c = e.load(m.at(1-s), c)
+			more := m.child[1-s] != nil
+			e.loop(top, more, c)
+			if !more {
+				break
+			}
+			m = m.child[1-s]
+		}
+		e.alu(1, c)
+		e.ret()
+		return m
+	}
+	top := e.here()
+	for {
+		p := e.alu(2, pc) // parent: the colour bits masked off
+		m = n.parent
+		e.branch(m == nil, p)
+		if m == nil {
+			break
+		}
+		v := e.load(m.at(s), p)
+		from := m.child[s] == n
+		e.branch(!from, e.alu(1, v))
+		if !from {
+			break
+		}
+		pc = e.load(m.VA+offColor, p)
+		e.loop(top, true, pc)
+		n = m
+	}
+	e.alu(1, a)
 	e.ret()
 	return m
 }
@@ -133,10 +182,12 @@ func (r *tree) link(e emitter, old, n, parent *Node, p, v cpu.Val) {
 // parent.
 func (r *tree) insertColor(e emitter, n *Node, a cpu.Val) {
 	e.call(fnInsertColor)
-	e.nop(1)
+	if !e.arm() {
+		e.nop(1)
+	}
 	p := e.load(n.VA+offColor, a)
 	parent := n.parent
-	e.branch(parent == nil, e.alu(1, p))
+	e.branch(parent == nil, e.test(p))
 	top := e.here()
 	for {
 		if parent == nil { // n is the root
@@ -145,7 +196,7 @@ func (r *tree) insertColor(e emitter, n *Node, a cpu.Val) {
 			break
 		}
 		g := e.load(parent.VA+offColor, p)
-		e.branch(!parent.red, e.alu(1, g))
+		e.branch(!parent.red, e.test(g))
 		if !parent.red {
 			break
 		}
@@ -160,7 +211,7 @@ func (r *tree) insertColor(e emitter, n *Node, a cpu.Val) {
 			u = e.load(gp.at(left), g)
 		}
 		uncle := gp.child[1-s]
-		e.branch(uncle == nil, e.alu(1, u))
+		e.branch(uncle == nil, e.test(u))
 		if uncle != nil {
 			red := e.mem(cpu.LoadOp, uncle.VA+offColor, 1, u, 0)
 			e.branch(uncle.red, red)
@@ -177,7 +228,7 @@ func (r *tree) insertColor(e emitter, n *Node, a cpu.Val) {
 				e.alu(1, p)
 				uncle.red, parent.red, gp.red = false, false, true
 				parent = gp.parent
-				e.loop(top, parent != nil, e.alu(1, p))
+				e.loop(top, parent != nil, e.test(p))
 				continue
 			}
 		}
@@ -191,7 +242,7 @@ func (r *tree) insertColor(e emitter, n *Node, a cpu.Val) {
 			e.alu(1, p)
 			e.store(parent.at(1-s), p, x)
 			e.store(n.at(s), t, p)
-			e.branch(m != nil, e.alu(1, x))
+			e.branch(m != nil, e.test(x))
 			if m != nil {
 				e.alu(1, p)
 				e.store(m.VA+offColor, x, p)
@@ -212,7 +263,7 @@ func (r *tree) insertColor(e emitter, n *Node, a cpu.Val) {
 		e.alu(1, p)
 		e.store(gp.at(s), g, t)
 		e.store(parent.at(1-s), p, g)
-		e.branch(m == nil, e.alu(1, t))
+		e.branch(m == nil, e.test(t))
 		if m != nil {
 			v := e.alu(1, g)
 			e.store(m.VA+offColor, t, v)
@@ -233,15 +284,22 @@ func (r *tree) insertColor(e emitter, n *Node, a cpu.Val) {
 	e.ret()
 }
 
-// erase is rb_erase(): takes n out of the tree and rebalances it. remove_iova, its only user here, jumps to it.
+// erase is rb_erase(): takes n out of the tree and rebalances it. remove_iova, its only user here, jumps to it; on arm64 it calls.
 func (r *tree) erase(e emitter, n *Node, a cpu.Val) {
-	e.tail(fnErase)
-	e.nop(1)
-	l := e.load(n.at(left), a)
-	e.alu(1, a)
-	c := e.load(n.at(right), a)
+	var l, c cpu.Val
+	if e.arm() {
+		e.call(fnErase)
+		l = e.loadPair(n.at(right), a)
+		c = l
+	} else {
+		e.tail(fnErase)
+		e.nop(1)
+		l = e.load(n.at(left), a)
+		e.alu(1, a)
+		c = e.load(n.at(right), a)
+	}
 	noLeft := n.child[left] == nil
-	e.branch(noLeft, e.alu(1, l))
+	e.branch(noLeft, e.test(l))
 	var rebalance *Node
 	var rb cpu.Val
 	switch {
@@ -250,25 +308,25 @@ func (r *tree) erase(e emitter, n *Node, a cpu.Val) {
 		p := e.alu(1, pc)
 		ch := n.child[right]
 		r.eraseLink(e, n, ch, n.parent, p, c)
-		e.branch(ch != nil, e.alu(1, c))
+		e.branch(ch != nil, e.test(c))
 		if ch != nil {
 			e.store(ch.VA+offColor, c, pc)
 			ch.parent, ch.red = n.parent, n.red
 		} else {
-			e.branch(!n.red && n.parent != nil, e.alu(1, pc))
+			e.branch(!n.red && n.parent != nil, e.test(pc))
 			if !n.red {
 				rebalance, rb = n.parent, p
 			}
 		}
 	case n.child[right] == nil:
-		e.branch(true, e.alu(1, c))
+		e.branch(true, e.test(c))
 		pc := e.load(n.VA+offColor, a)
 		e.store(n.child[left].VA+offColor, l, pc)
 		p := e.alu(1, pc)
 		r.eraseLink(e, n, n.child[left], n.parent, p, l)
 		n.child[left].parent, n.child[left].red = n.parent, n.red
 	default:
-		e.branch(false, e.alu(1, c))
+		e.branch(false, e.test(c))
 		rebalance, rb = r.eraseInner(e, n, a, l, c)
 	}
 	if rebalance != nil {
@@ -284,12 +342,16 @@ func (r *tree) eraseLink(e emitter, old, n, parent *Node, p, v cpu.Val) {
 	if parent == nil {
 		e.store(r.VA, 0, v)
 	} else {
-		e.alu(2, p)
+		if e.arm() {
+			e.alu(1, p)
+		} else {
+			e.alu(2, p)
+		}
 		isLeft := parent.child[left] == old
 		e.branch(isLeft, e.loadOp(parent.at(left), p, 0))
 		if isLeft {
 			e.store(parent.at(left), p, v)
-			if !r.v7 {
+			if !r.v7 && !e.arm() {
 				e.jump()
 			}
 		} else {
@@ -307,7 +369,7 @@ func (r *tree) eraseInner(e emitter, n *Node, a, l, c cpu.Val) (*Node, cpu.Val) 
 	parent, pv := succ, sv
 	var child2 *Node
 	var c2 cpu.Val
-	e.branch(child.child[left] == nil, e.alu(1, t))
+	e.branch(child.child[left] == nil, e.test(t))
 	if child.child[left] == nil {
 		child2 = succ.child[right]
 		c2 = e.load(succ.at(right), sv)
@@ -388,14 +450,14 @@ func (r *tree) eraseColor(e emitter, parent *Node, p cpu.Val) {
 		}
 		far := e.load(sib.at(s), v)
 		f := sib.child[s]
-		e.branch(f == nil, e.alu(1, far))
+		e.branch(f == nil, e.test(far))
 		if f != nil {
 			e.branch(!f.red, e.mem(cpu.LoadOp, f.VA+offColor, 1, far, 0))
 		}
 		if f == nil || !f.red {
 			nv := e.load(sib.at(1-s), v)
 			m := sib.child[1-s]
-			e.branch(m == nil, e.alu(1, nv))
+			e.branch(m == nil, e.test(nv))
 			if m != nil {
 				e.branch(!m.red, e.mem(cpu.LoadOp, m.VA+offColor, 1, nv, 0))
 			}
@@ -404,7 +466,7 @@ func (r *tree) eraseColor(e emitter, parent *Node, p cpu.Val) {
 				e.store(sib.VA+offColor, v, p)
 				sib.red = true
 				pc := e.load(parent.VA+offColor, p)
-				e.branch(parent.red, e.alu(1, pc))
+				e.branch(parent.red, e.test(pc))
 				if parent.red {
 					e.store(parent.VA+offColor, p, e.alu(1, pc))
 					parent.red = false
@@ -426,7 +488,7 @@ func (r *tree) eraseColor(e emitter, parent *Node, p cpu.Val) {
 			e.store(sib.at(1-s), v, t)
 			e.store(m.at(s), nv, v)
 			e.store(parent.at(s), p, nv)
-			e.branch(k != nil, e.alu(1, t))
+			e.branch(k != nil, e.test(t))
 			if k != nil {
 				e.store(k.VA+offColor, t, e.alu(1, v))
 				k.parent, k.red = sib, false
@@ -445,7 +507,7 @@ func (r *tree) eraseColor(e emitter, parent *Node, p cpu.Val) {
 		e.store(parent.at(s), p, t)
 		e.store(sib.at(1-s), v, p)
 		e.store(f.VA+offColor, far, e.alu(1, v))
-		e.branch(k != nil, e.alu(1, t))
+		e.branch(k != nil, e.test(t))
 		parent.child[s], sib.child[1-s] = k, parent
 		f.parent, f.red = sib, false
 		if k != nil {

@@ -12,8 +12,8 @@ import (
 
 // recordedShape builds the tree that the recorder's device had: a reservation at the root, two small buffers and the
 // anchor to its right.
-func recordedShape(t *testing.T, v kernel.Version) *Domain {
-	env := kernel.NewEnv(kernel.Config{Version: v, CPUs: 2}, cache.NewMemory(), 1<<32)
+func recordedShape(t *testing.T, arch kernel.Arch, v kernel.Version) *Domain {
+	env := kernel.NewEnv(kernel.Config{Version: v, Arch: arch, CPUs: 2}, cache.NewMemory(), 1<<32)
 	m := mm.New(env)
 	d, err := New(Config{Env: env, Version: v, CPUs: 2, Shift: 12, VA: env.Slab(512, 64) + 8*uint64(1-v),
 		Nodes: m.NewCache("iommu_iova", 40, 64), Magazines: m.NewCache("iommu_iova_magazine", 1024, 1024)})
@@ -54,7 +54,7 @@ func TestTreePathsAgreeWithTheRecordings(t *testing.T) {
 		{kernel.V6_12, "6.12/iommu-strict/map_page/2097152", "6.12/iommu-strict/unmap_page/2097152"},
 		{kernel.V7_3, "7.3/iommu-strict/map_phys/2097152", "7.3/iommu-strict/unmap_phys/2097152"},
 	} {
-		d := recordedShape(t, c.v)
+		d := recordedShape(t, kernel.X86_64, c.v)
 		checkTree(t, d)
 		var pfn uint64
 		alloc := func(th *cpu.Thread) { pfn, _ = d.AllocFast(th, 0, 512, 0xfffff, false) }

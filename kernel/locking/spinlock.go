@@ -68,14 +68,12 @@ func LocalUnlockIrqrestore(t *cpu.Thread, v kernel.Version, va uint64) {
 // TailSpinUnlockIrqrestore is SpinUnlockIrqrestore as the last thing a function does: the compiler jumps to it, and it
 // returns to the function's caller. The caller has popped its registers and must not emit a Ret.
 func TailSpinUnlockIrqrestore(t *cpu.Thread, v kernel.Version, l *cpu.LockWord) {
-	t.TailCall(rawUnlockIrqrestore)
-	unlockIrqrestoreBody(t, v, word{l.VA, l}, true)
+	tailUnlockIrqrestore(t, v, word{l.VA, l})
 }
 
 // TailLocalUnlockIrqrestore is TailSpinUnlockIrqrestore for a lock at va that only this CPU takes.
 func TailLocalUnlockIrqrestore(t *cpu.Thread, v kernel.Version, va uint64) {
-	t.TailCall(rawUnlockIrqrestore)
-	unlockIrqrestoreBody(t, v, word{va: va}, true)
+	tailUnlockIrqrestore(t, v, word{va: va})
 }
 
 // LocalUnlockIrqrestoreNested is LocalUnlockIrqrestore when interrupts were off already.
@@ -92,6 +90,10 @@ func LocalUnlock(t *cpu.Thread, v kernel.Version, va uint64) { unlock(t, v, word
 // LocalTrylock emits a successful _raw_spin_trylock of a lock at va that only this CPU takes (the page allocator's
 // per-CPU lists).
 func LocalTrylock(t *cpu.Thread, v kernel.Version, va uint64) {
+	if t.ISA == cpu.A64 {
+		trylockArm(t, v, word{va: va})
+		return
+	}
 	t.Call(rawTrylock)
 	t.Nop(2)
 	t.Mem(cpu.RMW, kernel.PreemptCount(v, t.CPU), 4, 0, 0)
@@ -107,6 +109,10 @@ func LocalTrylock(t *cpu.Thread, v kernel.Version, va uint64) {
 
 // lockIrqsave is _raw_spin_lock_irqsave: 17 instructions uncontended on both versions.
 func lockIrqsave(t *cpu.Thread, v kernel.Version, w word) {
+	if t.ISA == cpu.A64 {
+		lockIrqsaveArm(t, v, w)
+		return
+	}
 	t.Call(rawLockIrqsave)
 	t.Nop(2)
 	t.Push(1)
@@ -124,6 +130,11 @@ func lockIrqsave(t *cpu.Thread, v kernel.Version, w word) {
 // IrqSave emits local_irq_save: pushf and pop, cli, with the nops of the paravirtual call sites. 6 instructions. The
 // result is the saved flags.
 func IrqSave(t *cpu.Thread) cpu.Val {
+	if t.ISA == cpu.A64 { // mrs and msr daif
+		flags := t.Op(cpu.IrqFlag, 0)
+		t.Op(cpu.IrqFlag, 0)
+		return flags
+	}
 	t.Push(1)
 	t.Ops[len(t.Ops)-1].Class = cpu.IrqFlag // pushf
 	t.Pop(1)
@@ -138,8 +149,21 @@ func IrqSave(t *cpu.Thread) cpu.Val {
 // compiler pads the store). The recordings of 6.12 in which a reschedule was pending show one more nop, behind
 // a taken branch: the patched-out call of preempt_schedule.
 func unlockIrqrestore(t *cpu.Thread, v kernel.Version, w word, enable bool) {
+	if t.ISA == cpu.A64 {
+		unlockIrqrestoreArm(t, v, w, false)
+		return
+	}
 	t.Call(rawUnlockIrqrestore)
 	unlockIrqrestoreBody(t, v, w, enable)
+}
+
+func tailUnlockIrqrestore(t *cpu.Thread, v kernel.Version, w word) {
+	if t.ISA == cpu.A64 {
+		unlockIrqrestoreArm(t, v, w, true)
+		return
+	}
+	t.TailCall(rawUnlockIrqrestore)
+	unlockIrqrestoreBody(t, v, w, true)
 }
 
 func unlockIrqrestoreBody(t *cpu.Thread, v kernel.Version, w word, enable bool) {
@@ -166,6 +190,10 @@ func preemptEnable(t *cpu.Thread, v kernel.Version) {
 
 // lock is _raw_spin_lock: 8 instructions uncontended.
 func lock(t *cpu.Thread, v kernel.Version, w word) {
+	if t.ISA == cpu.A64 {
+		lockArm(t, v, w)
+		return
+	}
 	t.Call(rawLock)
 	t.Nop(2)
 	t.Mem(cpu.RMW, kernel.PreemptCount(v, t.CPU), 4, 0, 0)
@@ -178,6 +206,10 @@ func lock(t *cpu.Thread, v kernel.Version, w word) {
 
 // unlock is _raw_spin_unlock: 7 instructions on 6.12, 6 on 7.3.
 func unlock(t *cpu.Thread, v kernel.Version, w word) {
+	if t.ISA == cpu.A64 {
+		unlockArm(t, v, w)
+		return
+	}
 	t.Call(rawUnlock)
 	t.Nop(2)
 	w.free(t)

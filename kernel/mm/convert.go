@@ -15,6 +15,9 @@ func (m *MM) PfnToPage(t *cpu.Thread, pfn uint64, a cpu.Val) (uint64, cpu.Val) {
 	if t == nil {
 		return page, 0
 	}
+	if m.vmemmapArm() {
+		return page, m.pfnToPageArm(t, a)
+	}
 	switch m.tab.Model {
 	case SparseVmemmap:
 		return page, t.LoadOp(m.Env.Sym.VmemmapBase, 0, t.Chain(2, a))
@@ -55,6 +58,9 @@ func (m *MM) PageToPfn(t *cpu.Thread, page uint64, a cpu.Val) (uint64, cpu.Val) 
 	if t == nil {
 		return pfn, 0
 	}
+	if m.vmemmapArm() {
+		return pfn, m.pageToPfnArm(t, a)
+	}
 	switch m.tab.Model {
 	case SparseVmemmap:
 		return pfn, t.ALU(1, t.LoadOp(m.Env.Sym.VmemmapBase, 0, t.ALU(1, a)))
@@ -83,6 +89,9 @@ func (m *MM) PhysToPage(t *cpu.Thread, phys uint64, a cpu.Val) (uint64, cpu.Val)
 		}
 		return m.PfnToPage(t, phys>>12, a)
 	}
+	if m.vmemmapArm() {
+		return cpu.VmemmapBase + phys>>12*64, m.physToPageArm(t, a)
+	}
 	return cpu.VmemmapBase + phys>>12*64, t.LoadOp(m.Env.Sym.VmemmapBase, 0, t.Chain(3, a))
 }
 
@@ -92,6 +101,9 @@ func (m *MM) VirtToPage(t *cpu.Thread, va uint64, a cpu.Val) (uint64, cpu.Val) {
 	phys := kernel.Phys(va)
 	if t == nil {
 		return cpu.VmemmapBase + phys>>12*64, 0
+	}
+	if m.vmemmapArm() {
+		return cpu.VmemmapBase + phys>>12*64, virtToPageArm(t, a)
 	}
 	_, pa := m.VirtToPhys(t, va, a)
 	if m.tab.Model == SparseVmemmap {
@@ -107,6 +119,9 @@ func (m *MM) VirtToPhys(t *cpu.Thread, va uint64, a cpu.Val) (uint64, cpu.Val) {
 	if t == nil {
 		return phys, 0
 	}
+	if m.Env.Arch.ISA() == cpu.A64 {
+		return phys, m.virtToPhysArm(t, a)
+	}
 	g := m.Env.Sym
 	base := t.ALU(1, 0)
 	if m.Env.Version == kernel.V7_3 {
@@ -120,6 +135,9 @@ func (m *MM) VirtToPhys(t *cpu.Thread, va uint64, a cpu.Val) (uint64, cpu.Val) {
 
 // PageAddress is page_address: 5 instructions with VMEMMAP.
 func (m *MM) PageAddress(t *cpu.Thread, page uint64, a cpu.Val) (uint64, cpu.Val) {
+	if t != nil && m.vmemmapArm() {
+		return kernel.Virt((page - cpu.VmemmapBase) / 64 << 12), pageToVirtArm(t, a)
+	}
 	phys, v := m.PageToPhys(t, page, a)
 	if t == nil {
 		return kernel.Virt(phys), 0

@@ -67,11 +67,7 @@ func (m *MM) validSparse(t *cpu.Thread, pfn uint64, a cpu.Val) bool {
 	f := m.find(pfn)
 	vmemmap := m.tab.Model == SparseVmemmap
 	if t != nil {
-		if m.Env.Version == kernel.V7_3 {
-			m.emitValid73(t, pfn, a, f)
-		} else {
-			m.emitValid12(t, pfn, a, f)
-		}
+		m.code().valid(m, t, pfn, a, f)
 	}
 	return f.valid(vmemmap)
 }

@@ -139,10 +139,7 @@ func slabOrder(size uint64, cpus int) (order, objects int) {
 // INIT_ON_ALLOC_DEFAULT_ON).
 func (c *Cache) Alloc(t *cpu.Thread) uint64 {
 	c.Stats.Alloc++
-	if c.m.Env.Version == kernel.V7_3 {
-		return c.alloc73(t)
-	}
-	return c.alloc12(t)
+	return c.m.code().alloc(c, t)
 }
 
 // Free emits kmem_cache_free of an object that Alloc returned.
@@ -157,20 +154,11 @@ func (c *Cache) TailFree(t *cpu.Thread, obj uint64) {
 	c.put(t, obj)
 }
 
-func (c *Cache) freeFunc() *cpu.Func {
-	if c.m.Env.Version == kernel.V7_3 {
-		return kmemCacheFree73
-	}
-	return kmemCacheFree
-}
+func (c *Cache) freeFunc() *cpu.Func { return c.m.code().freeFunc }
 
 func (c *Cache) put(t *cpu.Thread, obj uint64) {
 	c.Stats.Free++
-	if c.m.Env.Version == kernel.V7_3 {
-		c.free73(t, obj)
-		return
-	}
-	c.free12(t, obj)
+	c.m.code().free(c, t, obj)
 }
 
 // slabOf returns the slab that obj lies in.

@@ -223,7 +223,7 @@ func steps(o *workloads.Op) []step {
 		}
 		fn := cpu.FuncByID(uint16(id))
 		name := fn.Name
-		if id == 0 || strings.HasPrefix(fn.File, "drivers/nvme/") || strings.HasPrefix(fn.File, "drivers/net/") {
+		if id == 0 || !o.Driver && (strings.HasPrefix(fn.File, "drivers/nvme/") || strings.HasPrefix(fn.File, "drivers/net/")) {
 			name = "(caller)"
 		}
 		i, ok := index[name]

@@ -21,6 +21,7 @@ type Op struct {
 	Acct    *cpu.Account   // instructions, cycles, loads by kernel function, second half
 	N       int64          // calls in Cycles and Acct
 	Planned int64          // calls that the run will make
+	Driver  bool           // it is the driver's own work that is measured: breakdowns name its functions
 	Total   int64          // cycles of every call
 	halved  bool           // the first half is over
 	open    int            // calls under way, on different CPUs

@@ -112,6 +112,7 @@ func (d *driver) prepare(requests int) (err error) {
 	}
 	d.dev.Ctx.Dev.MaxSeg = 1<<32 - 1 // dma_set_max_seg_size: a request's range may be one segment
 	d.res.Setup, d.res.Teardown = workloads.NewOp(d.res.Map.Planned), workloads.NewOp(d.res.Map.Planned)
+	d.res.Setup.Driver, d.res.Teardown.Driver = true, true
 	if d.small, err = newPool(d.m, d.dev, "prp list 256", smallPool, requests); err != nil {
 		return err
 	}

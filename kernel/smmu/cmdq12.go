@@ -402,7 +402,7 @@ func (u *Unit) pollCons12(t *cpu.Thread, l locals, at uint32) uint32 {
 	t.Branch(true, t.Last())
 	t.ALU(1, v)
 	t.Branch(q.consumed(cons, at), t.Last())
-	p := poll{delay: sim.Microsecond}
+	p := newPoll(t)
 	top := t.Here()
 	for !q.consumed(cons, at) {
 		t.ALU(1, 0)
@@ -446,7 +446,7 @@ func (u *Unit) readCons(t *cpu.Thread, pre func()) uint32 {
 // away. It returns the index behind the slot.
 func (u *Unit) pollMSI(t *cpu.Thread, at uint32) uint32 {
 	q := &u.q
-	p := poll{delay: sim.Microsecond}
+	p := newPoll(t)
 	slot := q.slot(at)
 	t.ALU(2, t.Mem(cpu.Mul, 0, 0, t.Load(q.entDwords, 0), t.Load(q.base, 0)))
 	for {
@@ -470,16 +470,25 @@ func (u *Unit) pollMSI(t *cpu.Thread, at uint32) uint32 {
 
 // poll is struct arm_smmu_queue_poll.
 type poll struct {
-	spins int
-	delay sim.Time
+	spins   int
+	delay   sim.Time
+	timeout sim.Time // when it gives up
 }
+
+// newPoll is queue_poll_init without its look at the clock.
+func newPoll(t *cpu.Thread) poll {
+	return poll{delay: sim.Microsecond, timeout: t.Now() + pollTimeout}
+}
+
+// pollTimeout is ARM_SMMU_POLL_TIMEOUT_US.
+const pollTimeout = sim.Second
 
 // spinCount is ARM_SMMU_POLL_SPIN_COUNT.
 const spinCount = 10
 
-// queuePoll is queue_poll without wfe: a look at the clock and one yield; after ten of them a pause of 1 us, then 2, 4 and so on. The timeout
-// of a second does not occur.
-func (u *Unit) queuePoll(t *cpu.Thread, p *poll) {
+// queuePoll is queue_poll without wfe: a look at the clock and one yield; after ten of them a pause of 1 us, then 2, 4 and so on. It reports
+// whether a second has passed.
+func (u *Unit) queuePoll(t *cpu.Thread, p *poll) (late bool) {
 	enter(t, fnPoll, false)
 	open(t, 32, 1)
 	t.ALU(1, 0)
@@ -487,7 +496,13 @@ func (u *Unit) queuePoll(t *cpu.Thread, p *poll) {
 	t.ALU(1, 0)
 	u.ktimeGet(t)
 	t.ALU(1, t.StackLoad(24))
-	t.Branch(false, t.Last())
+	late = t.Now() > p.timeout
+	t.Branch(late, t.Last())
+	if late {
+		t.StackLoad(16)
+		shut(t, 32, 1)
+		return true
+	}
 	w := t.Mem(cpu.Load, t.SP()+40, 1, 0, 0)
 	t.Branch(true, w)
 	s := load4(t, t.SP()+44, 0)
@@ -508,6 +523,7 @@ func (u *Unit) queuePoll(t *cpu.Thread, p *poll) {
 	t.StackLoad(16)
 	t.ALU(1, 0)
 	shut(t, 32, 1)
+	return false
 }
 
 // notFull is arm_smmu_cmdq_poll_until_not_full: one CPU takes the lock for itself, which proves that nobody waits for a CMD_SYNC, and brings cons
@@ -539,7 +555,7 @@ func (u *Unit) notFull(t *cpu.Thread, l locals) (prod, cons uint32) {
 	}
 	u.ktimeGet(t)
 	t.ALU(4, 0)
-	p := poll{delay: sim.Microsecond}
+	p := newPoll(t)
 	for {
 		prod, cons, v = u.loadLLQ(t)
 		t.Store(l.llq, 0, v)
@@ -549,6 +565,9 @@ func (u *Unit) notFull(t *cpu.Thread, l locals) (prod, cons uint32) {
 		if !full {
 			return prod, cons
 		}
-		u.queuePoll(t, &p)
+		if u.queuePoll(t, &p) { // "CMDQ timeout"
+			u.Stats.Timeouts++
+			return prod, cons
+		}
 	}
 }

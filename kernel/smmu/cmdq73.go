@@ -3,8 +3,6 @@ package smmu
 import (
 	"dmapath/cpu"
 	"dmapath/iommu/smmutable"
-
-	"dmapath/sim"
 )
 
 var (
@@ -390,7 +388,7 @@ func (u *Unit) pollCons73(t *cpu.Thread, l locals, at uint32) uint32 {
 	t.StackStore(136, 0)
 	t.Store(l.llq, 0, v)
 	u.consumed73(t, l, q.consumed(cons, at))
-	p := poll{delay: sim.Microsecond}
+	p := newPoll(t)
 	top := t.Here()
 	for again := false; !q.consumed(cons, at); again = true {
 		if !again {

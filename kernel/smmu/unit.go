@@ -40,6 +40,7 @@ type Stats struct {
 	ClaimRetries uint64 // that another CPU had won
 	Owners       uint64 // submissions that wrote PROD; the others were gathered by an owner
 	Full         uint64 // times a CPU found no room
+	Timeouts     uint64 // times it waited a second for it, see notFull
 	SyncPolls    uint64 // looks at the completion of a CMD_SYNC
 }
 
@@ -79,6 +80,8 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, alloc iommupages.Alloca
 		return nil, fmt.Errorf("smmu at %#x: no stage 1 with AArch64 tables (IDR0 %#x)", regVA, id0)
 	case id5&smmutable.IDR5G4K == 0:
 		return nil, fmt.Errorf("smmu at %#x: no granule of 4 KiB (IDR5 %#x)", regVA, id5)
+	case id1>>smmutable.IDR1CmdqLog2&31 <= 6:
+		return nil, fmt.Errorf("smmu at %#x: a command queue of 2^%d entries; the driver needs more than 64", regVA, id1>>smmutable.IDR1CmdqLog2&31)
 	case !coherent || !env.Coherent:
 		return nil, fmt.Errorf("smmu at %#x: table walks and queues that are not coherent are not modelled; coherency is %v in the hardware (IDR0.COHACC) and %v in the kernel's configuration",
 			regVA, coherent, env.Coherent)

@@ -9,8 +9,8 @@ type Verdict uint8
 const (
 	Allowed   Verdict = iota
 	Unmapped          // no mapping contains the byte or ever did
-	Beside            // nor this one, but it shares a granule with a live mapping
-	Freed             // its mapping was undone
+	Beside            // not mapped, but it shares a granule with a live mapping
+	Freed             // its mapping was undone, and nothing near it is mapped
 	Backwards         // it is mapped for the other direction
 	OutOfTurn         // it is mapped, and lent to the CPU
 )
@@ -38,7 +38,7 @@ func (o *Oracle) Judge(addr uint64, write bool) (Verdict, *Mapping) {
 			return Allowed, m
 		}
 	}
-	if best != Unmapped && best != Beside {
+	if best != Unmapped { // of a freed byte beside a live mapping, the live one is what the machine lets through
 		return best, of
 	}
 	for i := len(o.freed) - 1; i >= 0; i-- {

@@ -25,6 +25,8 @@ type Config struct {
 	// Bounced says that pa lies in the kernel's bounce pool, where a buffer may be reached instead of at its own place; nil for
 	// nowhere.
 	Bounced func(pa uint64) bool
+	// Peer is the oracle of another device of the same machine; both then share one account of what every byte should hold.
+	Peer *Oracle
 	// Report is told of every hazard, in the order in which they are seen.
 	Report func(kernel.Hazard)
 }
@@ -42,7 +44,11 @@ func New(c Config) *Oracle {
 		panic("oracle: needs a truth, a bus and somebody to report to")
 	}
 	c.Granule = max(c.Granule, 1)
-	return &Oracle{Config: c, want: map[uint64]cache.Version{}}
+	o := &Oracle{Config: c, want: map[uint64]cache.Version{}}
+	if c.Peer != nil {
+		o.want = c.Peer.want
+	}
+	return o
 }
 
 // Mapping is one buffer that a driver has mapped.

@@ -156,7 +156,8 @@ func TestVerdicts(t *testing.T) {
 	judge("after the unmap", 0x5000+200, false, Freed)
 	r.Map("map", 0x5000+200, 0x9000+200, 1, kernel.Bidirectional)
 	judge("mapped again", 0x5000+200, false, Allowed)
-	judge("beside what is mapped again, once mapped", 0x5000+201, false, Freed)
+	judge("beside what is mapped again, once mapped", 0x5000+201, false, Beside)
+	judge("the next page", 0x6000, false, Unmapped)
 }
 
 // Which hazards one transfer has, by who snoops, what the kernel does at map and at unmap, and what the caches do meanwhile. The

@@ -43,6 +43,8 @@ func Backends() []Backend {
 		{Name: "swiotlb", What: "dma-direct with swiotlb=force", platform: platform.Direct, setUp: func(m *platform.Machine, _ *platform.Device) { m.Tlb.Force = true }},
 		{Name: "strict", What: "iommu-dma, strict, coherent", platform: platform.IommuStrict, granule: 4096},
 		{Name: "lazy", What: "iommu-dma, flush queue, coherent", platform: platform.IommuLazy, granule: 4096},
+		{Name: "untrusted", What: "iommu-dma, strict, a device of an external port: what shares a page with other data bounces", platform: platform.IommuStrict, granule: 4096,
+			setUp: func(_ *platform.Machine, d *platform.Device) { d.Ctx.Dev.Untrusted = true }},
 		{Name: "strict-nc", What: "iommu-dma, strict, a device that does not snoop (arm64)", Missing: "no IOMMU of arm64"},
 		{Name: "ops", What: "dma_map_ops of an architecture", Missing: "no dma_map_ops"},
 	}

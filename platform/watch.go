@@ -4,6 +4,7 @@ import (
 	"dmapath/cache"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
+	"dmapath/kernel/mapops"
 	"dmapath/kernel/mm"
 )
 
@@ -34,17 +35,31 @@ func (d *Device) Reach(addr uint64, write bool) (pa uint64, snoops, ok bool) {
 			return addr - dev.P2P.BusOffset, false, true // the switch does not pass it on to the root
 		}
 	}
-	if d.tr == nil {
-		pa = direct.ToPhys(dev, addr)
-	} else {
-		var err error
-		if pa, _, err = d.tr.Translate(d.RID, addr, write, d.m.Eng.Now()); err != nil {
-			return 0, false, false
-		}
+	if pa, ok = d.translate(addr, write); !ok {
+		return 0, false, false
 	}
 	_, ok = d.m.memory.Find(pa)
 	if d.m.Env.EncryptedGuest && d.m.Tlb.Find(pa) == nil {
 		ok = false // private memory: only the pool is shared with the host
 	}
 	return pa, !dev.NonCoherent, ok
+}
+
+// translate is the IOMMU's answer, or that of the table of a provider of dma_map_ops, which stands for hardware that is not modelled
+// and forgets at once.
+func (d *Device) translate(addr uint64, write bool) (pa uint64, ok bool) {
+	if d.tr != nil {
+		pa, _, err := d.tr.Translate(d.RID, addr, write, d.m.Eng.Now())
+		return pa, err == nil
+	}
+	if d.m.ops != nil {
+		switch p := d.m.ops.Provider.(type) {
+		case *mapops.Gart:
+			return p.Translate(addr)
+		case *mapops.Grant:
+			pfn, mayWrite, ok := p.Frame(addr)
+			return pfn<<12 | addr&4095, ok && (mayWrite || !write)
+		}
+	}
+	return direct.ToPhys(d.Ctx.Dev, addr), true
 }

@@ -1,6 +1,10 @@
 package hazard
 
 import (
+	"maps"
+	"slices"
+
+	"dmapath/kernel/mapops"
 	"dmapath/platform"
 )
 
@@ -12,9 +16,10 @@ type Backend struct {
 	Missing string
 
 	platform platform.Backend
-	preset   string // machine that it needs; empty: the one that was asked for
-	granule  uint64 // bytes; 0: no protection
-	setUp    func(m *platform.Machine, d *platform.Device)
+	preset   string            // machine that it needs; empty: the one that was asked for
+	set      map[string]string // keys of that platform, by name
+	granule  uint64            // unit of protection, bytes; 0: none
+	setUp    func(d *platform.Device)
 }
 
 // machine returns the platform that the backend is run on when s was asked for.
@@ -23,29 +28,34 @@ func (b *Backend) machine(s *platform.Spec) (*platform.Spec, error) {
 		return s, nil
 	}
 	s, err := platform.Load(b.preset)
-	if err == nil && b.preset == arm {
-		err = s.Set("kernel.arch", "arm64")
+	for _, k := range slices.Sorted(maps.Keys(b.set)) {
+		if err == nil {
+			err = s.Set(k, b.set[k])
+		}
 	}
 	return s, err
 }
 
-// arm is the preset of the backends that x86 does not have.
-const arm = "neoverse-n1"
-
-// notCoherent makes the device one that does not snoop.
-func notCoherent(_ *platform.Machine, d *platform.Device) { d.Ctx.Dev.NonCoherent = true }
+// notCoherent are Arm machines whose devices do not snoop.
+var notCoherent = map[string]string{"kernel.arch": "arm64", "pcie.coherent": "off"}
 
 // Backends lists the backends in the order of tables.
 func Backends() []Backend {
 	return []Backend{
 		{Name: "direct", What: "dma-direct, coherent", platform: platform.Direct},
-		{Name: "direct-nc", What: "dma-direct, a device that does not snoop (arm64)", platform: platform.Direct, preset: arm, setUp: notCoherent},
-		{Name: "swiotlb", What: "dma-direct with swiotlb=force", platform: platform.Direct, setUp: func(m *platform.Machine, _ *platform.Device) { m.Tlb.Force = true }},
+		{Name: "direct-nc", What: "dma-direct, a device that does not snoop (arm64)", platform: platform.Direct, preset: "neoverse-n1", set: notCoherent},
+		{Name: "swiotlb", What: "dma-direct with swiotlb=force", platform: platform.SwiotlbForce},
 		{Name: "strict", What: "iommu-dma, strict, coherent", platform: platform.IommuStrict, granule: 4096},
 		{Name: "lazy", What: "iommu-dma, flush queue, coherent", platform: platform.IommuLazy, granule: 4096},
 		{Name: "untrusted", What: "iommu-dma, strict, a device of an external port: what shares a page with other data bounces", platform: platform.IommuStrict, granule: 4096,
-			setUp: func(_ *platform.Machine, d *platform.Device) { d.Ctx.Dev.Untrusted = true }},
-		{Name: "strict-nc", What: "iommu-dma, strict, a device that does not snoop (arm64)", Missing: "no IOMMU of arm64"},
-		{Name: "ops", What: "dma_map_ops of an architecture", Missing: "no dma_map_ops"},
+			setUp: func(d *platform.Device) { d.Ctx.Dev.Untrusted = true }},
+		{Name: "amd", What: "iommu-dma on AMD-Vi, strict", platform: platform.IommuStrict, preset: "genoa", granule: 4096},
+		{Name: "amd-lazy", What: "iommu-dma on AMD-Vi, flush queue", platform: platform.IommuLazy, preset: "genoa", granule: 4096},
+		{Name: "strict-nc", What: "iommu-dma, strict, a device that does not snoop (arm64)", Missing: "no driver of an Arm IOMMU"},
+		{Name: "ops-gart", What: "dma_map_ops: the aperture of AMD's northbridges, forced", platform: platform.OpsGart, granule: 4096},
+		{Name: "ops-grant", What: "dma_map_ops: grants to another Xen domain", platform: platform.OpsGrant, granule: 4096},
+		{Name: "ops-null", What: "dma_map_ops of a provider without a map function", platform: platform.OpsGart, setUp: func(d *platform.Device) {
+			d.Ctx.Ops.Missing[mapops.MapPage] = true
+		}},
 	}
 }

@@ -88,7 +88,11 @@ func Run(s *platform.Spec, c Cell, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", c, err)
 	}
-	l, err := newLayout(s)
+	if c.Memory.encrypted && s.Kernel.Arch != "x86-64" {
+		r.Status, r.Why = NotModelled, "encrypted guests of arm64"
+		return r, nil
+	}
+	l, err := newLayout(s, c.Memory.encrypted)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", c, err)
 	}
@@ -114,12 +118,8 @@ func (c *Cell) build(l *layout, seed uint64) (*platform.Machine, *platform.Devic
 	if err == nil && c.Memory.route != kernel.P2PUnsupported {
 		d.Ctx.Dev.P2P = kernel.P2P{Route: c.Memory.route, Provider: m.Env.Slab(256, 64)}
 	}
-	if err == nil && c.Memory.encrypted {
-		m.Env.EncryptedGuest = true
-		m.Tlb.Force = m.Tlb.Force || c.Call.Version == kernel.V6_12 // as swiotlb_init does there
-	}
 	if err == nil && c.Backend.setUp != nil {
-		c.Backend.setUp(m, d)
+		c.Backend.setUp(d)
 	}
 	if err != nil {
 		m.Close()

@@ -66,8 +66,9 @@ const (
 )
 
 // newLayout makes room: RAM below 4 GiB ends 16 MiB before the end of a section, and in the rest of that section lie RAM outside of the
-// linear map and MMIO. Hot-plugged RAM follows the highest RAM, a P2PDMA BAR lies before the device window.
-func newLayout(s *platform.Spec) (*layout, error) {
+// linear map and MMIO. Hot-plugged RAM follows the highest RAM, a P2PDMA BAR lies before the device window. An encrypted machine is a guest whose RAM devices cannot
+// read.
+func newLayout(s *platform.Spec, encrypted bool) (*layout, error) {
 	c := *s
 	low := min(uint64(c.Memory.LowTop), uint64(c.Memory.RAM)) &^ (mm.SectionSize - 1)
 	if low < 2*mm.SectionSize {
@@ -75,6 +76,9 @@ func newLayout(s *platform.Spec) (*layout, error) {
 	}
 	low -= earlyBytes + noMapBytes
 	c.Memory.LowTop = platform.Bytes(low)
+	if encrypted {
+		c.Kernel.EncryptedGuest, c.Kernel.MemEncrypt = true, true
+	}
 	if err := c.Check(); err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func newWorld(s *platform.Spec, b Backend, v kernel.Version) (*world, error) {
 			return nil, err
 		}
 		if b.setUp != nil {
-			b.setUp(m, w.dev[i])
+			b.setUp(w.dev[i])
 		}
 		w.o[i] = oracle.New(oracle.Config{Truth: truth, Bus: w.dev[i], Granule: b.granule, DeviceMemory: m.Env.DeviceMemory,
 			Bounced: func(pa uint64) bool { return m.Tlb.Find(pa) != nil }, Peer: w.o[0], Report: report})

@@ -66,7 +66,7 @@ func Measure(s *platform.Spec, b Backend, v kernel.Version, perSec int64, seed u
 		return nil, err
 	}
 	if b.setUp != nil {
-		b.setUp(m, dev)
+		b.setUp(dev)
 	}
 	variant, err := dma.Lookup(plain(v))
 	if err != nil {

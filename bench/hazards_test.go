@@ -48,7 +48,8 @@ func TestCellNames(t *testing.T) {
 // The tables of a part of the matrix: no line is too wide, every format can be written, and neither depends on how many cells run at a
 // time.
 func TestHazardTables(t *testing.T) {
-	o := HazardOptions{Calls: []string{"map_page", "map_phys", "map_phys long", "mmio/unmap_page+mmio"}, Memories: []string{"ram", "mmio", "highmem"}, Rounds: 16, Seed: 1}
+	o := HazardOptions{Calls: []string{"map_page", "map_phys", "map_phys long", "mmio/unmap_page+mmio"}, Memories: []string{"ram", "mmio", "highmem"},
+		Backends: []string{"direct", "strict", "lazy"}, Rounds: 16, Seed: 1}
 	one, two := hazardRecord(t, o, 1), hazardRecord(t, o, 2)
 	for _, f := range []results.Format{results.ASCII, results.Markdown, results.CSV, results.JSON, results.Bench} {
 		var a, b bytes.Buffer

@@ -17,7 +17,7 @@ func (o *Oracle) CPUWrite(pa, n uint64) {
 		v = o.Truth.CPUWrite(pa, n)
 	}
 	for at := pa; at < pa+n; at++ {
-		o.want[at] = v
+		*o.expect(at) = v
 	}
 }
 
@@ -31,10 +31,13 @@ func (o *Oracle) CPURead(what string, m *Mapping, pa, n uint64) {
 	var r run
 	saw := func(at uint64, v cache.Version) {
 		kind := kernel.LostWrite
-		if mem, _, _ := o.Truth.Look(at); v != o.want[at] && mem == o.want[at] {
-			kind = kernel.StaleCPU
+		want := *o.expect(at)
+		if v != want {
+			if mem, _, _ := o.Truth.Look(at); mem == want {
+				kind = kernel.StaleCPU
+			}
 		}
-		o.see(&r, step, what, at, v == o.want[at], kind)
+		o.see(&r, step, what, at, v == want, kind)
 	}
 	o.uncache(pa, n)
 	if o.isDevice(pa) {
@@ -50,7 +53,7 @@ func (o *Oracle) DeviceWrite(m *Mapping, off, n uint64) {
 	o.eachPage(m, off, n, true, func(pa, at, n uint64, snoops bool) {
 		v := o.Truth.DeviceWrite(pa, n, snoops)
 		for i := range n {
-			o.want[at+i] = v
+			*o.expect(at + i) = v
 		}
 	})
 }
@@ -63,11 +66,11 @@ func (o *Oracle) DeviceRead(m *Mapping, off, n uint64) {
 		i := uint64(0)
 		o.Truth.DeviceRead(pa, n, snoops, func(_ uint64, v cache.Version) {
 			home := at + i
-			kind := kernel.DataCorruption
-			if o.Truth.Newest(home) == o.want[home] || o.Truth.Newest(pa+i) == o.want[home] {
+			want, kind := *o.expect(home), kernel.DataCorruption
+			if v != want && (o.Truth.Newest(home) == want || o.Truth.Newest(pa+i) == want) {
 				kind = kernel.StaleDevice
 			}
-			o.see(&r, m.toDevice, what, home, v == o.want[home], kind)
+			o.see(&r, m.toDevice, what, home, v == want, kind)
 			i++
 		})
 	})

@@ -35,8 +35,13 @@ type Config struct {
 type Oracle struct {
 	Config
 	live, freed []*Mapping
-	want        map[uint64]cache.Version // by physical address: what the last allowed write left there
+	want        map[uint64]*line // by physical address >> 6
+	recent      *line
+	recentAt    uint64
 }
+
+// line is what the last allowed writes left in the bytes of a cache line.
+type line [cache.LineBytes]cache.Version
 
 // New returns an oracle that knows of no mapping.
 func New(c Config) *Oracle {
@@ -44,11 +49,24 @@ func New(c Config) *Oracle {
 		panic("oracle: needs a truth, a bus and somebody to report to")
 	}
 	c.Granule = max(c.Granule, 1)
-	o := &Oracle{Config: c, want: map[uint64]cache.Version{}}
+	o := &Oracle{Config: c, want: map[uint64]*line{}, recentAt: ^uint64(0)}
 	if c.Peer != nil {
 		o.want = c.Peer.want
 	}
 	return o
+}
+
+// expect is what the byte at pa should hold.
+func (o *Oracle) expect(pa uint64) *cache.Version {
+	if n := pa / cache.LineBytes; n != o.recentAt {
+		l := o.want[n]
+		if l == nil {
+			l = new(line)
+			o.want[n] = l
+		}
+		o.recent, o.recentAt = l, n
+	}
+	return &o.recent[pa%cache.LineBytes]
 }
 
 // Mapping is one buffer that a driver has mapped.

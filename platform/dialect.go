@@ -11,6 +11,7 @@ import (
 	hwvtd "dmapath/iommu/vtd"
 	"dmapath/kernel/amdvi"
 	"dmapath/kernel/iommucore"
+	driversmmu "dmapath/kernel/smmu"
 	"dmapath/kernel/vtd"
 	"dmapath/tlb"
 )
@@ -41,7 +42,7 @@ var softwareMSI = [2]uint64{0x8000000, 0x80fffff}
 var dialects = []dialect{
 	{"vt-d", vtdHardware, vtdDriver, [][2]uint64{msiWindow}},
 	{"amd-vi", amdHardware, amdDriver, [][2]uint64{msiWindow, hyperTransport}},
-	{name: "smmuv3", hardware: smmuHardware, reserved: [][2]uint64{softwareMSI}},
+	{"smmuv3", smmuHardware, smmuDriver, [][2]uint64{softwareMSI}},
 }
 
 // dialectNames returns their names, in the order of the list.
@@ -125,6 +126,11 @@ func (s *Spec) amdConfig() amd.Config {
 
 func smmuHardware(m *Machine) (iommu.Unit, error) {
 	return smmu.New(m.Spec.smmuConfig(), m.Eng, m.Hier, m.Mem)
+}
+
+func smmuDriver(m *Machine) (iommucore.Adapter, error) {
+	u, err := driversmmu.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM)
+	return driversmmu.Adapter{Unit: u}, err
 }
 
 // smmuConfig is the IOMMU as package iommu/smmu takes it: the context cache is that of stream table entries, the PASID cache that of context

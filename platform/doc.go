@@ -37,8 +37,7 @@
 // # What is left out
 //
 // Devices and drivers are the workloads' business: the platform has the root port and a slot, a workload may have a narrower device in
-// it. A preset is one socket (genoa: one core complex). The IOMMU of neoverse-n1 is marked as a stand-in: it is a
-// VT-d unit until it has its own. The structure of no vendor's IOMMU is published; the sizes are inferred from
+// it. A preset is one socket (genoa: one core complex). The structure of no vendor's IOMMU is published; the sizes are inferred from
 // one set of measurements on Haswell or guessed, and Guesses lists them, so that a report can repeat what it rests on.
 //
 // # Cast

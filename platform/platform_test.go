@@ -71,17 +71,11 @@ func TestPresetsAreComplete(t *testing.T) {
 	}
 }
 
-// TestStandInsSaySo: the IOMMU of a machine that has another vendor's is marked and is a guess.
-func TestStandInsSaySo(t *testing.T) {
-	for _, name := range []string{"neoverse-n1"} {
-		s := load(t, name)
-		for _, k := range Keys() {
-			if !strings.HasPrefix(k, "iommu.") {
-				continue
-			}
-			if pv, _ := s.Provenance(k); pv.Confidence != Guess || !strings.HasPrefix(s.Source(k), "STAND-IN") {
-				t.Errorf("%s: %s is %s, %s", name, k, pv.Confidence, s.Source(k))
-			}
+// TestEveryMachineHasItsOwnIOMMU: no preset has another vendor's unit as a stand-in.
+func TestEveryMachineHasItsOwnIOMMU(t *testing.T) {
+	for name, want := range map[string]Word{"icelake-sp": "vt-d", "sapphire-rapids": "vt-d", "genoa": "amd-vi", "neoverse-n1": "smmuv3"} {
+		if got := load(t, name).IOMMU.Dialect; got != want {
+			t.Errorf("%s has %s, want %s", name, got, want)
 		}
 	}
 }

@@ -22,9 +22,26 @@ func (a Adapter) NewDomain(levels int) (*iommucore.Domain, error) {
 
 // Attach is Unit.Attach of a domain that NewDomain made.
 func (a Adapter) Attach(rid uint16, d *iommucore.Domain) error {
-	own, ok := d.Driver().(*Domain)
-	if !ok {
-		return fmt.Errorf("attach of device %04x: the domain is not one of AMD-Vi", rid)
+	own, err := own(rid, d)
+	if err != nil {
+		return err
 	}
 	return a.Unit.Attach(rid, own)
+}
+
+// AttachATS is Unit.AttachATS of a domain that NewDomain made.
+func (a Adapter) AttachATS(rid uint16, d *iommucore.Domain) error {
+	own, err := own(rid, d)
+	if err != nil {
+		return err
+	}
+	return a.Unit.AttachATS(rid, own)
+}
+
+func own(rid uint16, d *iommucore.Domain) (*Domain, error) {
+	own, ok := d.Driver().(*Domain)
+	if !ok {
+		return nil, fmt.Errorf("attach of device %04x: the domain is not one of AMD-Vi", rid)
+	}
+	return own, nil
 }

@@ -29,7 +29,7 @@
 // queued since the last one, and the CPU looks at the word that the hardware stores the sequence number to. When it is not there yet it delays for a whole
 // microsecond (package delay) before it looks again, so what an unmap waits is a multiple of that. 6.12 drops page directory entries with every
 // invalidation, 7.3 only when tables were taken away. Another CPU that unmaps in the same domain waits for all of it; one in another domain waits for
-// the ring only.
+// the ring only. A device with a TLB of its own (ATS) gets a command for the same range, before the completion wait.
 //
 // # The cast
 //
@@ -39,7 +39,7 @@
 //
 // # Left out
 //
-// v2 (guest) page tables and PASIDs; device IOTLBs (ATS); memory encryption (the masks are emitted, the bit is 0); more than one IOMMU, so the loop over the
+// v2 (guest) page tables and PASIDs; memory encryption (the masks are emitted, the bit is 0); more than one IOMMU, so the loop over the
 // IOMMUs of a domain is xarray look-ups of index 0; NpCache, which a virtual AMD IOMMU sets (package vmm has a guest on VT-d);
 // interrupt remapping; the event log's interrupt. Invalidation errors would be this package's own mistake and panic.
 package amdvi

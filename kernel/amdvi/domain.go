@@ -46,6 +46,7 @@ type Domain struct {
 type attached struct {
 	rid uint16
 	va  uint64
+	ats bool // the device has a TLB of its own
 }
 
 // fields are the addresses of fields of struct protection_domain.
@@ -114,9 +115,9 @@ func (d *Domain) top() (va uint64, levels int) {
 	return d.root, d.mode
 }
 
-// dte returns the device table entry of the domain's devices.
-func (d *Domain) dte() amdtable.DTE {
-	return amdtable.DTE{Valid: true, Translation: true, Mode: d.Levels(), Root: d.Root(), Rights: amdtable.AllRights, Domain: d.id}
+// dte returns the device table entry of one of the domain's devices.
+func (d *Domain) dte(dev attached) amdtable.DTE {
+	return amdtable.DTE{Valid: true, Translation: true, Mode: d.Levels(), Root: d.Root(), Rights: amdtable.AllRights, Domain: d.id, IOTLB: dev.ats}
 }
 
 func (d *Domain) read(va uint64) uint64     { return d.env.Mem.Read64(kernel.Phys(va)) }

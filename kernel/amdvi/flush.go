@@ -19,6 +19,7 @@ var (
 	fnComplete   = cpu.NewFunc("domain_flush_complete", fileDriver, 140)
 	fnFind       = cpu.NewFunc("xa_find", "lib/xarray.c", 240)
 	fnFindAfter  = cpu.NewFunc("xa_find_after", "lib/xarray.c", 300)
+	fnFlushIOTLB = cpu.NewFunc("device_flush_iotlb", fileDriver, 260)
 	fnFlushDTE   = cpu.NewFunc("device_flush_dte", fileDriver, 320)
 	fnUpdateDTE  = cpu.NewFunc("update_dte256", fileDriver, 620)
 )
@@ -83,8 +84,7 @@ func (d *Domain) flushPages(t *cpu.Thread, first, last uint64, pde bool) {
 	t.Ret()
 }
 
-// invalidate is __domain_flush_pages with domain_flush_pages_v1 inlined. Devices with an IOTLB of their own (ATS) would get a command each; none
-// has.
+// invalidate is __domain_flush_pages with domain_flush_pages_v1 inlined. Each device with a TLB of its own (ATS) gets a command too.
 func (d *Domain) invalidate(t *cpu.Thread, first, last uint64, pde bool) {
 	c := amdtable.Command{Op: amdtable.InvalidateIOMMUPages, Domain: d.id, PDE: pde}
 	c.Addr, c.Shift = amdtable.Range(first, last)
@@ -121,8 +121,13 @@ func (d *Domain) invalidate(t *cpu.Thread, first, last uint64, pde bool) {
 		if end {
 			break
 		}
-		ats := t.Mem(cpu.LoadOp, d.devs[i].va+80, 1, node, 0)
-		t.Branch(true, ats)
+		ats := t.Mem(cpu.LoadOp, d.devs[i].va+devATS, 1, node, 0)
+		t.Branch(!d.devs[i].ats, ats)
+		if d.devs[i].ats {
+			t.ALU(3, 0)
+			d.flushDevice(t, d.devs[i], c.Addr, c.Shift)
+			t.ALU(1, 0)
+		}
 		node = t.Load(d.devs[i].va, node)
 		t.Back(top)
 	}
@@ -183,9 +188,49 @@ func (d *Domain) eachUnit(t *cpu.Thread, body func()) {
 	t.Branch(true, t.ALU(1, info))
 }
 
-// updateDevices gives all devices of the domain the device table entry e and waits until the hardware uses it: set_dte_entry, device_flush_dte.
-// The domain's lock is held.
-func (d *Domain) updateDevices(t *cpu.Thread, e amdtable.DTE) {
+// Offsets in struct iommu_dev_data; estimates.
+const (
+	devUnit = 40
+	devLock = 64
+	devATS  = 80
+	devQdep = 84
+)
+
+// queueDepth is how many invalidations a device takes at a time (ats_qdep): what PCI calls 32 and encodes as 0.
+const queueDepth = 32
+
+// flushDevice is device_flush_iotlb: a device forgets 1<<shift bytes around addr.
+func (d *Domain) flushDevice(t *cpu.Thread, dev attached, addr uint64, shift uint8) {
+	t.Call(fnFlushIOTLB)
+	t.Nop(1)
+	t.Push(4)
+	t.Frame(32)
+	t.StackStore(24, t.Load(d.guard(t), 0))
+	t.Load(dev.va+devUnit, 0)
+	q := t.Mem(cpu.Load, dev.va+devQdep, 4, 0, 0)
+	t.ALU(8, q)
+	single := shift == amdtable.PageShift
+	t.Branch(single, t.Last())
+	if !single { // build_inv_address
+		b := t.ALU(2, t.Op(cpu.BitScan, t.ALU(2, 0)))
+		t.Branch(shift >= 64, b)
+		t.ALU(5, b)
+	}
+	for off := 0; off < 16; off += 4 {
+		t.Mem(cpu.Store, t.SP()+uint64(off), 4, 0, t.ALU(2, q))
+	}
+	d.u.queueCommand(t, amdtable.Command{Op: amdtable.InvalidateIOTLBPages, Device: dev.rid, Queue: dev.rid, MaxPend: queueDepth, Addr: addr, Shift: shift},
+		true, t.SP())
+	g := t.StackLoad(24)
+	t.Branch(false, t.LoadOp(d.guard(t), 0, g))
+	t.Frame(-32)
+	t.Pop(4)
+	t.Ret()
+}
+
+// updateDevices makes all devices of the domain use the table at root with so many levels and waits until the hardware does: set_dte_entry,
+// device_flush_dte. The domain's lock is held.
+func (d *Domain) updateDevices(t *cpu.Thread, root uint64, levels int) {
 	u := d.u
 	node := t.Load(d.at.devs, 0)
 	for _, dev := range d.devs {
@@ -194,14 +239,16 @@ func (d *Domain) updateDevices(t *cpu.Thread, e amdtable.DTE) {
 		t.Nop(2)
 		t.Push(6)
 		t.ALU(30, node)
-		t.Mem(cpu.Atomic, dev.va+64, 4, node, 0) // dte_lock
+		t.Mem(cpu.Atomic, dev.va+devLock, 4, node, 0) // dte_lock
 		t.Load(at, node)
 		t.Load(at+16, node)
 		t.ALU(20, t.Last())
 		t.Mem(cpu.Atomic, at+16, 16, node, t.Last())
 		t.Mem(cpu.Atomic, at, 16, node, t.Last())
+		e := d.dte(dev)
+		e.Root, e.Mode = root, levels
 		u.writeDTE(dev.rid, e)
-		t.Mem(cpu.Store, dev.va+64, 1, node, 0)
+		t.Mem(cpu.Store, dev.va+devLock, 1, node, 0)
 		t.ALU(4, 0)
 		t.Pop(6)
 		t.Ret()
@@ -224,12 +271,15 @@ func (d *Domain) flushDTE(t *cpu.Thread, dev attached) {
 	t.Call(fnFlushDTE)
 	t.Nop(1)
 	t.Push(4)
-	t.Load(dev.va+40, 0)
+	t.Load(dev.va+devUnit, 0)
 	t.ALU(24, t.Last()) // aliases of the requester id
 	t.Branch(false, t.Last())
 	d.u.queueCommand(t, amdtable.Command{Op: amdtable.InvalidateDevtabEntry, Device: dev.rid}, true, t.SP()-64)
 	t.ALU(6, 0)
-	t.Branch(true, t.Mem(cpu.LoadOp, dev.va+80, 1, 0, 0))
+	t.Branch(!dev.ats, t.Mem(cpu.LoadOp, dev.va+devATS, 1, 0, 0))
+	if dev.ats {
+		d.flushDevice(t, dev, 0, 64)
+	}
 	t.Pop(4)
 	t.Ret()
 }

@@ -110,10 +110,8 @@ func (d *Domain) ChangeTop(t *cpu.Thread, pa uint64, level int) {
 	t.Nop(2)
 	t.Push(5)
 	t.ALU(3, 0)
-	e := d.dte()
-	e.Root, e.Mode = pa, level+1
 	d.Grown++
-	d.updateDevices(t, e)
+	d.updateDevices(t, pa, level+1)
 	t.Pop(5)
 	t.Ret()
 }

@@ -79,7 +79,8 @@ type allocator struct {
 	env  *kernel.Env
 	free []uint64
 	used int
-	left int // pages until the allocator is empty, if not negative
+	slow sim.Time // how long an allocation takes
+	left int      // pages until the allocator is empty, if not negative
 }
 
 func (a *allocator) AllocPages(t *cpu.Thread, order int) uint64 {
@@ -87,6 +88,9 @@ func (a *allocator) AllocPages(t *cpu.Thread, order int) uint64 {
 		return 0
 	}
 	a.left--
+	if a.slow > 0 {
+		t.WaitUntil(cpu.StallMem, t.Now()+a.slow)
+	}
 	a.used++
 	if n := len(a.free); n > 0 {
 		va := a.free[n-1]

@@ -112,15 +112,24 @@ func (u *Unit) writeDTE(rid uint16, d amdtable.DTE) {
 }
 
 // Attach makes the device with requester id rid use domain d (set_dte_entry, at boot). The hardware must not have cached another entry.
-func (u *Unit) Attach(rid uint16, d *Domain) error {
+func (u *Unit) Attach(rid uint16, d *Domain) error { return u.attach(attached{rid: rid}, d) }
+
+// AttachATS is Attach for a device with a TLB of its own, which translates for itself (pdev_enable_cap_ats).
+func (u *Unit) AttachATS(rid uint16, d *Domain) error {
+	return u.attach(attached{rid: rid, ats: true}, d)
+}
+
+func (u *Unit) attach(dev attached, d *Domain) error {
+	rid := dev.rid
 	if d.u != u {
 		return fmt.Errorf("attach of device %04x: the domain was made for another IOMMU", rid)
 	}
 	if err := known(rid); err != nil {
 		return err
 	}
-	d.devs = append(d.devs, attached{rid, u.Env.Slab(192, 64)})
-	u.writeDTE(rid, d.dte())
+	dev.va = u.Env.Slab(192, 64)
+	d.devs = append(d.devs, dev)
+	u.writeDTE(rid, d.dte(dev))
 	return nil
 }
 

@@ -21,7 +21,7 @@ type timed struct {
 
 func newTimed(t *testing.T, v kernel.Version, after sim.Time) *timed {
 	t.Helper()
-	m := &timed{newRig(t, v, 4), sim.NewEngine()}
+	m := &timed{newRig(t, v, 6), sim.NewEngine()}
 	m.hw.eng, m.hw.after = m.eng, after
 	m.hw.handler = m.eng.Register("commands", m.hw.run)
 	return m

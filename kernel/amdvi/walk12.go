@@ -210,7 +210,7 @@ func (d *Domain) increase(t *cpu.Thread, last uint64, leaf int) (err iommucore.E
 			d.Tables++
 			d.Grown++
 			used = true
-			d.updateDevices(t, d.dte())
+			d.updateDevices(t, kernel.Phys(d.root), d.mode)
 		}
 	}
 	t.ALU(2, 0)

@@ -27,9 +27,16 @@
 // Unmapping what is not mapped warns in the kernel and leaks the range; here Stats.NotMapped counts it and the range leaks
 // as well.
 //
+// # Bounce buffers and caches
+//
+// The buffer of an untrusted device goes through the bounce pool unless it fills its granules, with zeros around it; so does, on arm64,
+// one of less than a cache line that a non-coherent device writes. dma_iova_link bounces only the first and the last granule; it needs
+// a device that keeps the offset in a page (min_align_mask, as NVMe sets it) and fails with EINVAL otherwise. One such entry makes a whole
+// scatterlist map entry by entry. Cache maintenance (kernel/coherency) comes before mapping and before unmapping; unlinking what
+// bounced, or is not coherent, walks the page table granule by granule while the device still reaches it. All of this is read, not recorded.
+//
 // # Left out
 //
-// Bounce buffers for untrusted devices and unaligned kmalloc buffers (trusted, coherent PCI devices never take
-// them), cache maintenance of non-coherent devices, the single global queue of s390 and deferred attach. MapSG (sg.go) has no
+// The single global queue of s390 and deferred attach. MapSG (sg.go) has no
 // recording to be compared with: the passes over the list are estimates, what they call is as everywhere else.
 package iommudma

@@ -47,13 +47,18 @@ func (k *Cookie) mapPage12(t *cpu.Thread, dev *kernel.Device, phys, size uint64,
 	t.ALU(1, 0)
 	t.Load(k.dom.At.Cookie, d)
 	k.emitMask(t, dev)
-	bus := t.LoadOp(dev.At.Bus, 0, 0)
-	t.Branch(true, bus) // dev_is_pci
-	u := t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0)
-	t.Branch(true, u)
-	t.ALU(5, pa)
-	a, err := k.mapIn12(t, dev, phys, size, dir, attrs)
-	t.Branch(err != nil, t.ALU(1, 0))
+	at, err := k.prepare(t, dev, phys, size, dir, attrs)
+	a := uint64(kernel.MappingError)
+	if err == nil {
+		t.ALU(5, pa)
+		a, err = k.mapIn12(t, dev, at, size, dir, attrs)
+		t.Branch(err != nil, t.ALU(1, 0))
+		if err != nil {
+			k.unbounce(t, dev, at, size, dir, attrs)
+		}
+	} else {
+		k.failed()
+	}
 	t.ALU(1, 0)
 	t.Pop(6)
 	t.Ret()

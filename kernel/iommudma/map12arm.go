@@ -8,10 +8,10 @@ import (
 
 var fnUseSwiotlb = cpu.NewFunc("dev_use_swiotlb", file, 0x50)
 
-// useSwiotlbArm is dev_use_swiotlb on arm64, for a trusted coherent PCI device: 19 instructions.
-func useSwiotlbArm(t *cpu.Thread, v kernel.Version, dev *kernel.Device) {
+// useSwiotlbArm is dev_use_swiotlb on arm64: 19 instructions for a trusted coherent PCI device.
+func (k *Cookie) useSwiotlbArm(t *cpu.Thread, dev *kernel.Device, size uint64, dir kernel.Direction) bool {
 	bytes := 2
-	if v == kernel.V7_3 {
+	if k.v == kernel.V7_3 {
 		bytes = 4
 	}
 	t.Call(fnUseSwiotlb)
@@ -20,9 +20,26 @@ func useSwiotlbArm(t *cpu.Thread, v kernel.Version, dev *kernel.Device) {
 	t.ALU(2, 0)
 	t.Branch(true, t.ALU(2, t.Load(dev.At.Bus, 0))) // dev_is_pci
 	t.Branch(!dev.Untrusted, t.ALU(1, t.Mem(cpu.Load, dev.At.Untrusted, bytes, 0, 0)))
-	t.Branch(true, t.ALU(4, t.Load(dev.At.Flags, 0)))
+	use := dev.Untrusted
+	if !use {
+		maintain := coherency.Needed(k.env, dev)
+		t.Branch(!maintain, t.ALU(4, t.Load(dev.At.Flags, 0)))
+		use = maintain && coherency.KmallocNeedsBounce(t, k.env, dev, size, dir)
+	}
 	t.ALU(1, 0)
 	t.Ret()
+	return use
+}
+
+// bounceArm emits the test whether a buffer that has to bounce fills its granules, and the bounce if it does not. It returns the physical address that
+// is to be mapped.
+func (k *Cookie) bounceArm(t *cpu.Thread, dev *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
+	in := (phys | size) & (1<<k.IOVA.Shift() - 1)
+	t.Branch(in == 0, t.ALU(3, 0))
+	if in == 0 {
+		return phys, nil
+	}
+	return k.bounce(t, dev, phys, size, dir, attrs)
 }
 
 // maskArm emits dma_get_mask.
@@ -69,16 +86,28 @@ func (k *Cookie) mapPage12arm(t *cpu.Thread, dev *kernel.Device, phys, size uint
 	t.Branch(false, p)
 	t.Load(dev.At.MaskValue, p)
 	t.ALU(6, 0)
-	useSwiotlbArm(t, k.v, dev)
-	t.Branch(true, t.ALU(1, 0))
-	sync := k.syncForDevice(dev, attrs)
-	t.Branch(sync, flags)
-	if sync {
-		coherency.SyncForDevice(t, k.env, phys, size, dir)
+	use := k.useSwiotlbArm(t, dev, size, dir)
+	t.Branch(!use, t.ALU(1, 0))
+	var err error
+	if use {
+		phys, err = k.bounceArm(t, dev, phys, size, dir, attrs)
 	}
-	t.ALU(5, 0)
-	a, err := k.mapIn12arm(t, dev, phys, size, dir, attrs)
-	t.Branch(err != nil, t.ALU(1, 0))
+	a := uint64(kernel.MappingError)
+	if err == nil {
+		sync := k.syncForDevice(dev, attrs)
+		t.Branch(sync, flags)
+		if sync {
+			coherency.SyncForDevice(t, k.env, phys, size, dir)
+		}
+		t.ALU(5, 0)
+		a, err = k.mapIn12arm(t, dev, phys, size, dir, attrs)
+		t.Branch(err != nil, t.ALU(1, 0))
+		if err != nil {
+			k.unbounce(t, dev, phys, size, dir, attrs)
+		}
+	} else {
+		k.failed()
+	}
 	t.Pop(12)
 	t.Nop(1)
 	t.Ret()

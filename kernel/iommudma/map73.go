@@ -8,7 +8,7 @@ import (
 
 var fnMapPhys = cpu.NewFunc("iommu_dma_map_phys", file, 0x280)
 
-// mapPhys73 is iommu_dma_map_phys of 7.3 for a trusted PCI device with coherent DMA. With AttrMMIO or
+// mapPhys73 is iommu_dma_map_phys of 7.3, recorded for a trusted PCI device with coherent DMA. With AttrMMIO or
 // AttrRequireCoherent the test whether the buffer must bounce is skipped.
 func (k *Cookie) mapPhys73(t *cpu.Thread, dev *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	t.Call(fnMapPhys)
@@ -42,17 +42,25 @@ func (k *Cookie) mapPhys73(t *cpu.Thread, dev *kernel.Device, phys, size uint64,
 	t.ALU(4, m)
 	direct := attrs&(kernel.AttrMMIO|kernel.AttrRequireCoherent) != 0
 	t.Branch(direct, t.Last())
+	at, err := phys, error(nil)
 	if !direct {
-		bus := t.LoadOp(dev.At.Bus, 0, 0)
-		t.Branch(true, bus) // dev_is_pci
-		u := t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0)
-		t.Branch(true, u)
+		at, err = k.prepare(t, dev, phys, size, dir, attrs)
+	} else {
+		k.clean(t, dev, phys, size, dir, attrs)
 	}
-	t.StackLoad(16)
-	t.StackLoad(8)
-	t.ALU(3, 0)
-	a, err := k.mapIn73(t, dev, phys, size, dir, attrs)
-	t.Branch(err != nil, t.ALU(1, 0))
+	a := uint64(kernel.MappingError)
+	if err == nil {
+		t.StackLoad(16)
+		t.StackLoad(8)
+		t.ALU(3, 0)
+		a, err = k.mapIn73(t, dev, at, size, dir, attrs)
+		t.Branch(err != nil, t.ALU(1, 0))
+		if err != nil && !direct {
+			k.unbounce(t, dev, at, size, dir, attrs)
+		}
+	} else {
+		k.failed()
+	}
 	t.Frame(-24)
 	t.Pop(6)
 	t.Ret()

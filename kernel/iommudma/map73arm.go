@@ -44,23 +44,37 @@ func (k *Cookie) mapPhys73arm(t *cpu.Thread, dev *kernel.Device, phys, size uint
 	d := getDomain(t, dev)
 	maskArm(t, dev)
 	t.Branch(!direct, t.ALU(3, 0))
+	var err error
 	if !direct {
 		t.StackStore(8, 0)
 		t.ALU(2, 0)
 		t.Load(k.dom.At.Cookie, d)
 		t.ALU(1, 0)
-		useSwiotlbArm(t, k.v, dev)
-		t.Branch(false, 0)
-		sync := k.syncForDevice(dev, attrs)
-		t.Branch(!sync, flags)
-		if sync {
-			coherency.SyncForDevice(t, k.env, phys, size, dir)
-			coherency.Flush(t, k.env)
+		use := k.useSwiotlbArm(t, dev, size, dir)
+		t.Branch(use, 0)
+		if use {
+			phys, err = k.bounceArm(t, dev, phys, size, dir, attrs)
+		}
+		if err == nil {
+			sync := k.syncForDevice(dev, attrs)
+			t.Branch(!sync, flags)
+			if sync {
+				coherency.SyncForDevice(t, k.env, phys, size, dir)
+				coherency.Flush(t, k.env)
+			}
 		}
 	}
-	t.ALU(5, 0)
-	a, err := k.mapIn73arm(t, dev, phys, size, dir, attrs)
-	t.Branch(err == nil, t.ALU(1, 0))
+	a := uint64(kernel.MappingError)
+	if err == nil {
+		t.ALU(5, 0)
+		a, err = k.mapIn73arm(t, dev, phys, size, dir, attrs)
+		t.Branch(err == nil, t.ALU(1, 0))
+		if err != nil && !direct {
+			k.unbounce(t, dev, phys, size, dir, attrs)
+		}
+	} else {
+		k.failed()
+	}
 	if !direct {
 		t.StackLoad(8)
 	}

@@ -94,8 +94,12 @@ func (d *tables) UnmapRange(t *cpu.Thread, target cpu.Val, iova, size uint64, g 
 }
 
 func (d *tables) IovaToPhys(t *cpu.Thread, target cpu.Val, iova uint64) uint64 {
-	t.TailCall(fnDriver)
-	t.Ret()
+	if t.ISA == cpu.A64 {
+		d.emit(t, target)
+	} else {
+		t.TailCall(fnDriver)
+		t.Ret()
+	}
 	p, ok := d.pages[iova&^4095]
 	if !ok {
 		return 0
@@ -131,18 +135,24 @@ func (d *tables) PutPages(t *cpu.Thread, l *iommucore.PageList) { d.freed += len
 
 // machine is a booted kernel with one device on one domain.
 type machine struct {
-	env *kernel.Env
-	drv *tables
-	dev *kernel.Device
-	k   *iommudma.Cookie
-	l   *iommudma.Layer
-	run func(at sim.Time, fn func(t *cpu.Thread))
+	env   *kernel.Env
+	drv   *tables
+	dev   *kernel.Device
+	k     *iommudma.Cookie
+	l     *iommudma.Layer
+	pools *swiotlb.Mem
+	run   func(at sim.Time, fn func(t *cpu.Thread))
 }
 
 func boot(tb testing.TB, v kernel.Version, cpus int, lazy bool) *machine {
 	tb.Helper()
+	return bootArch(tb, v, kernel.X86_64, cpus, lazy)
+}
+
+func bootArch(tb testing.TB, v kernel.Version, a kernel.Arch, cpus int, lazy bool) *machine {
+	tb.Helper()
 	m := &machine{drv: &tables{pages: map[uint64]uint64{}}, l: iommudma.NewLayer()}
-	m.env = kernel.NewEnv(kernel.Config{Version: v, CPUs: cpus, Coherent: true}, cache.NewMemory(), 1<<32)
+	m.env = kernel.NewEnv(kernel.Config{Version: v, Arch: a, CPUs: cpus, Coherent: true}, cache.NewMemory(), 1<<32)
 	mem := mm.New(m.env)
 	dom := iommucore.NewDomain(m.env, m.env.Slab(512, 64)+160, m.drv, 4096|1<<21|1<<30, 1<<48-1)
 	w := timer.NewWheel(m.env, func(c int, at sim.Time, fn func(t *cpu.Thread)) {
@@ -150,9 +160,10 @@ func boot(tb testing.TB, v kernel.Version, cpus int, lazy bool) *machine {
 			m.run(at, fn)
 		}
 	})
+	m.pools = pools(m.env)
 	k, err := iommudma.New(iommudma.Config{Env: m.env, Domain: dom, Lazy: lazy, Timers: w,
 		Nodes: mem.NewCache("iommu_iova", 40, 64), Magazines: mem.NewCache("iommu_iova_magazine", 1024, 1024),
-		Reserved: [][2]uint64{{0xfee00000, 0xfeefffff}}, Tlb: pools(m.env)})
+		Reserved: [][2]uint64{{0xfee00000, 0xfeefffff}}, Tlb: m.pools})
 	if err != nil {
 		tb.Fatal(err)
 	}

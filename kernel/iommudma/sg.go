@@ -37,13 +37,12 @@ func (l *Layer) MapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, d
 	c := t.Load(k.dom.At.Cookie, d)
 	g := t.Load(k.at.granule, c)
 	k.emitMask(t, dev)
-	bus := t.LoadOp(dev.At.Bus, 0, 0)
-	t.Branch(true, bus)
-	t.Branch(!dev.Untrusted, t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0))
+	sg.Bounced = k.mayBounceSG(t, dev, sg, dir)
 	var err error
-	if dev.Untrusted {
+	if sg.Bounced {
 		err = k.mapSGEach(t, dev, sg, dir, attrs)
 	} else {
+		k.syncEntries(t, dev, sg, dir, attrs, true)
 		err = k.mapSG(t, dev, sg, dir, attrs, c, g)
 	}
 	t.Frame(-56)
@@ -51,6 +50,49 @@ func (l *Layer) MapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, d
 	t.Ret()
 	_, err = k.mapped(0, err)
 	return err
+}
+
+// mayBounceSG is dev_use_sg_swiotlb: one entry that has to bounce makes all of them map one by one.
+func (k *Cookie) mayBounceSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction) bool {
+	t.Branch(true, t.LoadOp(dev.At.Bus, 0, 0))
+	t.Branch(!dev.Untrusted, t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0))
+	if dev.Untrusted {
+		return true
+	}
+	if !coherency.Needed(k.env, dev) {
+		return false
+	}
+	top, s := t.Here(), t.ALU(2, 0)
+	for i := range sg.Entries {
+		t.Mem(cpu.Load, sg.At(i)+scatterlist.Length, 4, s, 0)
+		if coherency.KmallocNeedsBounce(t, k.env, dev, sg.Entries[i].Size, dir) {
+			return true
+		}
+		s = sg.Next(t, i, s)
+		t.Loop(top, i+1 < len(sg.Entries), t.ALU(1, 0))
+	}
+	return false
+}
+
+// syncEntries emits iommu_dma_sync_sg_for_device, or _for_cpu, of entries that did not bounce: the caches of every one, 7.3 with one barrier
+// for all.
+func (k *Cookie) syncEntries(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs, toDevice bool) {
+	if !k.maintains(t, dev, attrs) {
+		return
+	}
+	top, s := t.Here(), t.ALU(2, 0)
+	for i := range sg.Entries {
+		e := &sg.Entries[i]
+		sg.LoadPhys(t, k.env, i, s)
+		if toDevice {
+			coherency.SyncForDevice(t, k.env, e.Phys, e.Size, dir)
+		} else {
+			coherency.SyncForCPU(t, k.env, e.Phys, e.Size, dir)
+		}
+		s = sg.Next(t, i, s)
+		t.Loop(top, i+1 < len(sg.Entries), t.ALU(1, 0))
+	}
+	coherency.Flush(t, k.env)
 }
 
 // mapSGEach is iommu_dma_map_sg_swiotlb, inlined: a map of its own for every entry.
@@ -268,14 +310,14 @@ func (l *Layer) UnmapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List,
 	t.Nop(2)
 	t.Push(5)
 	t.ALU(3, 0)
-	t.Branch(true, t.LoadOp(dev.At.Bus, 0, 0))
-	t.Branch(!dev.Untrusted, t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0))
-	if dev.Untrusted {
+	t.Branch(!sg.Bounced, t.Mem(cpu.Load, sg.At(0)+scatterlist.DMAFlags, 4, 0, 0))
+	if sg.Bounced {
 		k.unmapSGEach(t, dev, sg, dir, attrs)
 		t.Pop(5)
 		t.Ret()
 		return
 	}
+	k.syncEntries(t, dev, sg, dir, attrs, false)
 	var start, end uint64
 	found := false
 	top, s := t.Here(), t.ALU(2, 0)

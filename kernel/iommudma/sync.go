@@ -69,8 +69,10 @@ func (l *Layer) SyncSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, 
 	t.Nop(2)
 	t.Push(4)
 	t.ALU(3, 0)
-	t.Branch(!dev.Untrusted, t.ALU(1, t.Mem(cpu.Load, sg.At(0)+scatterlist.DMAFlags, 4, 0, 0)))
-	if dev.Untrusted { // mapped entry by entry (mapSGEach)
+	t.Branch(!sg.Bounced, t.ALU(1, t.Mem(cpu.Load, sg.At(0)+scatterlist.DMAFlags, 4, 0, 0)))
+	if !sg.Bounced {
+		l.Of(dev).syncEntries(t, dev, sg, dir, 0, toDevice)
+	} else { // mapped entry by entry (mapSGEach)
 		top, s := t.Here(), t.ALU(1, 0)
 		for i := range sg.Nents {
 			t.Load(sg.At(i)+scatterlist.DMAAddr, s)

@@ -27,7 +27,7 @@ func (l *Layer) tryAlloc(t *cpu.Thread, dev *kernel.Device, st *State, phys, siz
 	t.Frame(16)
 	t.Store(st.VA, 0, 0)
 	t.Store(st.VA+8, 0, 0)
-	st.Addr, st.Size = 0, 0
+	st.Addr, st.Size, st.Bounced = 0, 0, false
 	f := t.Load(dev.At.Flags, 0)
 	t.Branch(dev.IOMMU, t.ALU(3, f))
 	ok := false
@@ -84,10 +84,23 @@ func (l *Layer) link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset,
 	g := t.Load(k.at.granule, c)
 	t.Branch(true, t.ALU(2, g))
 	t.Branch(false, t.LoadOp(st.VA+8, 0, 0))
-	bus := t.LoadOp(dev.At.Bus, 0, 0)
-	t.Branch(true, bus)
-	u := t.Mem(cpu.LoadOp, dev.At.Untrusted, 1, 0, 0)
-	t.Branch(true, u)
+	if k.mayBounce(t, dev, size, dir) {
+		in := (phys | phys + size) & (1<<k.IOVA.Shift() - 1)
+		t.Branch(in == 0, t.ALU(3, 0))
+		if in != 0 {
+			no := attrs&(kernel.AttrMMIO|kernel.AttrRequireCoherent) != 0
+			t.Branch(no, t.ALU(1, 0))
+			t.Frame(-24)
+			t.Pop(6)
+			if no {
+				t.Ret()
+				return ErrNotPermitted
+			}
+			t.TailCall(fnLinkBounced)
+			return l.linkBounced(t, dev, st, phys, offset, size, dir, attrs)
+		}
+	}
+	k.cleanLines(t, dev, phys, size, dir, attrs)
 	t.ALU(2, 0)
 	a := t.LoadOp(st.VA, 0, 0)
 	t.ALU(17, a)
@@ -112,6 +125,9 @@ func (l *Layer) sync(t *cpu.Thread, dev *kernel.Device, st *State, offset, size 
 	t.ALU(1, 0)
 	t.Push(1)
 	t.ALU(1, 0)
+	if k.maintains(t, dev, 0) {
+		coherency.Flush(t, k.env)
+	}
 	d := getDomain(t, dev)
 	a := t.LoadOp(st.VA, 0, 0)
 	t.ALU(1, a)
@@ -156,7 +172,11 @@ func (l *Layer) unlink(t *cpu.Thread, dev *kernel.Device, st *State, offset, siz
 	gp := t.SP() + 56
 	t.StringSet(gp, iommucore.GatherBytes, 0)
 	t.ALU(1, g)
-	t.Branch(false, t.LoadOp(st.VA+8, 0, 0)) // nothing of it bounced
+	slow := st.Bounced || k.maintains(t, dev, attrs)
+	t.Branch(slow, t.LoadOp(st.VA+8, 0, 0))
+	if slow {
+		k.unlinkSlow(t, dev, st.Addr+offset, size, dir, attrs)
+	}
 	t.ALU(1, 0)
 	t.StackLoad(0)
 	t.ALU(2, 0)

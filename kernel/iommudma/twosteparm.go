@@ -90,12 +90,21 @@ func (l *Layer) linkArm(t *cpu.Thread, dev *kernel.Device, st *State, phys, offs
 	t.Branch(true, t.Load(st.VA+8, 0))
 	t.Branch(true, t.Load(dev.At.Flags, 0))
 	t.ALU(3, 0)
-	useSwiotlbArm(t, k.v, dev)
+	use := k.useSwiotlbArm(t, dev, size, dir)
 	g = t.Load(k.at.granule, c)
-	t.Branch(true, 0)
-	t.Load(st.VA, 0)
-	t.ALU(11, g)
-	err := k.linkInArm(t, dev, st, phys, offset, size, dir, attrs)
+	t.Branch(!use, 0)
+	var err error
+	switch in := (phys | phys + size) & (1<<k.IOVA.Shift() - 1); {
+	case use && in != 0 && attrs&(kernel.AttrMMIO|kernel.AttrRequireCoherent) != 0:
+		err = ErrNotPermitted
+	case use && in != 0:
+		t.Call(fnLinkBounced)
+		err = l.linkBounced(t, dev, st, phys, offset, size, dir, attrs)
+	default:
+		t.Load(st.VA, 0)
+		t.ALU(11, g)
+		err = k.linkInArm(t, dev, st, phys, offset, size, dir, attrs)
+	}
 	t.ALU(1, 0)
 	t.Pop(2)
 	t.ALU(1, 0)
@@ -213,11 +222,14 @@ func (l *Layer) unlinkArm(t *cpu.Thread, dev *kernel.Device, st *State, offset, 
 	t.ALU(1, g)
 	t.StackStore(80, g)
 	t.StackStorePair(gather+32, 0)
-	t.Branch(false, 0) // nothing of it bounced
-	sync := k.syncForDevice(dev, attrs)
-	t.Branch(sync, t.Load(dev.At.Flags, 0))
-	if sync {
-		k.syncLinked(t, dev, st, offset, size, dir)
+	t.Branch(st.Bounced, 0)
+	slow := st.Bounced
+	if !slow {
+		slow = k.syncForDevice(dev, attrs)
+		t.Branch(slow, t.Load(dev.At.Flags, 0))
+	}
+	if slow {
+		k.unlinkSlow(t, dev, st.Addr+offset, size, dir, attrs)
 	}
 	t.ALU(2, c)
 	t.StackStore(gather+iommucore.GatherStart, 0)
@@ -248,22 +260,6 @@ func (l *Layer) unlinkArm(t *cpu.Thread, dev *kernel.Device, st *State, offset, 
 	t.Frame(-96)
 	t.Nop(1)
 	t.Ret()
-}
-
-// syncLinked is iommu_dma_iova_unlink_range_slow for a device that does not snoop: page by page, the address is looked up and the caches
-// are maintained. Not recorded.
-func (k *Cookie) syncLinked(t *cpu.Thread, dev *kernel.Device, st *State, offset, size uint64, dir kernel.Direction) {
-	g := uint64(1) << k.IOVA.Shift()
-	top := t.Here()
-	for at, end := st.Addr+offset, st.Addr+offset+size; at < end; {
-		n := min(end-at, g-at&(g-1))
-		phys := k.dom.IovaToPhys(t, at)
-		t.Branch(false, t.ALU(4, 0))
-		coherency.SyncForCPU(t, k.env, phys, n, dir)
-		at += n
-		t.Loop(top, at < end, t.ALU(3, 0))
-	}
-	coherency.Flush(t, k.env)
 }
 
 // freeArm is dma_iova_free on arm64 after it was entered: 32 instructions.

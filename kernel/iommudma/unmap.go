@@ -21,7 +21,7 @@ func (k *Cookie) Unmap(t *cpu.Thread, dev *kernel.Device, addr, size uint64, dir
 
 // unmapPage12 is iommu_dma_unmap_page of 6.12: the page tables are walked to find the buffer again. MMIO goes to
 // iommu_dma_unmap_resource.
-func (k *Cookie) unmapPage12(t *cpu.Thread, dev *kernel.Device, addr, size uint64, _ kernel.Direction, attrs kernel.Attrs) {
+func (k *Cookie) unmapPage12(t *cpu.Thread, dev *kernel.Device, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) {
 	if attrs&kernel.AttrMMIO != 0 {
 		t.Call(fnUnmapResource)
 		t.Nop(2)
@@ -46,10 +46,11 @@ func (k *Cookie) unmapPage12(t *cpu.Thread, dev *kernel.Device, addr, size uint6
 	phys := k.dom.IovaToPhys(t, addr)
 	t.Branch(phys == 0, t.ALU(1, 0))
 	if phys != 0 {
+		k.invalidateFor(t, dev, phys, size, dir, attrs)
 		t.ALU(4, 0)
 		t.Call(fnUnmapIn)
 		k.unmapIn12(t, dev, addr, size)
-		k.inPool(t, dev, phys)
+		k.unbounce(t, dev, phys, size, dir, attrs)
 	} else {
 		k.warn(t)
 	}
@@ -65,7 +66,7 @@ func (k *Cookie) warn(t *cpu.Thread) {
 }
 
 // unmapPhys73 is iommu_dma_unmap_phys of 7.3. MMIO and buffers that must not bounce need no walk.
-func (k *Cookie) unmapPhys73(t *cpu.Thread, dev *kernel.Device, addr, size uint64, _ kernel.Direction, attrs kernel.Attrs) {
+func (k *Cookie) unmapPhys73(t *cpu.Thread, dev *kernel.Device, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) {
 	direct := attrs&(kernel.AttrMMIO|kernel.AttrRequireCoherent) != 0
 	t.Call(fnUnmapPhys)
 	t.Nop(2)
@@ -89,10 +90,11 @@ func (k *Cookie) unmapPhys73(t *cpu.Thread, dev *kernel.Device, addr, size uint6
 	t.ALU(2, 0)
 	t.Branch(phys == 0, t.Last())
 	if phys != 0 {
+		k.invalidateFor(t, dev, phys, size, dir, attrs)
 		t.ALU(3, 0)
 		t.Call(fnUnmapIn)
 		k.unmapIn73(t, dev, addr, size)
-		k.inPool(t, dev, phys)
+		k.unbounce(t, dev, phys, size, dir, attrs)
 	} else {
 		k.warn(t)
 	}

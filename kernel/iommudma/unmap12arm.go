@@ -44,7 +44,7 @@ func (k *Cookie) unmapPage12arm(t *cpu.Thread, dev *kernel.Device, addr, size ui
 		t.ALU(3, 0)
 		t.Call(fnUnmapIn)
 		k.unmapIn12arm(t, dev, addr, size)
-		k.inPool(t, dev, phys)
+		k.unbounce(t, dev, phys, size, dir, attrs)
 	} else {
 		k.warn(t)
 	}

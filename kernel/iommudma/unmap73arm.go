@@ -40,7 +40,7 @@ func (k *Cookie) unmapPhys73arm(t *cpu.Thread, dev *kernel.Device, addr, size ui
 		t.ALU(3, 0)
 		t.Call(fnUnmapIn)
 		k.unmapIn73arm(t, dev, addr, size)
-		k.inPool(t, dev, phys)
+		k.unbounce(t, dev, phys, size, dir, attrs)
 	} else {
 		k.warn(t)
 	}

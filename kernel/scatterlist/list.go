@@ -35,6 +35,7 @@ type List struct {
 	Table   uint64  // address of the struct sg_table that points to it; 0: just before it
 	Entries []Entry // one per piece of memory; Reset and Add keep the capacity
 	Nents   int     // DMA segments of the mapping; 0 when nothing is mapped
+	Bounced bool    // SG_DMA_SWIOTLB in the entries: iommu-dma mapped them one by one, as they may have bounced
 }
 
 // Reset empties the list.

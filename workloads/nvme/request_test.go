@@ -327,3 +327,30 @@ func TestDriversMemoryDoesNotGrow(t *testing.T) {
 		}
 	}
 }
+
+// Pages that are neighbours by chance are one segment on 6.12, which maps it as a page; 7.3 counts pages and joins them in its iterator,
+// as the event traces of both kernels show.
+func TestNeighboursAreOneSegmentOn612(t *testing.T) {
+	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+		cfg := whole(t, v, 8192, workloads.Mixed)
+		cfg.SGL, cfg.IOs = true, 100
+		one := 0
+		cfg.moved = func(r *request, _ uint64, n int) {
+			if len(r.runs) == 1 && r.runs[0].Phys&4095 == 0 && n == 4096 && r.size == 8192 {
+				one++
+			}
+		}
+		r := run(t, cfg, platform.IommuStrict)
+		joined := int64(one / 2) // two PRPs for each
+		if joined == 0 || joined == 100 {
+			t.Fatalf("%v: %d of 100 I/Os are one run", v, joined)
+		}
+		want := [workloads.NumCalls]int64{workloads.CallMap: joined, workloads.CallUnmap: joined, workloads.CallMapSG: 100 - joined, workloads.CallUnmapSG: 100 - joined}
+		if v == kernel.V7_3 {
+			want = [workloads.NumCalls]int64{workloads.CallAlloc: 100, workloads.CallLink: 200 - joined, workloads.CallSyncIOVA: 100, workloads.CallDestroy: 100}
+		}
+		if r.Calls != want {
+			t.Errorf("%v: calls %v, want %v", v, r.Calls, want)
+		}
+	}
+}

@@ -70,6 +70,9 @@ type Env struct {
 	Mem *cache.Memory // contents of simulated physical memory, by 8-byte word
 	Sym Symbols       // addresses of the static variables that several parts load
 
+	// Tracer records trace events; nil while they are off.
+	Tracer Tracer
+
 	// Truth, OnHazard and Linear are set by who looks for hazards, and nil otherwise: the contents of watched memory, what is
 	// called with every hazard, and whether the linear map contains a physical address.
 	Truth    *cache.Truth

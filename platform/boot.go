@@ -7,12 +7,15 @@ import (
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
 	"dmapath/kernel/dma"
+	"dmapath/kernel/dmadebug"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
+	"dmapath/kernel/kmsan"
 	"dmapath/kernel/mapops"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/swiotlb"
 	"dmapath/kernel/timer"
+	"dmapath/kernel/trace"
 	"dmapath/kernel/vmm"
 	"dmapath/pcie"
 	"dmapath/sim"
@@ -28,7 +31,9 @@ type Parts struct {
 	Driver iommucore.Adapter // nil without an IOMMU
 	Host   *vmm.Host         // below the kernel when iommu.trapped is on, else nil
 
-	ops              *mapops.Table // what dev->dma_ops of all devices points to; nil for dma-direct and iommu-dma
+	ops              *mapops.Table   // what dev->dma_ops of all devices points to; nil for dma-direct and iommu-dma
+	dmaDebug         *dmadebug.Debug // the state of the debug options; nil when they are off
+	shadow           *kmsan.Shadow
 	nodes, magazines *mm.Cache
 	softirqs         [][]*cpu.Stream // per CPU: streams not in use
 	memory           mm.MemoryMap
@@ -40,7 +45,8 @@ type Parts struct {
 func (m *Machine) boot() (err error) {
 	s := m.Spec
 	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, Arch: arches[s.Kernel.Arch], CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
-		MemEncrypt: bool(s.Kernel.MemEncrypt), EncryptedGuest: bool(s.Kernel.EncryptedGuest), FSRM: bool(s.CPU.String.FSRM), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent), P2PDMA: m.Opt.P2PDMA}, m.Mem, m.reserved[0])
+		MemEncrypt: bool(s.Kernel.MemEncrypt), EncryptedGuest: bool(s.Kernel.EncryptedGuest), FSRM: bool(s.CPU.String.FSRM), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent), P2PDMA: m.Opt.P2PDMA,
+		Debug: kernel.Debug{DMAAPI: bool(s.Kernel.DebugDMA), Trace: bool(s.Kernel.TraceDMA), KMSAN: bool(s.Kernel.KMSAN)}}, m.Mem, m.reserved[0])
 	cfg := s.MemoryConfig()
 	cfg.Map = append(cfg.Map, m.Opt.Extra...)
 	m.memory = cfg.Map
@@ -52,6 +58,9 @@ func (m *Machine) boot() (err error) {
 			m.ram = append(m.ram, r)
 			m.ramTop = max(m.ramTop, r.End()>>12)
 		}
+	}
+	if err := m.debug(); err != nil {
+		return err
 	}
 	m.softirqs = make([][]*cpu.Stream, m.Opt.CPUs)
 	m.Timers = timer.NewWheel(m.Env, m.softirq)
@@ -74,6 +83,25 @@ func (m *Machine) boot() (err error) {
 		return err
 	}
 	m.Driver.Enable()
+	return nil
+}
+
+// debug sets up the debug options that the platform has on.
+func (m *Machine) debug() error {
+	on := m.Env.Debug
+	if on.DMAAPI {
+		m.dmaDebug = dmadebug.New(m.Env, m.MM)
+	}
+	if on.KMSAN {
+		m.shadow = kmsan.New(m.Env, m.MM)
+	}
+	if on.Trace {
+		r, err := trace.New(m.Env, trace.RingBytes)
+		if err != nil {
+			return err
+		}
+		m.Env.Tracer = r
+	}
 	return nil
 }
 
@@ -144,7 +172,8 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	dev := m.Env.NewDevice(name, rid, ^uint64(0))
 	dev.NonCoherent = !bool(m.Spec.PCIe.Coherent)
 	// The kernel is built with CONFIG_IOMMU_DMA, whether or not there is an IOMMU: dma_iova_try_alloc is there to decline.
-	d.Ctx = &dma.Ctx{Env: m.Env, MM: m.MM, Dev: dev, Direct: m.Direct, Ops: m.ops, IOMMU: iommudma.NewLayer()}
+	d.Ctx = &dma.Ctx{Env: m.Env, MM: m.MM, Dev: dev, Direct: m.Direct, Ops: m.ops, Debug: m.dmaDebug, KMSAN: m.shadow,
+		IOMMU: iommudma.NewLayer()}
 	if m.Unit == nil {
 		return d, d.Ctx.Validate()
 	}

@@ -319,6 +319,10 @@ type Kernel struct {
 	SwiotlbDynamic Switch `key:"swiotlb_dynamic" doc:"CONFIG_SWIOTLB_DYNAMIC"`
 
 	IOVAOrders Count `key:"iova_cache_orders" range:"0..10" doc:"IOVA_RANGE_CACHE_MAX_SIZE: sizes of IOVA range that are cached per CPU (1, 2, 4 ... pages)"`
+
+	DebugDMA Switch `key:"debug_dma_api" doc:"CONFIG_DMA_API_DEBUG: every mapping is recorded and checked"`
+	TraceDMA Switch `key:"trace_dma" doc:"the dma:* and iommu:* trace events are on"`
+	KMSAN    Switch `key:"kmsan" doc:"CONFIG_KMSAN: what it does with mapped buffers"`
 }
 
 // Surroundings is what driver, block or network layer and application displace from the caches between two mapping calls.

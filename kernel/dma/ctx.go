@@ -7,7 +7,9 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/direct"
+	"dmapath/kernel/dmadebug"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/kmsan"
 	"dmapath/kernel/mapops"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/scatterlist"
@@ -54,6 +56,9 @@ type Ctx struct {
 	IOMMU  Translated // used when Dev.IOMMU is set
 	// Ops is dev->dma_ops, a provider of dma_map_ops; nil for dma-direct and iommu-dma.
 	Ops *mapops.Table
+	// Debug and KMSAN are the debug options' state, shared by all devices of a kernel; nil when they are not built in.
+	Debug *dmadebug.Debug
+	KMSAN *kmsan.Shadow
 
 	singles []*List // per CPU: for variants that map lists when they are given a buffer of one piece
 
@@ -71,6 +76,11 @@ func (c *Ctx) Validate() error {
 	}
 	need(c.Env != nil, "no kernel")
 	need(c.MM != nil, "no memory management")
+	if c.Env != nil {
+		need(c.Env.Debug.DMAAPI == (c.Debug != nil), "DMA_API_DEBUG is configured and there, or neither")
+		need(c.Env.Debug.KMSAN == (c.KMSAN != nil), "KMSAN is configured and there, or neither")
+		need(c.Env.Debug.Trace == (c.Env.Tracer != nil), "trace events are on and have a buffer, or neither")
+	}
 	need(c.Dev != nil, "no device")
 	if c.Dev != nil {
 		need(c.Dev.Mask != 0, c.Dev.Name+": no DMA mask")
@@ -89,6 +99,9 @@ var ErrVmalloc = errors.New("the buffer lies in vmalloc space")
 
 // ErrMMIOAttr: AttrMMIO was given to a call that takes a struct page.
 var ErrMMIOAttr = errors.New("MMIO cannot be mapped by page")
+
+// ErrZoneDevice: with DMA_API_DEBUG, 7.3 refuses pages that are a device's memory.
+var ErrZoneDevice = errors.New("the page is a device's memory")
 
 func (c *Ctx) fail(b Buffer, err error) (uint64, error) {
 	return kernel.MappingError, fmt.Errorf("%s: mapping %#x bytes at %#x: %w", c.Dev.Name, b.Size, b.Phys, err)

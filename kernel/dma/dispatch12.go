@@ -64,14 +64,14 @@ func (c *Ctx) mapPage12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs ker
 		ret := t.ALU(1, 0)
 		t.Chain(3, pfn)
 		t.Jump()
-		t.Nop(1)
+		c.mapDone(t, b.Phys, b.Size, addr, dir, false, err)
 		t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(frame-8)))
 		t.Frame(-frame)
 		t.ALU(1, ret)
 	} else {
 		var dma cpu.Val
 		addr, dma, err = c.Direct.MapPage12(t, c.MM, d, b.Page, b.Phys, b.Size, dir, attrs, direct.Regs{Dev: dev, Mask: mask, Size: size})
-		t.Nop(1)
+		c.mapDone(t, b.Phys, b.Size, addr, dir, false, err)
 		t.Branch(false, t.LoadOp(kernel.StackGuard(v, t.CPU), 0, t.StackLoad(frame-8)))
 		t.Frame(-frame)
 		t.ALU(1, dma)
@@ -115,7 +115,7 @@ func (c *Ctx) unmapPage12(t *cpu.Thread, addr, size uint64, dir kernel.Direction
 		t.Branch(false, t.ALU(1, t.Load(g.DmaOps, 0)))
 		c.Direct.UnmapPage12(t, d, addr, size, dir, attrs, direct.Regs{Arg: dev, Size: at})
 	}
-	t.Nop(1)
+	c.unmapDone(t, addr, size, dir, false)
 	t.Pop(6)
 	t.Ret()
 	return err
@@ -149,7 +149,7 @@ func (c *Ctx) mapResource12(t *cpu.Thread, phys, size uint64, dir kernel.Directi
 	if d.IOMMU {
 		t.Jump()
 	}
-	t.Nop(1)
+	c.mapDone(t, phys, size, addr, dir, true, err)
 	t.Pop(1)
 	t.ALU(1, ret)
 	t.Pop(5)
@@ -181,7 +181,7 @@ func (c *Ctx) unmapResource12(t *cpu.Thread, addr, size uint64, dir kernel.Direc
 	} else {
 		t.Branch(c.Ops == nil, t.ALU(1, t.Load(g.DmaOps, 0)))
 	}
-	t.Nop(1)
+	c.unmapDone(t, addr, size, dir, true)
 	t.Pop(5)
 	t.Ret()
 	return nil

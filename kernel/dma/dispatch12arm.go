@@ -50,7 +50,7 @@ func (c *Ctx) mapPage12arm(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs 
 	} else {
 		addr, err = c.Direct.MapPage12arm(t, c.MM, d, b.Page, b.Phys, b.Size, dir, attrs, direct.Regs{Dev: dev, Mask: mask, Size: size})
 	}
-	t.Nop(1)
+	c.mapDone(t, b.Phys, b.Size, addr, dir, false, err)
 	t.Reserve(-16)
 	t.Pop(6)
 	kernel.CheckGuard(t, v, 40)
@@ -96,7 +96,7 @@ func (c *Ctx) unmapPage12arm(t *cpu.Thread, addr, size uint64, dir kernel.Direct
 	} else {
 		c.Direct.UnmapPage12arm(t, d, addr, size, dir, attrs, flags, direct.Regs{Dev: dev})
 	}
-	t.Nop(1)
+	c.unmapDone(t, addr, size, dir, false)
 	t.Pop(9)
 	t.Nop(1)
 	t.Ret()
@@ -132,7 +132,7 @@ func (c *Ctx) mapResource12arm(t *cpu.Thread, phys, size uint64, dir kernel.Dire
 		addr, err = c.Direct.MapResource12arm(t, d, phys, size)
 	}
 	t.ALU(1, 0)
-	t.Nop(1)
+	c.mapDone(t, phys, size, addr, dir, true, err)
 	t.Pop(9)
 	t.Nop(1)
 	t.Ret()
@@ -161,7 +161,7 @@ func (c *Ctx) unmapResource12arm(t *cpu.Thread, addr, size uint64, dir kernel.Di
 	} else {
 		t.Branch(c.Ops == nil, ops)
 	}
-	t.Nop(1)
+	c.unmapDone(t, addr, size, dir, true)
 	t.Pop(8)
 	t.Nop(1)
 	t.Ret()

@@ -44,8 +44,20 @@ func (c *Ctx) mapPageBody73(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs
 		t.Ret()
 		return c.fail(b, ErrMMIOAttr)
 	}
+	if c.Debug != nil && c.zoneDevice(t, b, p) {
+		t.Ret()
+		return c.fail(b, ErrZoneDevice)
+	}
 	t.TailCall(mapPhys73)
 	return c.mapPhysBody73(t, b.Phys, b.Size, dir, attrs)
+}
+
+// zoneDevice is the test of DMA_API_DEBUG whether a page is a device's memory, which warns once and fails the map: is_zone_device_page.
+func (c *Ctx) zoneDevice(t *cpu.Thread, b Buffer, page cpu.Val) bool {
+	r, ok := c.MM.Memory().Map.Find(b.Phys)
+	device := ok && r.Kind == mm.ZoneDevice
+	t.Branch(device, t.Chain(2, t.Load(b.Page, page)))
+	return device
 }
 
 // mapPhys73 calls dma_map_phys.
@@ -101,12 +113,12 @@ func (c *Ctx) mapPhysBody73(t *cpu.Thread, phys, size uint64, dir kernel.Directi
 		}
 		ret = t.ALU(1, 0)
 		t.Jump()
-		t.Nop(1)
+		c.mapDone(t, phys, size, addr, dir, attrs&kernel.AttrMMIO != 0, err)
 	} else {
 		t.ALU(2, 0)
 		addr, err = c.Direct.MapPhys(t, d, phys, size, dir, attrs, true)
 		ret = t.ALU(1, 0)
-		t.Nop(1)
+		c.mapDone(t, phys, size, addr, dir, attrs&kernel.AttrMMIO != 0, err)
 	}
 	t.Frame(-8)
 	t.ALU(1, ret)
@@ -174,7 +186,7 @@ func (c *Ctx) unmapPhysBody73(t *cpu.Thread, addr, size uint64, dir kernel.Direc
 	} else {
 		c.Direct.UnmapPhys73(t, d, addr, size, dir, attrs, direct.Regs{Dev: dev, Arg: arg, Size: at})
 	}
-	t.Nop(1)
+	c.unmapDone(t, addr, size, dir, attrs&kernel.AttrMMIO != 0)
 	t.Pop(6)
 	t.Ret()
 	return err

@@ -20,6 +20,8 @@ func (c *Ctx) mapPage73arm(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs 
 	addr, err := kernel.MappingError, error(nil)
 	if mmio {
 		addr, err = c.fail(b, ErrMMIOAttr)
+	} else if c.Debug != nil && c.zoneDevice(t, b, p) {
+		addr, err = c.fail(b, ErrZoneDevice)
 	} else {
 		addr, err = c.mapPhys73arm(t, b.Phys, b.Size, dir, attrs)
 	}
@@ -74,7 +76,7 @@ func (c *Ctx) mapPhysBody73arm(t *cpu.Thread, phys, size uint64, dir kernel.Dire
 			t.ALU(1, 0)
 		}
 	}
-	t.Nop(1)
+	c.mapDone(t, phys, size, addr, dir, attrs&kernel.AttrMMIO != 0, err)
 	t.Pop(4)
 	t.ALU(1, 0)
 	t.Pop(6)
@@ -154,11 +156,11 @@ func (c *Ctx) unmapPhys73arm(t *cpu.Thread, addr, size uint64, dir kernel.Direct
 		} else {
 			err = c.unmapOps(t, ops, addr, size, dir, attrs)
 		}
-		t.Nop(1)
+		c.unmapDone(t, addr, size, dir, attrs&kernel.AttrMMIO != 0)
 		t.Jump()
 	} else {
 		c.Direct.UnmapPhysArm(t, d, addr, size, dir, attrs, direct.Regs{Dev: dev, Arg: dev, Size: dev})
-		t.Nop(1)
+		c.unmapDone(t, addr, size, dir, attrs&kernel.AttrMMIO != 0)
 	}
 	t.Reserve(-16)
 	t.Pop(8)

@@ -93,7 +93,7 @@ func (c *Ctx) mapSG(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, at
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
 	err := c.mapSGBody(t, l, dir, attrs, ops)
 	t.Branch(err != nil, t.ALU(2, 0))
-	t.Nop(1) // trace point
+	c.mapSGDone(t, l, dir, err)
 	t.Pop(6)
 	t.Ret()
 	return err
@@ -137,7 +137,7 @@ func (c *Ctx) unmapSGTable(t *cpu.Thread, l *scatterlist.List, dir kernel.Direct
 	t.Push(5)
 	ops := t.LoadOp(g.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
 	t.Branch(false, t.ALU(1, 0))
-	t.Nop(1)
+	c.unmapSGFirst(t, l, dir)
 	t.ALU(4, 0)
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
 	err := c.unmapSGBody(t, l, dir, attrs, ops)

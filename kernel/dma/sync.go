@@ -96,7 +96,7 @@ func (c *Ctx) syncSingle(t *cpu.Thread, addr, size uint64, dir kernel.Direction,
 	if called {
 		t.Jump()
 	}
-	t.Nop(1) // trace point
+	c.syncDone(t, addr, size, dir)
 	t.Pop(5)
 	t.Ret()
 	return err
@@ -129,7 +129,10 @@ func (c *Ctx) SyncSG(t *cpu.Thread, sg *SG, dir kernel.Direction, toDevice bool)
 	} else {
 		c.Direct.SyncSG(t, d, &sg.list, dir, toDevice)
 	}
-	t.Nop(1)
+	c.Env.TracePoint(t, kernel.EventSyncSG, sg.list.Nents*(8+4), d)
+	if c.Debug != nil {
+		c.Debug.SyncSG(t, d, &sg.list, dir)
+	}
 	t.Pop(4)
 	t.Ret()
 	return err

@@ -24,19 +24,37 @@ func (d *Debug) Map(t *cpu.Thread, dev *kernel.Device, addr, phys, size uint64, 
 	if !d.disabled(t) {
 		t.Push(6)
 		t.Branch(false, t.ALU(1, 0))
-		kind := Single
-		if mmio {
-			kind = Resource
+		e := entry{dev: dev, addr: addr, size: size, phys: phys, kind: d.kind(mmio), dir: dir}
+		check := memory
+		if mmio && v73 {
+			check = device
+		} else if mmio {
+			check = nothing
 		}
-		d.record(t, &entry{dev: dev, addr: addr, size: size, phys: phys, kind: kind, dir: dir}, true)
+		d.record(t, &e, check)
 		t.Pop(6)
 	}
 	t.Ret()
 	d.mappingError(t, dev, addr)
 }
 
+// kind returns the type of a mapping: 7.3 has one for all that are not lists.
+func (d *Debug) kind(mmio bool) Kind {
+	if mmio && d.Env.Version == kernel.V6_12 {
+		return Resource
+	}
+	return Single
+}
+
+// What is checked about a buffer.
+const (
+	nothing = iota // a list, whose entries were checked; device memory on 6.12
+	memory
+	device
+)
+
 // record allocates and fills an entry, checks the buffer, and adds the entry.
-func (d *Debug) record(t *cpu.Thread, e *entry, check bool) {
+func (d *Debug) record(t *cpu.Thread, e *entry, check int) {
 	i, ok := d.alloc(t)
 	t.Branch(!ok, t.ALU(1, 0))
 	if !ok {
@@ -50,11 +68,10 @@ func (d *Debug) record(t *cpu.Thread, e *entry, check bool) {
 		t.Mem(cpu.Store, va+o, 4, 0, 0)
 	}
 	d.entries[i] = *e
-	switch {
-	case !check:
-	case e.kind == Resource:
+	switch check {
+	case device:
 		d.checkDevice(t, e.phys)
-	default:
+	case memory:
 		d.checkBuffer(t, e.phys, e.size)
 	}
 	d.add(t, i)
@@ -138,17 +155,13 @@ func (d *Debug) mappingError(t *cpu.Thread, dev *kernel.Device, addr uint64) {
 
 // Unmap is debug_dma_unmap_page, _phys and _resource: check_unmap of a mapping that the caller is about to end.
 func (d *Debug) Unmap(t *cpu.Thread, dev *kernel.Device, addr, size uint64, dir kernel.Direction, mmio bool) {
-	kind := Single
-	if mmio {
-		kind = Resource
-	}
 	t.Call(fnUnmap)
 	t.Nop(1)
 	if !d.disabled(t) {
 		t.Frame(144)
 		t.StringSet(t.SP(), entryBytes, 0)
 		t.ALU(6, 0)
-		d.unmap(t, &entry{dev: dev, addr: addr, size: size, kind: kind, dir: dir})
+		d.unmap(t, &entry{dev: dev, addr: addr, size: size, kind: d.kind(mmio), dir: dir})
 		t.Frame(-144)
 	}
 	t.Ret()
@@ -271,7 +284,7 @@ func (d *Debug) MapSG(t *cpu.Thread, dev *kernel.Device, l *scatterlist.List, di
 		if long {
 			d.Stats.LongSegment++
 		}
-		d.record(t, &entry{dev: dev, addr: e.Addr, size: e.Len, phys: e.Phys, kind: SG, dir: dir, nents: len(l.Entries)}, false)
+		d.record(t, &entry{dev: dev, addr: e.Addr, size: e.Len, phys: e.Phys, kind: SG, dir: dir, nents: len(l.Entries)}, nothing)
 		s = l.Next(t, i, s)
 		t.Loop(top, i+1 < l.Nents, t.ALU(1, 0))
 	}

@@ -175,10 +175,23 @@ func (d *Debug) saveStack(t *cpu.Thread, to uint64) {
 	t.Frame(112)
 	t.ALU(24, 0) // __unwind_start
 	place := uint64(t.Fn().ID)
+	arm := d.Env.Arch != kernel.X86_64 // frame pointers instead of ORC
 	for i := range min(stackDepth+1, t.Depth()) {
 		t.Call(fnUnwind)
 		t.Push(4)
 		t.ALU(10, 0)
+		if arm {
+			x := t.LoadPair(t.SP()+uint64(64+i*64), 0)
+			t.Branch(false, t.ALU(12, x))
+			t.Pop(4)
+			t.Ret()
+			t.Call(fnConsume)
+			if i > 0 {
+				t.Store(to+uint64(i-1)*8, 0, t.ALU(5, x))
+			}
+			t.Ret()
+			continue
+		}
 		t.Call(fnOrc)
 		block := (place*7 + uint64(i)*131) & 1023
 		v := t.Mem(cpu.Load, d.orc+block*4, 4, t.ALU(4, 0), 0)

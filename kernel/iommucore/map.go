@@ -158,7 +158,7 @@ func (d *Domain) map12Loop(t *cpu.Thread, iova, phys, size uint64, prot Prot) er
 	} else {
 		t.StackLoad(16)
 		t.StackLoad(24)
-		t.Nop(1) // tracepoint map
+		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
 		t.ALU(1, 0)
 		t.Jump()
 	}
@@ -261,7 +261,7 @@ func (d *Domain) mapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot) er
 		t.StackLoad(32)
 		t.Pop(1)
 		t.ALU(1, 0)
-		t.Nop(1)
+		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
 		t.ALU(1, 0)
 		t.Branch(err != nil, t.Last())
 		if err != nil && n > 0 {

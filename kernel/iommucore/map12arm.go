@@ -122,7 +122,7 @@ func (d *Domain) map12armLoop(t *cpu.Thread, iova, phys, size uint64, prot Prot)
 		if err != nil {
 			d.undoArm(t, iova, done)
 		} else {
-			t.Nop(1) // tracepoint map
+			d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
 		}
 		t.StackLoadPair(16)
 		t.ALU(1, 0)

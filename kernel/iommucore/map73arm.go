@@ -110,7 +110,7 @@ func (d *Domain) nosync73arm(t *cpu.Thread, iova, phys, size uint64, prot Prot) 
 			}
 		}
 		t.StackLoadPair(48)
-		t.Nop(1)
+		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
 		t.Branch(err != nil, t.Last())
 		if err != nil {
 			d.undoArm(t, iova, done)

@@ -152,6 +152,20 @@ func (p *Port) ownAddress(rid uint16, iova uint64, write bool, now sim.Time) (pa
 	return page.Addr | iova&(1<<page.Shift-1), back, nil
 }
 
+// Address returns the physical address that a request of the device gets at now, from its own TLB where it has one, and changes the caches on the way
+// as a request does.
+func (p *Port) Address(rid uint16, iova uint64, write bool, now sim.Time) (pa uint64, err error) {
+	switch {
+	case p.atc != nil:
+		pa, _, err = p.ownAddress(rid, iova, write, now)
+	case p.tr != nil:
+		pa, _, err = p.tr.Translate(rid, iova, write, now)
+	default:
+		pa = iova
+	}
+	return pa, err
+}
+
 // translationBytes is the payload of a translation completion, and of an invalidate request.
 const translationBytes = 8
 

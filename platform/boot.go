@@ -164,7 +164,11 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 		tr = m.Unit
 	}
 	d.tr = tr
-	port, err := pcie.NewPort(m.Spec.pcieConfig(), tr, m.host())
+	cfg := m.Spec.pcieConfig()
+	if !m.translates() {
+		cfg.DeviceTLB.Entries = 0 // nothing to ask
+	}
+	port, err := pcie.NewPort(cfg, tr, m.host())
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +192,7 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Driver.Attach(rid, dom); err != nil {
+	if err := m.attach(d, dom); err != nil {
 		return nil, err
 	}
 	d.Cookie, err = iommudma.New(iommudma.Config{Env: m.Env, Domain: dom, Lazy: m.lazy(), Nodes: m.nodes, Magazines: m.magazines,
@@ -199,6 +203,22 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	m.Layer.Attach(dev, d.Cookie)
 	d.Ctx.IOMMU = m.Layer
 	return d, d.Ctx.Validate()
+}
+
+// translates reports whether devices' addresses are translated.
+func (m *Machine) translates() bool { return m.Unit != nil && m.Opt.Backend != IommuPassthrough }
+
+// attach makes d use the domain; a device with a TLB of its own translates for itself.
+func (m *Machine) attach(d *Device, dom *iommucore.Domain) error {
+	if m.Spec.PCIe.DeviceTLB.Entries == 0 {
+		return m.Driver.Attach(d.RID, dom)
+	}
+	a, ok := m.Driver.(iommucore.DeviceTLBs)
+	if !ok {
+		return fmt.Errorf("pcie.device_tlb.entries is %d: the driver of iommu.dialect %s does not invalidate devices' TLBs here; set it to 0", m.Spec.PCIe.DeviceTLB.Entries, m.dialect.name)
+	}
+	m.Unit.AttachTLB(d.RID, d.Port)
+	return a.AttachATS(d.RID, dom)
 }
 
 // AllocCoherent allocates n bytes that driver and device share for the life of the device (dma_alloc_coherent): rings, PRP

@@ -94,6 +94,7 @@ func (s *Spec) impossible() Problems {
 	array("tlb.dtlb_1g", s.TLB.DTLB1G)
 	array("tlb.stlb", s.TLB.STLB)
 	array("tlb.stlb_1g", s.TLB.STLB1G)
+	table("pcie.device_tlb", s.PCIe.DeviceTLB)
 	u := &s.IOMMU
 	for _, t := range []struct {
 		key string

@@ -88,7 +88,7 @@ func (s *Spec) vtdConfig() hwvtd.Config {
 	u := &s.IOMMU
 	levels := min(int(u.Levels), 5)
 	cfg := hwvtd.Config{Config: s.unitConfig(), GuestWidth: 12 + 9*levels, FirstLevel5: levels == 5,
-		Coherent: bool(u.Coherent), SnoopControl: bool(u.SnoopControl), PageSelective: bool(u.PageSelective),
+		DeviceTLBs: s.PCIe.DeviceTLB.Entries > 0, Coherent: bool(u.Coherent), SnoopControl: bool(u.SnoopControl), PageSelective: bool(u.PageSelective),
 		MaxMask: int(u.MaxMask), FaultRecords: int(u.FaultRecords), Context: u.Context.config(), PASID: u.PASID.config(),
 		FetchOverhead: iommu.Cycles(u.Fetch), DecodeTime: iommu.Cycles(u.Decode), ContextInvTime: iommu.Cycles(u.InvContext),
 		IOTLBGlobalTime: iommu.Cycles(u.InvIOTLBGlobal), IOTLBPageTime: iommu.Cycles(u.InvIOTLBPage),
@@ -138,6 +138,7 @@ func smmuDriver(m *Machine) (iommucore.Adapter, error) {
 func (s *Spec) smmuConfig() smmu.Config {
 	u := &s.IOMMU
 	cfg := smmu.Config{Config: s.unitConfig(), Coherent: bool(u.Coherent), Stage1: true, Stage2: true, MSI: bool(u.SyncMessage), SEV: true,
+		ATS:   s.PCIe.DeviceTLB.Entries > 0,
 		Range: bool(u.RangeInv), StreamBits: 16, QueueLog2: log2(u.CommandQueue), Streams: u.Context.config(), Contexts: u.PASID.config(),
 		FetchOverhead: iommu.Cycles(u.Fetch), DecodeTime: iommu.Cycles(u.Decode), ConfigInvTime: iommu.Cycles(u.InvContext),
 		PageInvTime: iommu.Cycles(u.InvIOTLBPage), SweepTime: iommu.Cycles(u.InvIOTLBGlobal), ATCTime: u.InvDeviceTLB,

@@ -224,6 +224,8 @@ type PCIe struct {
 	Host             sim.Time `key:"host" range:"0ns..10us" doc:"core to root port, each way"`
 	RegisterRead     sim.Time `key:"register_read" range:"0ns..10us" doc:"device's register file"`
 	Interrupt        sim.Time `key:"interrupt" range:"0ns..100us" doc:"root complex to local APIC / GIC"`
+	DeviceTLB        Table    `key:"device_tlb"`
+	DeviceLookup     sim.Time `key:"device_tlb_lookup" range:"0ns..1us" doc:"device's TLB, hit or miss"`
 	CreditReturn     sim.Time `key:"credit_return" range:"0ns..10us" doc:"buffer freed to credit usable"`
 }
 

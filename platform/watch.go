@@ -49,7 +49,7 @@ func (d *Device) Reach(addr uint64, write bool) (pa uint64, snoops, ok bool) {
 // and forgets at once.
 func (d *Device) translate(addr uint64, write bool) (pa uint64, ok bool) {
 	if d.tr != nil {
-		pa, _, err := d.tr.Translate(d.RID, addr, write, d.m.Eng.Now())
+		pa, err := d.Port.Address(d.RID, addr, write, d.m.Eng.Now())
 		return pa, err == nil
 	}
 	if d.m.ops != nil {

@@ -14,3 +14,9 @@ type Adapter interface {
 	// AttachPassthrough makes the device with requester id rid use physical addresses (iommu.passthrough=1).
 	AttachPassthrough(rid uint16) error
 }
+
+// DeviceTLBs is an Adapter whose driver knows devices that translate themselves (ATS). AttachATS is Attach for one of them: unmaps then invalidate
+// the device's TLB as well.
+type DeviceTLBs interface {
+	AttachATS(rid uint16, d *Domain) error
+}

@@ -133,16 +133,22 @@ func (d *Domain) flushTags12(t *cpu.Thread, s span, hint, ranged bool) {
 		t.ALU(1, u)
 		typ := t.Mem(cpu.Load, tag.va+tagType, 4, node, 0)
 		t.ALU(1, typ)
-		t.Branch(true, typ)
-		t.Branch(true, typ)
-		t.ALU(1, typ)
-		t.Branch(true, typ)
-		t.StackLoad(0)
-		t.StackLoad(40)
-		t.ALU(2, node)
-		t.StackLoad(32)
-		t.ALU(1, 0)
-		d.flushIOTLB12(t, tag, s, hint, node)
+		t.Branch(tag.device == nil, typ) // CACHE_TAG_DEVTLB
+		if tag.device != nil {
+			t.StackLoad(40)
+			t.ALU(3, node)
+			d.flushDevTLB(t, tag, s, node)
+		} else {
+			t.Branch(true, typ)
+			t.ALU(1, typ)
+			t.Branch(true, typ)
+			t.StackLoad(0)
+			t.StackLoad(40)
+			t.ALU(2, node)
+			t.StackLoad(32)
+			t.ALU(1, 0)
+			d.flushIOTLB12(t, tag, s, hint, node)
+		}
 		t.Jump()
 		if ranged {
 			t.StackLoad(40)
@@ -346,13 +352,18 @@ func (d *Domain) flushRange73(t *cpu.Thread, start, end uint64, hint bool) {
 		t.ALU(1, u)
 		typ := t.Mem(cpu.Load, tag.va+tagType, 4, node, 0)
 		t.ALU(1, typ)
-		t.Branch(true, typ)
-		t.Branch(true, typ)
-		t.ALU(1, typ)
-		t.Branch(true, typ)
-		t.StackLoad(0)
-		t.ALU(4, node)
-		d.flushIOTLB73(t, tag, s, hint, node)
+		t.Branch(tag.device == nil, typ) // CACHE_TAG_DEVTLB
+		if tag.device != nil {
+			t.ALU(4, node)
+			d.flushDevTLB(t, tag, s, node)
+		} else {
+			t.Branch(true, typ)
+			t.ALU(1, typ)
+			t.Branch(true, typ)
+			t.StackLoad(0)
+			t.ALU(4, node)
+			d.flushIOTLB73(t, tag, s, hint, node)
+		}
 		t.Jump()
 		t.Nop(1)
 		node = t.Load(tag.va+tagNode, node)

@@ -32,7 +32,7 @@
 // # What is not recorded
 //
 // The recordings contain one 4 KiB page and one 2 MiB page; unmaps of 8 and 32 pages on 7.3. The rest is read from the
-// source: loops over pages within a table on 6.12 (17 instructions per page), the replacement of a table by a
+// source: the invalidation of a device's TLB, loops over pages within a table on 6.12 (17 instructions per page), the replacement of a table by a
 // superpage, detaching covered tables, the checks of a failed poll. Those instruction counts are estimates; what they
 // touch is not.
 //
@@ -43,7 +43,7 @@
 //
 // # Left out
 //
-// Scalable mode, first-stage tables and PASIDs; device TLBs; register-based invalidation; domains over units with
+// Scalable mode, first-stage tables and PASIDs; page requests; register-based invalidation; domains over units with
 // different limits; invalidation errors, which would be this package's own mistake and panic. Two CPUs race for an entry only
 // where one of them ends a segment, that is while it allocates a table: the loser frees its page.
 package vtd

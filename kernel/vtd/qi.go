@@ -27,6 +27,7 @@ const (
 // Descriptors (VT-d specification 6.5.2).
 const (
 	descIOTLB   = 2
+	descDevTLB  = 3
 	descWait    = 5
 	granDomain  = 2 << 4
 	granPage    = 3 << 4

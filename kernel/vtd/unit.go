@@ -170,9 +170,10 @@ func (u *Unit) writeContext(rid uint16, c table.Context) {
 
 // cacheTag is struct cache_tag: what of one unit's caches belongs to a domain.
 type cacheTag struct {
-	va  uint64
-	u   *Unit
-	did uint16
+	va     uint64
+	u      *Unit
+	did    uint16
+	device *deviceTag // of a device's own TLB, nil for the unit's IOTLB
 }
 
 // Offsets in struct cache_tag.

@@ -1,0 +1,119 @@
+package platform
+
+import (
+	"strings"
+	"testing"
+
+	"dmapath/cpu"
+	"dmapath/kernel"
+	"dmapath/kernel/iommucore"
+	"dmapath/sim"
+)
+
+// withTLB builds a machine whose device translates itself when entries is not "0".
+func withTLB(t *testing.T, v kernel.Version, b Backend, entries string) (*Machine, *Device) {
+	t.Helper()
+	s := load(t, Default)
+	for key, value := range map[string]string{"pcie.device_tlb.entries": entries, "pcie.device_tlb.ways": entries} {
+		if err := s.Set(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := Build(s, Options{Version: v, Backend: b, CPUs: 1, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := m.AddDevice("0000:01:00.0", 0x0100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, d
+}
+
+// A device with a TLB reaches a buffer while it is mapped and not after a strict unmap, though its TLB has the translation; the unmap
+// takes longer than without, by about a round trip over the link. In lazy mode it reaches it until the flush. Whole buffers of several
+// pages that are not aligned to their size are invalidated as well.
+func TestStrictUnmapInvalidatesTheDevicesTLB(t *testing.T) {
+	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+		var cost [2]sim.Time
+		for i, entries := range []string{"0", "64"} {
+			for _, b := range []Backend{IommuStrict, IommuLazy} {
+				m, d := withTLB(t, v, b, entries)
+				m.Spawn(0, "cpu", func(th *cpu.Thread) {
+					defer m.Eng.Stop()
+					for round := range 30 {
+						size := uint64(4096)
+						if round%3 == 0 {
+							size = 5 * 4096
+						}
+						at, err := d.Cookie.Map(th, d.Ctx.Dev, 1<<32, size, kernel.FromDevice, 0)
+						th.Sync()
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						last := at + size - 64
+						if done, err := d.Port.Write(d.RID, last, 64, th.Now()); err != nil {
+							t.Errorf("%v %s: %v", v, b, err)
+						} else {
+							th.WaitUntil(cpu.StallMem, done)
+						}
+						start := th.Now()
+						d.Cookie.Unmap(th, d.Ctx.Dev, at, size, kernel.FromDevice, 0)
+						th.Sync()
+						if b == IommuStrict && size == 4096 && round > 10 {
+							cost[i] += th.Now() - start
+						}
+						_, err = d.Port.Write(d.RID, last, 64, th.Now())
+						if reached := err == nil; reached != (b == IommuLazy) {
+							t.Errorf("%v %s, TLB of %s, %d bytes: reached after the unmap is %v", v, b, entries, size, reached)
+						}
+					}
+				})
+				if err := m.Run(); err != nil {
+					t.Fatal(err)
+				}
+				if s := m.Unit.Statistics(); entries != "0" && b == IommuStrict && (s.DeviceInvs != 30 || s.PageRequests == 0 || s.Translated == 0) {
+					t.Errorf("%v: %d device-TLB invalidations, %d translation requests, %d translated requests", v, s.DeviceInvs, s.PageRequests, s.Translated)
+				}
+				m.Close()
+			}
+		}
+		if more := (cost[1] - cost[0]) / 13; more < 200*sim.Nanosecond || more > 1500*sim.Nanosecond {
+			t.Errorf("%v: an unmap takes %v longer with a device TLB", v, more)
+		}
+	}
+}
+
+// Where no driver invalidates the device's TLB, a device cannot have one; without translation it does without.
+func TestADeviceTLBNeedsADriverThatKnowsIt(t *testing.T) {
+	for i := range dialects {
+		name := dialects[i].name
+		if name == "vt-d" || dialects[i].driver == nil {
+			continue
+		}
+		s := load(t, "genoa")
+		for key, value := range map[string]string{"iommu.dialect": name, "pcie.device_tlb.entries": "64", "pcie.device_tlb.ways": "4"} {
+			if err := s.Set(key, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m, err := Build(s, Options{Version: kernel.V7_3, Backend: IommuStrict, CPUs: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := m.Driver.(iommucore.DeviceTLBs); !ok {
+			if _, err := m.AddDevice("0000:01:00.0", 0x0100); err == nil || !strings.Contains(err.Error(), "pcie.device_tlb.entries is 64") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		m.Close()
+	}
+	for _, b := range []Backend{Direct, IommuPassthrough} {
+		m, d := withTLB(t, kernel.V7_3, b, "64")
+		if _, err := d.Port.Write(d.RID, 1<<32, 64, 0); err != nil {
+			t.Errorf("%s: %v", b, err)
+		}
+		m.Close()
+	}
+}

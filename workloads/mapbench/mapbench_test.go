@@ -17,7 +17,12 @@ import (
 
 func run(t *testing.T, variant string, b platform.Backend, change func(*Config)) *workloads.Result {
 	t.Helper()
-	s, err := platform.Load("icelake-sp")
+	return runOn(t, "icelake-sp", variant, b, change)
+}
+
+func runOn(t *testing.T, preset, variant string, b platform.Backend, change func(*Config)) *workloads.Result {
+	t.Helper()
+	s, err := platform.Load(preset)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -135,11 +134,33 @@ func (h *Hazards) table(part []*hazard.Result) *results.Table {
 	return t
 }
 
+// places are the cells that have something in common, by coordinate.
+type places struct{ kernels, steps, calls, memories, backends []string }
+
+func (p *places) add(r *hazard.Result, step string) {
+	for _, x := range []struct {
+		to   *[]string
+		name string
+	}{{&p.kernels, r.Call.Version.String()}, {&p.steps, step}, {&p.calls, r.Call.Name}, {&p.memories, r.Memory.Name}, {&p.backends, r.Backend.Name}} {
+		if x.name != "" && !slices.Contains(*x.to, x.name) {
+			*x.to = append(*x.to, x.name)
+		}
+	}
+}
+
+// several lists names, the first few of many.
+func several(names []string) string {
+	const most = 6
+	if n := len(names); n > most+1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), n-most)
+	}
+	return strings.Join(names, ", ")
+}
+
 // finding is the same defect in several cells.
 type finding struct {
-	kernel.Version
 	hazard.Found
-	calls, memories, backends []string
+	places
 }
 
 // String tells it in one paragraph.
@@ -148,15 +169,11 @@ func (f *finding) String() string {
 	if f.Inferred {
 		inferred = "*"
 	}
-	step := ""
-	if f.Step != "" {
-		step = " in " + f.Step
-	}
-	return fmt.Sprintf("%s%s %v, %v%s: %s. %s; %s; %s", hazard.Code(f.Kind), inferred, f.Version, f.Kind, step, generic(f.Note),
-		strings.Join(f.calls, ", "), strings.Join(f.memories, ", "), strings.Join(f.backends, ", "))
+	return fmt.Sprintf("%s%s %v: %s. Kernel %s; step %s; calls %s; memory %s; backend %s.", hazard.Code(f.Kind), inferred, f.Kind, generic(f.Note),
+		several(f.kernels), several(f.steps), several(f.calls), several(f.memories), several(f.backends))
 }
 
-// hazards counts the cells of each kind of hazard, and tells each once per kernel, step and reason.
+// hazards counts the cells of each kind of hazard, and tells each once per reason.
 func (h *Hazards) hazards() *results.Table {
 	t := &results.Table{ID: "hazards_found", Title: "What the cells mean, and what goes wrong where", Keys: 2, Columns: []results.Column{{Name: "cell", Text: true},
 		{Name: "meaning", Text: true}, {Name: "cells"}, {Name: "inferred"}}}
@@ -192,7 +209,7 @@ func (h *Hazards) hazards() *results.Table {
 		}
 	}
 	t.Notes = []string{"Caches are warm. *, inferred: read in the source that nothing prevents it, seen by nobody. The step is the kernel function that does it, or the API call after which the oracle sees it. The " +
-		"worst behaviour of the caches between map and unmap counts. dmapath hazards --explain CALL@KERNEL/MEMORY/BACKEND tells a cell's story. Each hazard: where, why; calls; memory; backends:"}
+		"worst behaviour of the caches between map and unmap counts. dmapath hazards --explain CALL@KERNEL/MEMORY/BACKEND tells a cell's story."}
 	for _, f := range h.findings() {
 		t.Notes = append(t.Notes, f.String())
 	}
@@ -204,26 +221,17 @@ func (h *Hazards) findings() []*finding {
 	index := map[string]*finding{}
 	for _, r := range h.Results {
 		for _, f := range r.Hazards {
-			key := fmt.Sprint(r.Call.Version, f.Kind, f.Step, generic(f.Note))
+			key := fmt.Sprint(f.Kind, f.Inferred, generic(f.Note))
 			x := index[key]
 			if x == nil {
-				x = &finding{Version: r.Call.Version, Found: f}
+				x = &finding{Found: f}
 				index[key] = x
 				list = append(list, x)
 			}
-			for _, p := range []struct {
-				to   *[]string
-				name string
-			}{{&x.calls, r.Call.Name}, {&x.memories, r.Memory.Name}, {&x.backends, r.Backend.Name}} {
-				if !slices.Contains(*p.to, p.name) {
-					*p.to = append(*p.to, p.name)
-				}
-			}
+			x.add(r, f.Step)
 		}
 	}
-	sort.SliceStable(list, func(i, j int) bool {
-		return cmp.Or(cmp.Compare(list[i].Kind, list[j].Kind), cmp.Compare(list[i].Version, list[j].Version)) < 0
-	})
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Kind < list[j].Kind })
 	return list
 }
 
@@ -240,40 +248,34 @@ func generic(note string) string {
 	})
 }
 
-// errors lists what the kernel returns.
+// errors lists what the kernel returns, by reason.
 func (h *Hazards) errors() *results.Table {
-	t := &results.Table{ID: "hazards_errors", Title: "What the kernel refuses", Keys: 2, Columns: []results.Column{{Name: "kernel", Text: true}, {Name: "memory", Text: true},
-		{Name: "calls", Text: true}, {Name: "backends", Text: true}, {Name: "reason", Text: true}}}
-	type row struct {
-		first           *hazard.Result
-		why             string
-		calls, backends []string
+	t := &results.Table{ID: "hazards_errors", Title: "What the kernel refuses", Columns: []results.Column{{Name: "reason", Text: true}, {Name: "cells"}}}
+	type reason struct {
+		why   string
+		cells int
+		places
 	}
-	var rows []*row
-	index := map[string]*row{}
-	add := func(to *[]string, s string) {
-		if !slices.Contains(*to, s) {
-			*to = append(*to, s)
-		}
-	}
+	var list []*reason
+	index := map[string]*reason{}
 	for _, r := range h.Results {
 		if r.Status != hazard.Failed {
 			continue
 		}
 		why := r.Err.Error()
 		why = strings.TrimSpace(why[strings.LastIndex(why, ": ")+1:])
-		key := fmt.Sprint(r.Call.Version, r.Memory.Name, why)
-		x := index[key]
+		x := index[why]
 		if x == nil {
-			x = &row{first: r, why: why}
-			index[key] = x
-			rows = append(rows, x)
+			x = &reason{why: why}
+			index[why] = x
+			list = append(list, x)
 		}
-		add(&x.calls, r.Call.Name)
-		add(&x.backends, r.Backend.Name)
+		x.cells++
+		x.add(r, "")
 	}
-	for _, x := range rows {
-		t.Add(x.first.Call.Version.String(), x.first.Memory.Name, strings.Join(x.calls, ", "), strings.Join(x.backends, ", "), x.why)
+	for _, x := range list {
+		t.Add(x.why, x.cells)
+		t.Notes = append(t.Notes, fmt.Sprintf("%s: kernel %s; calls %s; memory %s; backend %s.", x.why, several(x.kernels), several(x.calls), several(x.memories), several(x.backends)))
 	}
 	return t
 }

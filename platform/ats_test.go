@@ -100,7 +100,7 @@ func TestADeviceTLBNeedsADriverThatKnowsIt(t *testing.T) {
 			continue
 		}
 		s := load(t, "genoa")
-		for key, value := range map[string]string{"iommu.dialect": name, "iommu.levels": "4", "pcie.device_tlb.entries": "64", "pcie.device_tlb.ways": "4"} {
+		for key, value := range map[string]string{"iommu.dialect": name, "kernel.arch": archOf(name), "iommu.levels": "4", "pcie.device_tlb.entries": "64", "pcie.device_tlb.ways": "4"} {
 			if err := s.Set(key, value); err != nil {
 				t.Fatal(err)
 			}

@@ -128,6 +128,9 @@ func (s *Spec) impossible() Problems {
 			bad(c.key, "is neither 0B nor 16B or more, two of the packets it spaces")
 		}
 	}
+	if s.Kernel.Arch == "arm64" && s.Kernel.Mitigation != "none" {
+		bad("kernel.mitigation kernel.arch", "%s is x86's; arm64 has none", s.Kernel.Mitigation)
+	}
 	s.checkMemory(bad)
 	s.checkBounce(bad)
 	h := s.Surroundings

@@ -71,11 +71,48 @@ func TestPresetsAreComplete(t *testing.T) {
 	}
 }
 
-// TestEveryMachineHasItsOwnIOMMU: no preset has another vendor's unit as a stand-in.
-func TestEveryMachineHasItsOwnIOMMU(t *testing.T) {
-	for name, want := range map[string]Word{"icelake-sp": "vt-d", "sapphire-rapids": "vt-d", "genoa": "amd-vi", "neoverse-n1": "smmuv3"} {
-		if got := load(t, name).IOMMU.Dialect; got != want {
-			t.Errorf("%s has %s, want %s", name, got, want)
+// TestUnitsAreTheirMachines: every preset has the kernel that its processor executes and the IOMMU of its vendor; none stands in for
+// another.
+func TestUnitsAreTheirMachines(t *testing.T) {
+	for name, want := range map[string][2]Word{"icelake-sp": {"x86-64", "vt-d"}, "sapphire-rapids": {"x86-64", "vt-d"}, "genoa": {"x86-64", "amd-vi"},
+		"neoverse-n1": {"arm64", "smmuv3"}} {
+		s := load(t, name)
+		if got := [2]Word{s.Kernel.Arch, s.IOMMU.Dialect}; got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+		for _, k := range Keys() {
+			if strings.Contains(strings.ToLower(s.Source(k)), "stand-in") {
+				t.Errorf("%s: %s is a stand-in: %s", name, k, s.Source(k))
+			}
+		}
+	}
+}
+
+// TestArchitectureFitsTheRest: indirect branch mitigations are x86's, and every driver is of one architecture.
+func TestArchitectureFitsTheRest(t *testing.T) {
+	s := load(t, "neoverse-n1")
+	if err := s.Set("kernel.mitigation", "retpoline"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "kernel.mitigation") {
+		t.Errorf("retpolines on arm64: %v, want an error about kernel.mitigation", err)
+	}
+	for arch, dialects := range map[string][]string{"arm64": {"vt-d", "amd-vi"}, "x86-64": {"smmuv3"}} {
+		for _, d := range dialects {
+			s := load(t, "neoverse-n1")
+			if err := errors.Join(s.Set("kernel.arch", arch), s.Set("iommu.dialect", d)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Build(s, Options{Backend: IommuStrict, CPUs: 1})
+			if err == nil || !strings.Contains(err.Error(), "iommu.dialect") {
+				t.Errorf("%s on %s: %v, want an error about iommu.dialect", d, arch, err)
+			}
+			m, err := Build(s, Options{Backend: Direct, CPUs: 1})
+			if err != nil {
+				t.Errorf("%s on %s without translation: %v", d, arch, err)
+				continue
+			}
+			m.Close()
 		}
 	}
 }

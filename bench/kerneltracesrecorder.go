@@ -125,7 +125,7 @@ func (r *recorder) count(ops []cpu.Op) ModelledCall {
 		if o.Class == cpu.CallInd || o.Class == cpu.LinkInd || o.Class == cpu.Call && cpu.FuncByID(o.Fn).Name == retpoline {
 			m.Counts[IndirectCalls]++
 		}
-		if o.Class.Writes() && r.pages[o.Addr&^4095] {
+		if o.Class.Writes() && r.pages[o.Addr&^4095] && !r.unseen(o) {
 			n := 1
 			if o.Class == cpu.String {
 				n = int(o.Size)
@@ -136,20 +136,32 @@ func (r *recorder) count(ops []cpu.Op) ModelledCall {
 	return m
 }
 
+// unseen reports whether the recordings of arm64 do not count a store to a table: what memset clears has another label there.
+func (r *recorder) unseen(o *cpu.Op) bool {
+	name := cpu.FuncByID(o.Fn).Name
+	return r.c.arm() && (name == "__memset" || name == "__pi_memset_generic")
+}
+
 // retpoline is the thunk in which a retpoline makes its second call.
 const retpoline = "__x86_indirect_thunk_array"
+
+// recordedLevels is the depth of the recorded machines' page tables.
+const recordedLevels = 4
 
 // tables adds the present pages of the device's page table to r.pages.
 func (r *recorder) tables() {
 	if r.d.Cookie == nil {
 		return
 	}
-	d, ok := r.d.Cookie.Domain().Driver().(interface {
-		Root() uint64
-		Levels() int
-	})
+	d, ok := r.d.Cookie.Domain().Driver().(interface{ Root() uint64 })
 	if !ok {
 		return
+	}
+	// An entry points to a table in VT-d's second stage when it is readable or writable and no leaf, in a VMSAv8-64 table above the last level
+	// when both its lowest bits are set.
+	points := func(e uint64) bool { return e&3 != 0 && e&(1<<7) == 0 }
+	if r.c.arm() {
+		points = func(e uint64) bool { return e&3 == 3 }
 	}
 	var walk func(table uint64, level int)
 	walk = func(table uint64, level int) {
@@ -158,13 +170,12 @@ func (r *recorder) tables() {
 			return
 		}
 		for i := range uint64(512) {
-			const present, leaf = 3, 1 << 7
-			if e := r.m.Mem.Read64(table + i*8); e&present != 0 && e&leaf == 0 {
-				walk(e&(1<<52-1)&^4095, level-1)
+			if e := r.m.Mem.Read64(table + i*8); points(e) {
+				walk(e&(1<<48-1)&^4095, level-1)
 			}
 		}
 	}
-	walk(d.Root(), d.Levels())
+	walk(d.Root(), recordedLevels)
 }
 
 // pace lets the time between two pairs pass.

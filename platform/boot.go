@@ -2,6 +2,7 @@ package platform
 
 import (
 	"fmt"
+	"slices"
 
 	"dmapath/cpu"
 	"dmapath/kernel"
@@ -156,6 +157,12 @@ func (m *Machine) io() pcie.Memory {
 	return m.Hier
 }
 
+// window is the host bridge's 64-bit window, whose addresses no device behind it may be given (iova_reserve_pci_windows).
+func (m *Machine) window() [2]uint64 {
+	mem := &m.Spec.Memory
+	return [2]uint64{uint64(mem.MMIOBase), uint64(mem.MMIOBase+mem.MMIOSize) - 1}
+}
+
 // AddDevice plugs in a device with a 64-bit DMA mask behind a root port of its own.
 func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 	d := &Device{RID: rid, m: m, quiet: m.stream(stackTop(0) - 2*kernel.StackBytes)}
@@ -196,7 +203,7 @@ func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
 		return nil, err
 	}
 	d.Cookie, err = iommudma.New(iommudma.Config{Env: m.Env, Domain: dom, Lazy: m.lazy(), Nodes: m.nodes, Magazines: m.magazines,
-		Timers: m.Timers, Reserved: m.dialect.reserved, Tlb: m.Tlb})
+		Timers: m.Timers, Reserved: append(slices.Clone(m.dialect.reserved), m.window()), Tlb: m.Tlb})
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,17 @@
 package dma
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 
+	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/direct"
+	"dmapath/kernel/mm"
 	"dmapath/kernel/recorded"
+	"dmapath/kernel/swiotlb"
 )
 
 // bounced is newCtx with swiotlb=force, its next search starting at slot start of the area.
@@ -61,3 +67,152 @@ func TestBouncedPathsMatchRecordings(t *testing.T) {
 
 // fnProbe is the caller in the module that made the recordings.
 var fnProbe = cpu.NewFunc("gt_probe", "the module that made the recordings", 256)
+
+// Who bounces, who is mapped as it is and who is refused, by version.
+func TestWhoBounces(t *testing.T) {
+	const ram, bar = 5 << 30, 0xfe000000
+	forced := func(c *Ctx) { c.Direct.Tlb.Force = true }
+	guest := func(c *Ctx) { c.Env.EncryptedGuest = true }
+	far := func(c *Ctx) { c.Dev.Mask = 1<<32 - 1 }
+	peers := func(c *Ctx) {
+		c.Direct.Tlb.Force, c.Env.P2PDMA = true, true
+		c.Env.DeviceMemory = func(pa uint64) bool { return pa>>30 == 3 }
+	}
+	for _, c := range []struct {
+		name  string
+		set   func(*Ctx)
+		phys  uint64
+		attrs kernel.Attrs
+		// Per version: bounced (true), or mapped as it is, or the error.
+		bounced [2]bool
+		err     [2]error
+	}{
+		{"RAM, forced", forced, ram, 0, [2]bool{true, true}, [2]error{}},
+		{"MMIO, forced", forced, bar, kernel.AttrMMIO, [2]bool{}, [2]error{nil, direct.ErrForced}},
+		{"REQUIRE_COHERENT, forced", forced, ram, kernel.AttrRequireCoherent, [2]bool{true, false}, [2]error{nil, direct.ErrForced}},
+		{"RAM out of reach", far, ram, 0, [2]bool{true, true}, [2]error{}},
+		{"RAM within reach", far, 1 << 30, 0, [2]bool{}, [2]error{}},
+		{"REQUIRE_COHERENT out of reach", far, ram, kernel.AttrRequireCoherent, [2]bool{true, false}, [2]error{nil, direct.ErrNotCapable}},
+		{"MMIO out of reach", far, 5 << 40, kernel.AttrMMIO, [2]bool{}, [2]error{direct.ErrNotCapable, direct.ErrNotCapable}},
+		{"RAM in an encrypted guest", guest, ram, 0, [2]bool{true, true}, [2]error{}},
+		{"shared RAM in an encrypted guest", guest, ram, kernel.AttrCCShared, [2]bool{true, false}, [2]error{}},
+		{"MMIO in an encrypted guest", guest, bar, kernel.AttrMMIO, [2]bool{}, [2]error{nil, direct.ErrNotCapable}},
+		{"shared MMIO in an encrypted guest", guest, bar, kernel.AttrMMIO | kernel.AttrCCShared, [2]bool{}, [2]error{}},
+		{"a peer's page, forced", peers, bar, 0, [2]bool{false, true}, [2]error{direct.ErrPeer, nil}},
+	} {
+		for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+			ctx := newCtx(t, v)
+			c.set(ctx)
+			if v == kernel.V6_12 && ctx.Env.EncryptedGuest {
+				ctx.Direct.Tlb.Force = true // as swiotlb.New does when the guest is known at boot
+			}
+			recorded.Run(func(th *cpu.Thread) {
+				var addr uint64
+				var err error
+				switch {
+				case c.attrs&kernel.AttrMMIO != 0:
+					addr, err = ctx.MapResource(th, c.phys, 4096, kernel.Bidirectional, c.attrs)
+				case v == kernel.V6_12:
+					addr, err = ctx.mapPage12(th, buffer(c.phys, 4096), kernel.Bidirectional, c.attrs)
+				default:
+					addr, err = ctx.mapPhys73(th, c.phys, 4096, kernel.Bidirectional, c.attrs)
+				}
+				if !errors.Is(err, c.err[v]) || (err == nil) != (c.err[v] == nil) {
+					t.Fatalf("%v, %s: %v, want %v", v, c.name, err, c.err[v])
+				}
+				if err != nil {
+					if addr != kernel.MappingError {
+						t.Errorf("%v, %s: %#x and an error", v, c.name, addr)
+					}
+					return
+				}
+				if got := ctx.Direct.Tlb.Find(addr) != nil; got != c.bounced[v] || !got && addr != c.phys {
+					t.Errorf("%v, %s: mapped to %#x, in the pool: %v", v, c.name, addr, got)
+				}
+				if th.Depth() != 0 {
+					t.Errorf("%v, %s: %d functions did not return", v, c.name, th.Depth())
+				}
+			})
+		}
+	}
+}
+
+// Data goes where the direction says through map, syncs and unmap, whatever the kernel does to get it there: bounced, around the caches, or both.
+func TestDataThroughTheAPI(t *testing.T) {
+	const phys, size = 5<<30 + 0x30, 5000
+	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+		for _, c := range []struct {
+			name   string
+			arch   kernel.Arch
+			force  bool
+			snoops bool
+		}{{"bounced", kernel.X86_64, true, true}, {"not coherent", kernel.ARM64, false, false}, {"both", kernel.ARM64, true, false}} {
+			for _, dir := range []kernel.Direction{kernel.Bidirectional, kernel.ToDevice, kernel.FromDevice} {
+				ctx := newCtxOf(t, v, c.arch)
+				ctx.Dev.NonCoherent, ctx.Direct.Tlb.Force = !c.snoops, c.force
+				u := cache.NewTruth()
+				ctx.Env.Truth = u
+				name := fmt.Sprintf("%v, %s, %v", v, c.name, dir)
+				device := func(addr uint64, want cache.Version) {
+					t.Helper()
+					u.DeviceRead(addr, size, c.snoops, func(at uint64, got cache.Version) {
+						if got != want {
+							t.Fatalf("%s: the device reads version %d at %#x, want %d", name, got, at-addr, want)
+						}
+					})
+				}
+				host := func(want cache.Version) {
+					t.Helper()
+					u.CPURead(phys, size, func(at uint64, got cache.Version) {
+						if got != want {
+							t.Fatalf("%s: the CPU reads version %d at %#x, want %d", name, got, at-phys, want)
+						}
+					})
+				}
+				page, _ := Lookup("map_page@" + v.String())
+				recorded.RunOn(c.arch, func(th *cpu.Thread) {
+					first := u.CPUWrite(phys, size)
+					addr, err := page.Map(th, ctx, buffer(phys, size), dir, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					device(addr, first)
+					last := first
+					if dir != kernel.ToDevice {
+						last = u.DeviceWrite(addr, size, c.snoops)
+						ctx.SyncSingleForCPU(th, addr, size, dir)
+						host(last)
+					}
+					if dir != kernel.FromDevice {
+						ctx.SyncSingleForCPU(th, addr, size, dir)
+						last = u.CPUWrite(phys, size)
+						ctx.SyncSingleForDevice(th, addr, size, dir)
+						device(addr, last)
+					}
+					if dir != kernel.ToDevice {
+						u.Speculate(addr, size)
+						last = u.DeviceWrite(addr, size, c.snoops)
+					}
+					if err := page.Unmap(th, ctx, addr, size, dir, 0); err != nil {
+						t.Fatal(err)
+					}
+					host(last)
+					if n := ctx.Direct.Tlb.Used(); n != 0 || th.Depth() != 0 {
+						t.Errorf("%s: %d slots taken, %d functions did not return", name, n, th.Depth())
+					}
+				})
+			}
+		}
+	}
+}
+
+// newCtxOf is newCtx for an architecture.
+func newCtxOf(t testing.TB, v kernel.Version, a kernel.Arch) *Ctx {
+	t.Helper()
+	e := kernel.NewEnv(kernel.Config{Version: v, Arch: a, CPUs: 2}, cache.NewMemory(), 4<<30)
+	pools, err := swiotlb.New(swiotlb.Default(e, lowTop))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Ctx{Env: e, MM: mm.New(e), Dev: e.NewDevice("0000:00:01.0", 8, ^uint64(0)), Direct: direct.New(e, pools)}
+}

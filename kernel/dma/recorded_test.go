@@ -1,6 +1,8 @@
 package dma
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"dmapath/cache"
@@ -117,5 +119,34 @@ func TestDispatchToIOMMUMatchesRecordings(t *testing.T) {
 				t.Errorf("%s: %+v and %d call, recorded %+v", c.symbol, got.Counts, calls, w.Counts)
 			}
 		})
+	}
+}
+
+// A variant is the recorded call of its name, to the instruction: those with an inlined beginning or without a recording are left out.
+func TestVariantsMatchRecordings(t *testing.T) {
+	found := 0
+	for _, v := range Variants() {
+		api, _, _ := strings.Cut(v.Name(), "@")
+		key := v.Version().String() + "/direct/%s" + api + "/4096"
+		if _, err := recorded.Load(fmt.Sprintf(key, "")); err != nil || api == "map_single" {
+			continue
+		}
+		found++
+		phys, dir := uint64(0x123456000), kernel.FromDevice
+		if MemoryOf(v) == DeviceMemory {
+			phys, dir = 0xfe000000, kernel.Bidirectional
+		}
+		ctx := newCtx(t, v.Version())
+		ops := recorded.Run(func(th *cpu.Thread) {
+			if _, err := v.Map(th, ctx, buffer(phys, 4096), dir, 0); err != nil {
+				t.Errorf("%s: %v", v.Name(), err)
+			}
+		})
+		recorded.Check(t, ops[1:], fmt.Sprintf(key, ""), recorded.Exact)
+		ops = recorded.Run(func(th *cpu.Thread) { v.Unmap(th, ctx, phys, 4096, dir, 0) })
+		recorded.Check(t, ops[1:], fmt.Sprintf(key, "un"), recorded.Exact)
+	}
+	if found < 6 { // map_page and map_resource of both, map_phys and map_phys_mmio
+		t.Errorf("%d variants have a recording, want at least 6", found)
 	}
 }

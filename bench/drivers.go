@@ -167,6 +167,9 @@ func (c *Comparison) unitTable(workload, backend string, unit int) *results.Tabl
 	if around {
 		t.Notes = append(t.Notes, "around: what the driver does because of how it maps (scatterlists, descriptor lists, their pools); estimated from the source, not recorded.")
 	}
+	if workload == "nvme" && slices.ContainsFunc(c.Exp.Variants, func(n string) bool { return !isDriver(n) }) {
+		t.Notes = append(t.Notes, "Single calls map one contiguous buffer, whatever nvme.segments says.")
+	}
 	if c.Exp.CrossesKernels() {
 		t.Notes = append(t.Notes, "Across kernels compiler, hardening and page tables differ too: 'vs first' is the difference of driver and kernel together.")
 	}

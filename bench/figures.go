@@ -31,6 +31,12 @@ func (c *Comparison) Write(dir *results.OutputDir, r *results.Record, m *results
 			if err := save(dir, snake(w+"_"+b), p); err != nil {
 				return err
 			}
+			if p, err = c.unitFigure(w, b); err != nil {
+				return err
+			}
+			if err := save(dir, snake(w+"_"+b+"_operation"), p); err != nil {
+				return err
+			}
 			if p, err = c.stepFigure(w, b); err != nil {
 				return err
 			}
@@ -89,6 +95,37 @@ func (c *Comparison) costFigure(workload, backend string) (*figure.Plot, error) 
 		}
 	}
 	return figure.NewBars(figure.Axes{Title: fmt.Sprintf("%s on %s: cycles per call", c.load(workload), backend),
+		Note: fmt.Sprintf("simulated, %s, %s; error bars: 95 %% interval", c.Platform.Name, c.Exp.Source), Y: "core cycles"}, groups, series)
+}
+
+// unitFigure draws what one operation costs with whole drivers: in the calls, and around them. nil without whole drivers.
+func (c *Comparison) unitFigure(workload, backend string) (*figure.Plot, error) {
+	if !slices.ContainsFunc(c.Exp.Variants, isDriver) {
+		return nil, nil
+	}
+	state := c.stepCache()
+	row := c.row(workload, backend, state)
+	var groups []string
+	series := make([]figure.Series, len(row))
+	for u, unit := range row[0].Units {
+		for _, part := range []string{"calls", "around"} {
+			groups = append(groups, unit.Name+": "+part)
+			for i, o := range row {
+				series[i].Name = o.Variant
+				cost := &o.Units[u].Cycles
+				if part == "around" {
+					cost = &o.Units[u].Around
+				}
+				value, ci := math.NaN(), math.NaN()
+				if cost.N > 0 && (part == "calls" || isDriver(o.Variant)) {
+					e := cost.SecondHalf()
+					value, ci = e.Mean, finite(e.HalfWidth)
+				}
+				series[i].Values, series[i].CI = append(series[i].Values, value), append(series[i].CI, ci)
+			}
+		}
+	}
+	return figure.NewBars(figure.Axes{Title: fmt.Sprintf("%s on %s: mapping of one operation, %s", c.load(workload), backend, state),
 		Note: fmt.Sprintf("simulated, %s, %s; error bars: 95 %% interval", c.Platform.Name, c.Exp.Source), Y: "core cycles"}, groups, series)
 }
 

@@ -25,6 +25,7 @@ CSV and JSON, with plots and a manifest from which the run is repeated.
 Examples:
   dmapath compare
   dmapath compare --workload nvme --backend iommu-strict --variant map_page@7.3,map_phys@7.3
+  dmapath compare --workload nvme --variant driver@6.12,driver@7.3 --size 128KiB
   dmapath compare --source recorded --cache warm
   dmapath compare --ram 1TiB --memory-model sparsemem-extreme --cache cold
   dmapath compare --set iommu.iotlb.entries=64 --set workload.nvme.queue_depth=128
@@ -35,7 +36,7 @@ Examples:
 	o.machineFlags(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&o.workloads, "workload", nil, "nvme, nic, map-benchmark (nvme,nic)")
-	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL; differences are against the first (all)")
+	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL or driver@KERNEL, a whole driver; differences are against the first (all)")
 	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart, ops-grant (the first three)")
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
 	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")

@@ -8,6 +8,7 @@ import (
 	"dmapath/kernel/dma"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommudma"
+	"dmapath/kernel/iova"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/scatterlist"
 	"dmapath/sim"
@@ -17,7 +18,6 @@ import (
 const (
 	maxSize     = 1 << 20   // bytes of an I/O
 	callSize    = 128 << 10 // a request that one call maps
-	optSize     = 128 << 10 // dma_opt_mapping_size with iommu-dma: the largest range that the IOVA caches hold (both versions)
 	hwSize      = 8 << 20   // NVME_MAX_KB_SZ
 	maxTags     = 1023      // what a queue of 1024 entries holds
 	maxSegs612  = 128       // NVME_MAX_SEGS of 6.12
@@ -88,12 +88,7 @@ func (d *driver) limits() (perIO int) {
 	}
 	d.maxBytes, d.maxSegs = callSize, maxSize
 	if cfg.Driver {
-		d.maxBytes, d.maxSegs = hwSize, maxSegs612
-		if d.dev.Cookie != nil {
-			d.maxBytes = optSize
-		} else { // dma_max_mapping_size: a bounced buffer fits a segment of the pool
-			d.maxBytes = int(min(hwSize, d.dev.Ctx.Direct.MaxMapping(d.dev.Ctx.Dev, d.m.Spec.RAMEnd())))
-		}
+		d.maxBytes, d.maxSegs = d.optimal(), maxSegs612
 		if cfg.Variant.Version() == kernel.V7_3 {
 			d.maxSegs = maxSegs73
 		}
@@ -105,18 +100,35 @@ func (d *driver) limits() (perIO int) {
 	return (cfg.Size + n - 1) / n
 }
 
+// optimal is max_hw_sectors of nvme_pci_alloc_dev in bytes: at most 8 MiB and dma_opt_mapping_size. Behind an IOMMU that is the largest
+// range that the IOVA caches hold (128 KiB, unless the platform says otherwise), without one what can bounce if it must.
+func (d *driver) optimal() int {
+	dev := d.dev.Ctx.Dev
+	dev.MaxSeg, dev.MinAlign = 1<<32-1, 4095 // dma_set_max_seg_size, dma_set_min_align_mask
+	if d.dev.Cookie == nil {
+		return int(min(hwSize, d.dev.Ctx.Direct.MaxMapping(dev, d.m.Spec.RAMEnd())))
+	}
+	orders := d.m.Env.IOVAOrders
+	switch {
+	case orders == 0:
+		orders = iova.Orders
+	case orders < 0:
+		return hwSize // nothing is cached, so nothing is better than the rest
+	}
+	return min(hwSize, 4096<<(orders-1))
+}
+
 // prepare makes what a whole driver has besides its queues, for so many requests under way.
 func (d *driver) prepare(requests int) (err error) {
 	if !d.cfg.Driver {
 		return nil
 	}
-	d.dev.Ctx.Dev.MaxSeg = 1<<32 - 1 // dma_set_max_seg_size: a request's range may be one segment
 	d.res.Setup, d.res.Teardown = workloads.NewOp(d.res.Map.Planned), workloads.NewOp(d.res.Map.Planned)
 	d.res.Setup.Driver, d.res.Teardown.Driver = true, true
 	if d.small, err = newPool(d.m, d.dev, "prp list 256", smallPool, requests); err != nil {
 		return err
 	}
-	if d.cfg.Size > optSize {
+	if d.cfg.Size > smallPool/8*4096 {
 		if d.page, err = newPool(d.m, d.dev, "prp list page", pagePool, requests); err != nil {
 			return err
 		}

@@ -214,6 +214,22 @@ func TestFlushBitAndInterrupt(t *testing.T) {
 	}
 }
 
+// What lies behind the tail is not fetched with the line: a command that comes while the unit is at work on the same line is read when
+// its turn comes.
+func TestCommandsBehindTheTailAreFetchedLater(t *testing.T) {
+	cfg := plain()
+	cfg.PageInvTime = 1000
+	m := newMachine(t, cfg, 4)
+	m.put(pages(0x1000, 12, false).Encode())
+	m.write(amdtable.RegCmdTail, m.tail)
+	m.RunTo(m.Eng.Now() + 500*ns)
+	m.submit()
+	m.Run()
+	if m.u.Stats.DescFetches != 2 || m.stored() != 1 {
+		t.Errorf("%d fetches, %d stored", m.u.Stats.DescFetches, m.stored())
+	}
+}
+
 func TestHeadFollowsAndWraps(t *testing.T) {
 	m := newMachine(t, plain(), 4)
 	for range 1200 { // the buffer has 512 commands

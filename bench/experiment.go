@@ -209,7 +209,7 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	}
 	errs = append(errs, x.driverProblems(s)...)
 	if x.Source == "recorded" && len(errs) == 0 {
-		errs = append(errs, x.recordings(uint64(size))...)
+		errs = append(errs, x.recordings(s, uint64(size))...)
 	}
 	reach := ^uint64(0) >> (64 - min(max(x.MapBench.Bits, 20), 64))
 	if slices.Contains(x.Workloads, "map-benchmark") && x.Source == "modelled" && s.RAMEnd()-1 > reach && uint64(s.Memory.LowTop)-1 > reach {
@@ -272,11 +272,15 @@ func (x *Experiment) mapBenchmarkOnly() (errs []error) {
 }
 
 // recordings lists what --source recorded lacks: it runs the recorded calls in a loop, as map-benchmark does.
-func (x *Experiment) recordings(size uint64) (errs []error) {
+func (x *Experiment) recordings(s *platform.Spec, size uint64) (errs []error) {
 	if !slices.Equal(x.Workloads, []string{"map-benchmark"}) {
 		errs = append(errs, fmt.Errorf("workload %s: recorded calls run as map-benchmark only", strings.Join(x.Workloads, ",")))
 	}
 	for _, b := range x.Backends {
+		if platform.Backend(b).Translates() && s.IOMMU.Dialect != "vt-d" {
+			errs = append(errs, fmt.Errorf("backend %s on %s: the recorded driver is that of VT-d, and iommu.dialect is %s", b, s.Name, s.IOMMU.Dialect))
+			continue
+		}
 		for _, v := range x.Variants {
 			if names := recorded.Calls(v, b, size); !recorded.Has(names[0]) || !recorded.Has(names[1]) {
 				errs = append(errs, fmt.Errorf("variant %q on %s with %s: there is no recording of it; dmapath list shows those there are", v, b, x.Size))

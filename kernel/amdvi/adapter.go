@@ -9,7 +9,10 @@ import (
 // Adapter is the unit as the core's users see it.
 type Adapter struct{ *Unit }
 
-var _ iommucore.Adapter = Adapter{}
+var (
+	_ iommucore.Adapter    = Adapter{}
+	_ iommucore.DeviceTLBs = Adapter{}
+)
 
 // NewDomain is Unit.NewDomain.
 func (a Adapter) NewDomain(levels int) (*iommucore.Domain, error) {

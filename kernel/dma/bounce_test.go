@@ -216,3 +216,70 @@ func newCtxOf(t testing.TB, v kernel.Version, a kernel.Arch) *Ctx {
 	}
 	return &Ctx{Env: e, MM: mm.New(e), Dev: e.NewDevice("0000:00:01.0", 8, ^uint64(0)), Direct: direct.New(e, pools)}
 }
+
+// With swiotlb=force every variant bounces, one piece or several, and gives back all slots; a list is synchronised piece by piece.
+func TestEveryVariantGivesItsSlotsBack(t *testing.T) {
+	for _, v := range Variants() {
+		if MemoryOf(v) == DeviceMemory {
+			continue
+		}
+		for _, n := range []int{1, 5} {
+			c := bounced(t, v.Version(), 0)
+			b := buffer(5<<30, 4096)
+			if n > 1 {
+				b = pieces(c, n, 1<<20)
+			}
+			recorded.Run(func(th *cpu.Thread) {
+				addr, err := MapBuffer(v, th, c, b, kernel.Bidirectional, 0)
+				if err != nil || addr == b.Phys || c.Direct.Tlb.Used() != 2*n || !c.Dev.NeedSync {
+					t.Errorf("%s: %#x, %v, %d slots, need sync %v; want 2 slots a piece", v.Name(), addr, err, c.Direct.Tlb.Used(), c.Dev.NeedSync)
+				}
+				if err := UnmapBuffer(v, th, c, b, addr, kernel.Bidirectional, 0); err != nil {
+					t.Errorf("%s: %v", v.Name(), err)
+				}
+				if err := c.DrainPool(th, kernel.Bidirectional); err != nil || c.Direct.Tlb.Used() != 0 {
+					t.Errorf("%s, %d pieces: %v, %d slots stay in use", v.Name(), n, err, c.Direct.Tlb.Used())
+				}
+			})
+		}
+	}
+}
+
+// dma_sync_sg copies every bounced piece once, in the direction of the sync, and only tests those that did not bounce.
+func TestSyncOfAList(t *testing.T) {
+	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
+		for _, force := range []bool{false, true} {
+			c := newCtx(t, v)
+			c.Direct.Tlb.Force = force
+			c.Dev.NeedSync = true
+			sg := list(c, 6)
+			recorded.Run(func(th *cpu.Thread) {
+				if err := c.MapSGTable(th, sg, kernel.Bidirectional, 0); err != nil {
+					t.Fatal(err)
+				}
+			})
+			for _, toDevice := range []bool{false, true} {
+				m := recorded.Measure(recorded.Run(func(th *cpu.Thread) {
+					if err := c.SyncSG(th, sg, kernel.Bidirectional, toDevice); err != nil || th.Depth() != 0 {
+						t.Errorf("%v: %v, depth %d", v, err, th.Depth())
+					}
+				}))
+				copies := 0
+				if f := m.Function("swiotlb_bounce"); f != nil {
+					copies = f.Calls
+				}
+				want := map[bool]int{false: 0, true: 6}[force]
+				if copies != want {
+					t.Errorf("%v forced %v, to device %v: %d copies, want %d", v, force, toDevice, copies, want)
+				}
+				if name := map[bool]string{false: "dma_direct_sync_sg_for_cpu", true: "dma_direct_sync_sg_for_device"}[toDevice]; m.Function(name) == nil {
+					t.Errorf("%v: %s was not called", v, name)
+				}
+			}
+			c.Dev.NeedSync = false
+			if n := len(recorded.Run(func(th *cpu.Thread) { c.SyncSG(th, sg, kernel.Bidirectional, false) })); n > 3 {
+				t.Errorf("%v: a sync that is skipped takes %d instructions", v, n)
+			}
+		}
+	}
+}

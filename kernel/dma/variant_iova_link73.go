@@ -130,7 +130,8 @@ func (v iovaLink73) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, a
 func (v iovaLink73) Unmap(t *cpu.Thread, c *Ctx, addr, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
 	l := c.single(t, 0, 0, size)
 	if c.Dev.IOMMU {
-		l.State.Addr, l.State.Size = addr, size
+		// A driver keeps the state. Addresses keep the place in their granule, so that it can be told from them whether a part bounced.
+		l.State.Addr, l.State.Size, l.State.Bounced = addr, size, c.Dev.Untrusted && (addr|size)&4095 != 0
 	} else {
 		l.State.Size, l.Addrs, l.Unmap = 0, append(l.Addrs, addr), false
 	}

@@ -268,3 +268,26 @@ func TestExitsSerialise(t *testing.T) {
 		}
 	}
 }
+
+// A guest's map and unmap, with all that the host does for them, allocate nothing once the tables are there.
+func TestNoAllocations(t *testing.T) {
+	for _, v := range versions {
+		m := newMachine(t, v)
+		m.cpu(0, func(p *sim.Proc, th *cpu.Thread) {
+			m.guest.Core.Map(th, 1<<30+1<<20, 1<<33, 4096, rw) // the tables stay
+			g := new(iommucore.Gather)
+			pair := func() {
+				m.guest.Core.Map(th, 1<<30, 1<<32, 4096, rw)
+				g.Init(th.SP() - 64)
+				m.guest.Core.Unmap(th, 1<<30, 4096, g)
+				m.guest.Core.SyncTLB(th, g)
+				th.Sync()
+			}
+			pair()
+			if n := testing.AllocsPerRun(50, pair); n != 0 {
+				t.Errorf("%v: %v allocations", v, n)
+			}
+		})
+		m.run(t)
+	}
+}

@@ -249,3 +249,20 @@ func TestInvalidateDiscards(t *testing.T) {
 		}
 	}
 }
+
+// As many lines are maintained at once as there are miss registers: rounds of the LLC's latency, and no more at once than that.
+func TestMaintenanceTakesMissRegisters(t *testing.T) {
+	cfg := bare(1)
+	cfg.L1D.MSHRs = 4
+	for n, rounds := range map[int]sim.Time{1: 1, 4: 1, 5: 2, 8: 2, 9: 3} {
+		h := build(t, cfg)
+		const now = 50 * us
+		var done sim.Time
+		for i := range uint64(n) {
+			done = max(done, h.Clean(0, 0x4000+i*64, now))
+		}
+		if done-now != rounds*cfg.LLC.Latency {
+			t.Errorf("%d lines take %v, want %d rounds of %v", n, done-now, rounds, cfg.LLC.Latency)
+		}
+	}
+}

@@ -18,7 +18,15 @@ func (h *Hierarchy) Clean(core int, pa uint64, now sim.Time) (done sim.Time) {
 	return h.maintain(core, pa, now, false, true)
 }
 
+// maintain takes one of the core's miss registers until it is done, as a load that misses does: that many lines are under way at once.
 func (h *Hierarchy) maintain(core int, pa uint64, now sim.Time, drop, write bool) (done sim.Time) {
+	regs := &h.cores[core].d.mshr
+	done = h.maintainLine(core, pa, regs.next(now), drop, write)
+	regs.hold(done)
+	return done
+}
+
+func (h *Hierarchy) maintainLine(core int, pa uint64, now sim.Time, drop, write bool) (done sim.Time) {
 	set := h.llcSet(pa)
 	h.settleLLC(set)
 	ready, owned := h.ownerReady(pa, now)

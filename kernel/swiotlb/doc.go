@@ -37,8 +37,8 @@
 //
 // # How it was checked, and what is left out
 //
-// The 7.3 functions equal the recorded ones, instruction by instruction, for one page. The 6.12 code was read: its functions are those of
-// 7.3 less what 7.3 added. Other sizes, alignment masks, failed searches, dynamic pools and highmem were read, not recorded. Restricted
+// The 7.3 functions equal the recorded ones on x86-64, instruction by instruction, for one page. The 6.12 code was read: its functions are those of
+// 7.3 less what 7.3 added. Code of arm64 has their shape, with its own calls and copies. Other sizes, alignment masks, failed searches, dynamic pools and highmem were read, not recorded. Restricted
 // pools of a device (restricted-dma-pool) and the zero padding of untrusted devices beyond its copy are not modelled; swiotlb_init's own
 // work at boot takes no time. Memory of transient and dynamic pools comes from a range set aside (Growth.Memory), and goes
 // back at once: the grace period and the softirq that frees it are not there.

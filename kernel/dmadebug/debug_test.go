@@ -16,7 +16,7 @@ var versions = []kernel.Version{kernel.V6_12, kernel.V7_3}
 
 func boot(tb testing.TB, v kernel.Version) (*Debug, *kernel.Device) {
 	tb.Helper()
-	e := kernel.NewEnv(kernel.Config{Version: v, CPUs: 2, Coherent: true}, cache.NewMemory(), 1<<32)
+	e := kernel.NewEnv(kernel.Config{Version: v, CPUs: 4, Coherent: true}, cache.NewMemory(), 1<<32)
 	m, err := mm.NewConfigured(e, mm.Config{Model: mm.SparseVmemmap, Map: mm.PCMap(16 << 30)})
 	if err != nil {
 		tb.Fatal(err)

@@ -64,6 +64,8 @@ func TestAttributes(t *testing.T) {
 			attrs: kernel.AttrSkipCPUSync | kernel.AttrNoWarn | kernel.AttrWeakOrdering, direct: ok, iommu: ok, ops: ok},
 		{name: "7.3 list with REQUIRE_COHERENT of a device that does not snoop", call: "map_sg@7.3", phys: page, attrs: kernel.AttrRequireCoherent, arch: kernel.ARM64, set: notCoherent,
 			direct: want{err: dma.ErrNotCoherent}, iommu: want{err: dma.ErrNotCoherent}, ops: want{err: dma.ErrNotCoherent}},
+		{name: "7.3 linked with REQUIRE_COHERENT of a device that does not snoop", call: "iova_link@7.3", phys: page, attrs: kernel.AttrRequireCoherent, arch: kernel.ARM64, set: notCoherent,
+			direct: want{err: dma.ErrNotCoherent}, iommu: want{err: iommucore.EOPNOTSUPP}, ops: want{err: dma.ErrNotCoherent}},
 		{name: "7.3 linked with MMIO", call: "iova_link@7.3", phys: bar, attrs: kernel.AttrMMIO, direct: ok, iommu: mmio, ops: want{err: mapops.ErrMMIO}},
 	} {
 		v, err := dma.Lookup(c.call)

@@ -3,6 +3,8 @@ package iommudma
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/coherency"
+	"dmapath/kernel/iommucore"
 )
 
 // code is drivers/iommu/dma-iommu.c of one architecture and version.
@@ -53,6 +55,13 @@ func (l *Layer) TryAlloc(t *cpu.Thread, dev *kernel.Device, st *State, phys, siz
 
 // Link is dma_iova_link (7.3): maps size bytes at phys to the state's range from offset on. The mapping is usable after Sync.
 func (l *Layer) Link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
+	if attrs&kernel.AttrRequireCoherent != 0 && coherency.Needed(l.Of(dev).env, dev) {
+		t.Call(fnLink)
+		t.Nop(2)
+		t.Branch(false, t.ALU(2, t.Load(dev.At.Flags, 0)))
+		t.Ret()
+		return iommucore.EOPNOTSUPP
+	}
 	return twoSteps[t.ISA].link(l, t, dev, st, phys, offset, size, dir, attrs)
 }
 

@@ -41,7 +41,8 @@ type NVMe struct {
 	WritePercent int `yaml:"write_percent"`
 	// Segments says how the memory of an I/O lies, for whole drivers: scattered, contiguous or mixed. Single calls map contiguous memory.
 	Segments string `yaml:"segments"`
-	SGL      bool   `yaml:"sgl"` // the controller takes scatter gather lists, for whole drivers
+	Offset   string `yaml:"offset"` // of an I/O's memory in its first page
+	SGL      bool   `yaml:"sgl"`    // the controller takes scatter gather lists, for whole drivers
 	// Target is where the data is: memory, or the BAR of a second device with struct pages (p2p-pages) or without (p2p-mmio); Route is how
 	// the drive reaches that device: through the host bridge or a common switch. For whole drivers.
 	Target string `yaml:"target"`
@@ -101,7 +102,7 @@ func Default() Experiment {
 		Backends:  []string{"direct", "iommu-strict", "iommu-lazy"},
 		Caches:    slices.Clone(Caches),
 		Source:    "modelled", CPUs: 1, Size: "4KiB", Segments: mapbench.One, Attrs: []string{}, Operations: 1200, Seed: 1,
-		NVMe: NVMe{QueueDepth: 32, Segments: "scattered", SGL: true, Target: "memory", Route: "host-bridge", Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
+		NVMe: NVMe{QueueDepth: 32, Segments: "scattered", Offset: "0B", SGL: true, Target: "memory", Route: "host-bridge", Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
 			Coalesce: 1, CoalesceTime: "0ns", Surround: 11450},
 		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, Driver: "per-packet", TxPercent: 50, Moderation: "20us", Surround: 1500},
 		MapBench: MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 64},
@@ -191,6 +192,11 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 		case v < t.lo || v > t.hi:
 			bad("%s is %s: allowed are %v to %v", t.key, t.text, t.lo, t.hi)
 		}
+	}
+	if v, err := platform.ParseBytes(x.NVMe.Offset); err != nil {
+		bad("nvme.offset: %w", err)
+	} else if v < 0 || v > 4095 || v%512 != 0 {
+		bad("nvme.offset is %s: allowed are multiples of 512B below 4KiB", x.NVMe.Offset)
 	}
 	if _, err := x.sizes(); err != nil {
 		bad("nic.sizes: %w", err)

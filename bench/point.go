@@ -145,8 +145,12 @@ func (x *Experiment) nvme(v dma.Variant, whole bool, size int, around *workloads
 	if err != nil {
 		return nvme.Config{}, err
 	}
+	offset, err := platform.ParseBytes(n.Offset)
+	if err != nil {
+		return nvme.Config{}, err
+	}
 	rate, err := x.rate()
-	return nvme.Config{Variant: v, Driver: whole, Layout: workloads.Layout(n.Segments), SGL: n.SGL, CPUs: x.CPUs, IOs: x.Operations, Size: size, Depth: n.QueueDepth, WritePercent: n.WritePercent, Rate: rate,
+	return nvme.Config{Variant: v, Driver: whole, Layout: workloads.Layout(n.Segments), Offset: int(offset), SGL: n.SGL, CPUs: x.CPUs, IOs: x.Operations, Size: size, Depth: n.QueueDepth, WritePercent: n.WritePercent, Rate: rate,
 		Media:      nvme.Media{Latency: media(n.MediaShape, lat), Channels: n.MediaChannels},
 		Coalescing: nvme.Coalescing{Threshold: n.Coalesce, Time: coal}, Around: around, Seed: x.Seed}, err
 }

@@ -51,21 +51,23 @@ const (
 // Layouts lists them.
 var Layouts = []string{string(Scattered), string(Contiguous), string(Mixed)}
 
-// Runs appends to runs the physically contiguous runs of a page-aligned buffer of size bytes that lies as l says.
-func (b *Buffers) Runs(runs []iommucore.Segment, l Layout, size uint64) []iommucore.Segment {
+// Runs appends to runs the physically contiguous runs of a buffer of size bytes that lies as l says and begins offset bytes into a
+// page, 0 to 4095.
+func (b *Buffers) Runs(runs []iommucore.Segment, l Layout, offset, size uint64) []iommucore.Segment {
 	for size > 0 {
-		n := size
+		n := size // of the run, what lies before the buffer in its first page not counted
 		switch l {
 		case Scattered:
-			n = min(size, 4096)
+			n = min(size, 4096-offset)
 		case Mixed:
-			n = min(size, 4096<<b.r.IntN(5))
+			n = min(size, 4096<<b.r.IntN(5)-offset)
 		case Contiguous:
 		default:
 			panic(fmt.Sprintf("workloads: layout %q", l))
 		}
-		runs = append(runs, iommucore.Segment{Phys: b.Next(n).Phys, Size: n})
+		runs = append(runs, iommucore.Segment{Phys: b.Next(offset+n).Phys + offset, Size: n})
 		size -= n
+		offset = 0
 	}
 	return runs
 }

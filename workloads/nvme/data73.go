@@ -102,7 +102,7 @@ func (a *api) mapIter(t *cpu.Thread, r *request, it *iter) (run iommucore.Segmen
 	}
 	run = r.runs[it.next]
 	it.next++
-	pages := int(run.Size+4095) / 4096
+	pages := int(run.Phys&4095+run.Size+4095) / 4096
 	if a.s.d.cfg.Layout == workloads.Contiguous {
 		pages = 1 // one bio_vec for a folio
 	}

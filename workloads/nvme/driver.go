@@ -21,6 +21,7 @@ type Config struct {
 	Driver bool
 	// Layout of an I/O's memory, for a whole driver; the zero value is Contiguous.
 	Layout workloads.Layout
+	Offset int   // bytes from the start of a page to the start of an I/O, a multiple of 512 below 4096
 	SGL    bool  // the controller takes scatter gather lists, for a whole driver
 	CPUs   int   // CPUs that submit, each with its own queue pair; 1 to the machine's
 	IOs    int64 // I/Os in all; the run ends when they have completed
@@ -55,6 +56,9 @@ func (c *Config) Validate(cores int) error {
 	}.Check()
 	if c.Layout != "" && !slices.Contains(workloads.Layouts, string(c.Layout)) {
 		err = errors.Join(err, fmt.Errorf("nvme.segments is %q: allowed are %v", c.Layout, workloads.Layouts))
+	}
+	if c.Offset < 0 || c.Offset > 4095 || c.Offset%512 != 0 {
+		err = errors.Join(err, fmt.Errorf("nvme.offset is %d: allowed are multiples of 512 below 4096", c.Offset))
 	}
 	if c.Size%512 != 0 {
 		err = errors.Join(err, fmt.Errorf("nvme.block_size is %d: allowed are multiples of 512", c.Size))
@@ -149,7 +153,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		}
 		for j := range s.ios {
 			if cfg.Driver {
-				s.ios[j].bvecs = m.Env.Slab(maxSize/4096*16, 64)
+				s.ios[j].bvecs = m.Env.Slab((maxSize/4096+1)*16, 64)
 			}
 			s.freeIOs.push(uint32(j))
 		}
@@ -161,7 +165,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 			return nil, err
 		}
 		s.q = d.ctrl.AddQueue(sq, cq, entries, tags)
-		if cfg.Size > 2*4096 && !cfg.Driver {
+		if cfg.Offset+cfg.Size > 2*4096 && !cfg.Driver {
 			if err := s.allocLists(); err != nil {
 				return nil, err
 			}

@@ -95,7 +95,7 @@ func (d *driver) limits() (perIO int) {
 	}
 	n := min(d.maxBytes, cfg.Size)
 	if cfg.Layout != workloads.Contiguous {
-		n = min(n, d.maxSegs*4096)
+		n = min(n, d.maxSegs*4096-cfg.Offset)
 	}
 	return (cfg.Size + n - 1) / n
 }
@@ -128,7 +128,7 @@ func (d *driver) prepare(requests int) (err error) {
 	if d.small, err = newPool(d.m, d.dev, "prp list 256", smallPool, requests); err != nil {
 		return err
 	}
-	if d.cfg.Size > smallPool/8*4096 {
+	if d.cfg.Offset+d.cfg.Size > (smallPool/8+1)*4096 {
 		if d.page, err = newPool(d.m, d.dev, "prp list page", pagePool, requests); err != nil {
 			return err
 		}
@@ -160,19 +160,19 @@ func (s *submitter) begin() {
 func (s *submitter) cut(o *io, r *request) {
 	d := s.d
 	r.runs, r.segs, r.size = r.runs[:0], 0, 0
-	r.bvec = o.bvecs + o.done/4096*16
+	r.bvec = o.bvecs + (uint64(d.cfg.Offset)+o.done)/4096*16
 	for o.run < len(o.runs) && r.size < uint64(d.maxBytes) {
 		from := &o.runs[o.run]
 		n := min(from.Size, uint64(d.maxBytes)-r.size)
 		segs := 1
 		if d.cfg.Variant.Version() == kernel.V7_3 && d.cfg.Layout != workloads.Contiguous {
-			segs = int(n+4095) / 4096
+			segs = int(from.Phys&4095+n+4095) / 4096
 		}
 		if room := d.maxSegs - r.segs; segs > room {
 			if room == 0 {
 				break
 			}
-			segs, n = room, uint64(room)*4096
+			segs, n = room, uint64(room)*4096-from.Phys&4095
 		}
 		r.runs = append(r.runs, iommucore.Segment{Phys: from.Phys, Size: n})
 		r.segs += segs
@@ -198,7 +198,7 @@ func (s *submitter) submit(t *cpu.Thread) {
 	d.fn.setupRW.emit(t, r.va+64, r.va+192)
 
 	if len(o.runs) == 0 {
-		o.runs = s.buf.Runs(o.runs, cfg.Layout, o.size)
+		o.runs = s.buf.Runs(o.runs, cfg.Layout, uint64(cfg.Offset), o.size)
 	}
 	s.cut(o, r)
 	slot := s.sqTail

@@ -32,6 +32,7 @@ type counts struct {
 	mempool, dmaPool int // allocations
 	sg               int // scatterlist entries filled
 	iova             int // allocations of I/O addresses
+	tree             int // of them, from the red-black tree
 	maps             int // map_pages (6.12), map_range (7.3)
 	syncMaps         int // iotlb_sync_map
 	ptes             int // entries written by maps
@@ -69,6 +70,7 @@ func perIO(t *testing.T, c Config, b platform.Backend) counts {
 		if _, err := Run(m, dev, c); err != nil {
 			t.Fatal(err)
 		}
+		k.tree = int(dev.Cookie.IOVA.Stats.Tree)
 		return k
 	}
 	a, z := run(24), run(48)
@@ -78,7 +80,7 @@ func perIO(t *testing.T, c Config, b platform.Backend) counts {
 		}
 		return (y - x) / 24
 	}
-	return counts{per(a.mempool, z.mempool), per(a.dmaPool, z.dmaPool), per(a.sg, z.sg), per(a.iova, z.iova), per(a.maps, z.maps), per(a.syncMaps, z.syncMaps),
+	return counts{per(a.mempool, z.mempool), per(a.dmaPool, z.dmaPool), per(a.sg, z.sg), per(a.iova, z.iova), per(a.tree, z.tree), per(a.maps, z.maps), per(a.syncMaps, z.syncMaps),
 		per(a.ptes, z.ptes), per(a.unmaps, z.unmaps), per(a.invalidations, z.invalidations)}
 }
 
@@ -92,28 +94,31 @@ func TestOperationsOfARequest(t *testing.T) {
 		sgl    bool
 		strict counts
 		lazy   int // invalidations in lazy mode
+		offset int // of the first page
 	}
 	s, c := workloads.Scattered, workloads.Contiguous
 	rows := []row{
-		{4096, s, v12, false, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 1, unmaps: 1, invalidations: 1}, 0},
-		{4096, s, v73, false, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 1, unmaps: 1, invalidations: 1}, 0},
-		{8192, c, v12, false, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 2, unmaps: 1, invalidations: 1}, 0},
-		{8192, c, v73, false, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 2, unmaps: 1, invalidations: 1}, 0},
-		{16384, s, v12, false, counts{mempool: 1, dmaPool: 1, sg: 4, iova: 1, maps: 4, syncMaps: 1, ptes: 4, unmaps: 1, invalidations: 1}, 0},
-		{16384, s, v73, false, counts{dmaPool: 1, iova: 1, maps: 4, syncMaps: 1, ptes: 4, unmaps: 1, invalidations: 1}, 1},
-		{65536, s, v12, false, counts{mempool: 1, dmaPool: 1, sg: 16, iova: 1, maps: 16, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 0},
-		{65536, s, v73, false, counts{dmaPool: 1, iova: 1, maps: 16, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 1},
-		{65536, c, v12, false, counts{mempool: 1, dmaPool: 1, sg: 1, iova: 1, maps: 1, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 0},
-		{65536, c, v73, false, counts{dmaPool: 1, iova: 1, maps: 1, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 1},
-		{65536, c, v12, true, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 0},
-		{65536, c, v73, true, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 0},
-		{131072, s, v12, false, counts{mempool: 1, dmaPool: 1, sg: 32, iova: 1, maps: 32, syncMaps: 1, ptes: 32, unmaps: 1, invalidations: 1}, 0},
-		{131072, s, v73, false, counts{dmaPool: 1, iova: 1, maps: 32, syncMaps: 1, ptes: 32, unmaps: 1, invalidations: 1}, 1},
+		{4096, s, v12, false, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 1, unmaps: 1, invalidations: 1}, 0, 0},
+		{4096, s, v73, false, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 1, unmaps: 1, invalidations: 1}, 0, 0},
+		{8192, c, v12, false, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 2, unmaps: 1, invalidations: 1}, 0, 0},
+		{8192, c, v73, false, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 2, unmaps: 1, invalidations: 1}, 0, 0},
+		{16384, s, v12, false, counts{mempool: 1, dmaPool: 1, sg: 4, iova: 1, maps: 4, syncMaps: 1, ptes: 4, unmaps: 1, invalidations: 1}, 0, 0},
+		{16384, s, v73, false, counts{dmaPool: 1, iova: 1, maps: 4, syncMaps: 1, ptes: 4, unmaps: 1, invalidations: 1}, 1, 0},
+		{65536, s, v12, false, counts{mempool: 1, dmaPool: 1, sg: 16, iova: 1, maps: 16, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 0, 0},
+		{65536, s, v73, false, counts{dmaPool: 1, iova: 1, maps: 16, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 1, 0},
+		{65536, c, v12, false, counts{mempool: 1, dmaPool: 1, sg: 1, iova: 1, maps: 1, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 0, 0},
+		{65536, c, v73, false, counts{dmaPool: 1, iova: 1, maps: 1, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 1, 0},
+		{65536, c, v12, true, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 0, 0},
+		{65536, c, v73, true, counts{iova: 1, maps: 1, syncMaps: 1, ptes: 16, unmaps: 1, invalidations: 1}, 0, 0},
+		{131072, s, v12, false, counts{mempool: 1, dmaPool: 1, sg: 32, iova: 1, maps: 32, syncMaps: 1, ptes: 32, unmaps: 1, invalidations: 1}, 0, 0},
+		{131072, s, v73, false, counts{dmaPool: 1, iova: 1, maps: 32, syncMaps: 1, ptes: 32, unmaps: 1, invalidations: 1}, 1, 0},
+		{131072, s, v12, false, counts{mempool: 1, dmaPool: 1, sg: 33, iova: 1, tree: 1, maps: 33, syncMaps: 1, ptes: 33, unmaps: 1, invalidations: 1}, 0, 512},
+		{131072, s, v73, false, counts{dmaPool: 1, iova: 1, tree: 1, maps: 33, syncMaps: 1, ptes: 33, unmaps: 1, invalidations: 1}, 1, 512},
 	}
 	for _, r := range rows {
 		t.Run(fmt.Sprintf("%d/%s/%v/sgl=%v", r.size, r.layout, r.v, r.sgl), func(t *testing.T) {
 			cfg := whole(t, r.v, r.size, r.layout)
-			cfg.SGL = r.sgl
+			cfg.SGL, cfg.Offset = r.sgl, r.offset
 			if got := perIO(t, cfg, platform.IommuStrict); got != r.strict {
 				t.Errorf("strict: %+v\nwant    %+v", got, r.strict)
 			}
@@ -253,6 +258,9 @@ func TestDataReachesEverySegment(t *testing.T) {
 func reach(t *testing.T, v kernel.Version, b platform.Backend, l workloads.Layout, size int, sgl bool) {
 	cfg := whole(t, v, size, l)
 	cfg.SGL, cfg.IOs, cfg.Depth, cfg.WritePercent = sgl, 3, 3, 50
+	if sgl {
+		cfg.Offset = 1536
+	}
 	m, dev, _ := machine(t, cfg.Variant.Name(), b, 1)
 	mem := &seen{Hierarchy: m.Hier}
 	var tr pcie.Translator

@@ -63,7 +63,8 @@ type MMIO interface {
 	ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time)
 }
 
-// Exiter is a register window that software emulates: the access of a guest leaves it, and what the host does then runs on the same core.
+// Exiter is a register window that software emulates: the access of a guest leaves it, and what the host does then runs on the
+// same core.
 type Exiter interface {
 	MMIO
 	// Exit carries out one access on t, with all that the host executes, and returns the value of a read.

@@ -2,8 +2,8 @@ package kernel
 
 import "dmapath/cpu"
 
-// Code emits the own instructions of a function whose body is not modelled step by step: n instructions, at least 5, with the mix of the recorded
-// kernel paths, working on the lines of objs in turn.
+// Code emits the own instructions of a function whose body is not modelled step by step: n instructions, at least 5, with the
+// mix of the recorded kernel paths, working on the lines of objs in turn.
 func Code(t *cpu.Thread, f *cpu.Func, n int, objs ...uint64) {
 	saved := 4
 	if n < 20 {

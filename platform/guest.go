@@ -12,7 +12,8 @@ import (
 // windowVA is where the guest's driver sees the registers of the virtual unit.
 const windowVA = cpu.MMIOBase + 0x10000
 
-// lazy says that iommu-dma defers invalidations: asked for, and not overruled because the kernel is a guest whose unit has caching mode.
+// lazy says that iommu-dma defers invalidations: asked for, and not overruled because the kernel is a guest whose unit has
+// caching mode.
 func (m *Machine) lazy() bool { return m.Opt.Backend == IommuLazy && !bool(m.Spec.IOMMU.Trapped) }
 
 // guestDriver boots a host with the driver of m.Unit and, on the virtual unit that the host emulates, the guest's driver.

@@ -27,8 +27,8 @@ func guest(t *testing.T, trapped string, b Backend) (*Machine, *Device) {
 	return m, d
 }
 
-// A guest's map and unmap leave it once each, cost what the host executes and waits for on top, and the device is translated by the real unit while the
-// buffer is mapped and not afterwards, whether lazy mode was asked for or not.
+// A guest's map and unmap leave it once each, cost what the host executes and waits for on top, and the device is translated by
+// the real unit while the buffer is mapped and not afterwards, whether lazy mode was asked for or not.
 func TestGuestExitsForEveryCall(t *testing.T) {
 	cost := map[string][2]sim.Time{}
 	for _, trapped := range []string{"off", "on"} {

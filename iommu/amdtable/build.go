@@ -8,8 +8,8 @@ type Store interface {
 	Write64(pa, v uint64)
 }
 
-// Builder makes page tables in memory: the simplest thing that a driver could do. The modelled driver has its own code; this is for tests, and
-// for machines that run without a kernel.
+// Builder makes page tables in memory: the simplest thing that a driver could do. The modelled driver has its own code; this is
+// for tests, and for machines that run without a kernel.
 type Builder struct {
 	Mem    Store
 	Root   uint64 // physical address of the top table
@@ -26,8 +26,8 @@ func NewBuilder(m Store, levels int, alloc func() uint64) *Builder {
 	return &Builder{Mem: m, Levels: levels, Alloc: alloc, Root: alloc()}
 }
 
-// Map maps one page of 1<<shift bytes, for every shift from 12 that the table covers. Addresses must be aligned to the page; existing leaves of
-// the same level are replaced.
+// Map maps one page of 1<<shift bytes, for every shift from 12 that the table covers. Addresses must be aligned to the page;
+// existing leaves of the same level are replaced.
 func (b *Builder) Map(iova, pa uint64, shift uint8, rights Rights) error {
 	if (iova|pa)&(1<<shift-1) != 0 {
 		return fmt.Errorf("map of iova %#x to %#x: not aligned to a page of 2^%d bytes", iova, pa, shift)

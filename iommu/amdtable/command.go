@@ -99,8 +99,8 @@ func DecodeCommand(w [2]uint64) (c Command, illegal bool) {
 	return c, c.Op == 0 || c.Op > lastOpcode
 }
 
-// encodeRange encodes an aligned power of two of addresses as bits 63:12 and S: with S set the size is in the low address bits, in the code of
-// EncodedShift. Ones in bits 62:12 mean every address.
+// encodeRange encodes an aligned power of two of addresses as bits 63:12 and S: with S set the size is in the low address bits,
+// in the code of EncodedShift. Ones in bits 62:12 mean every address.
 func encodeRange(addr uint64, shift uint8) uint64 {
 	switch {
 	case shift <= PageShift:
@@ -121,8 +121,8 @@ func decodeRange(w uint64) (addr uint64, shift uint8) {
 	return w &^ (1<<shift - 1), shift
 }
 
-// Range returns the smallest aligned power of two that covers the bytes first to last inclusive. Where the two differ above bit 51 hardware
-// that sign-extends addresses cannot tell which is meant, and everything is.
+// Range returns the smallest aligned power of two that covers the bytes first to last inclusive. Where the two differ above bit
+// 51 hardware that sign-extends addresses cannot tell which is meant, and everything is.
 func Range(first, last uint64) (addr uint64, shift uint8) {
 	shift = uint8(bits.Len64(first ^ last))
 	switch {

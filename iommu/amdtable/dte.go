@@ -19,15 +19,16 @@ type DTE struct {
 // DTEAddr returns the address of the entry of a device, whose id is the PCI requester id.
 func DTEAddr(table uint64, id uint16) uint64 { return table + uint64(id)*DTESize }
 
-// Encode returns the two low words of the entry. The others hold interrupt remapping; they are zero here, which leaves interrupts alone.
+// Encode returns the two low words of the entry. The others hold interrupt remapping; they are zero here, which leaves
+// interrupts alone.
 func (d DTE) Encode() (w [2]uint64) {
 	w[0] = flag(d.Valid, 0) | flag(d.Translation, 1) | uint64(d.Mode&7)<<levelShift | d.Root&addrMask | d.Rights.bits()
 	w[1] = uint64(d.Domain) | flag(d.IOTLB, 32) | flag(d.Suppress, 33) | flag(d.SuppressAll, 34)
 	return w
 }
 
-// DecodeDTE decodes the two low words of an entry. Illegal says that hardware with tables of up to levels levels (extended feature HATS) reports
-// ILLEGAL_DEV_TABLE_ENTRY: the mode is deeper than that or a reserved bit is set.
+// DecodeDTE decodes the two low words of an entry. Illegal says that hardware with tables of up to levels levels (extended
+// feature HATS) reports ILLEGAL_DEV_TABLE_ENTRY: the mode is deeper than that or a reserved bit is set.
 func DecodeDTE(w [2]uint64, levels int) (d DTE, illegal bool) {
 	d = DTE{Valid: w[0]&1 != 0, Translation: w[0]&2 != 0, Mode: int(w[0] >> levelShift & 7), Root: w[0] & addrMask, Rights: Rights(w[0] >> 61 & 3),
 		Domain: uint16(w[1]), IOTLB: w[1]&(1<<32) != 0, Suppress: w[1]&(1<<33) != 0, SuppressAll: w[1]&(1<<34) != 0}

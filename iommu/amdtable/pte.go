@@ -8,7 +8,8 @@ const PageShift = 12
 // MaxLevels is the deepest table: 6 levels translate 64 bits.
 const MaxLevels = 6
 
-// Bits of a page-table entry (section 2.2.3). They mean the same in an entry that points to a table (PDE) and in one that maps a page (PTE).
+// Bits of a page-table entry (section 2.2.3). They mean the same in an entry that points to a table (PDE) and in one that maps
+// a page (PTE).
 const (
 	Present uint64 = 1 << 0  // PR
 	U       uint64 = 1 << 59 // PTE only: passed on to a device that asks by ATS
@@ -83,9 +84,10 @@ func LeafLevel(shift uint8) int { return int(shift-PageShift)/9 + 1 }
 // LeafCount returns how many neighbouring entries of LeafLevel(shift) a page occupies, each with the same contents: 1 to 256.
 func LeafCount(shift uint8) int { return 1 << ((shift - PageShift) % 9) }
 
-// LeafPTE encodes the entry that maps the page of 1<<shift bytes at pa; pa must be aligned to it. A page that needs several entries has this
-// one in all of them. Sizes between those of two levels put Next Level 7 and, in the address bits below the page size, ones up to a zero in the
-// highest of them (Table 14 of the specification: 8 KiB has bit 12 clear, 16 KiB bit 12 set and 13 clear).
+// LeafPTE encodes the entry that maps the page of 1<<shift bytes at pa; pa must be aligned to it. A page that needs several
+// entries has this one in all of them. Sizes between those of two levels put Next Level 7 and, in the address bits below the
+// page size, ones up to a zero in the highest of them (Table 14 of the specification: 8 KiB has bit 12 clear, 16 KiB bit 12 set
+// and 13 clear).
 func LeafPTE(pa uint64, shift uint8, rights Rights) uint64 {
 	pte := pa&addrMask | Present | FC | rights.bits()
 	if LeafCount(shift) > 1 {
@@ -108,8 +110,9 @@ type Entry struct {
 	Rights Rights
 }
 
-// Decode tells what an entry of a level-n table is. Level 6 has no leaves (Table 15 of the specification). An encoded size must be larger than
-// the level's own and smaller than that of the level above; others are taken as illegal, though a unit may accept them.
+// Decode tells what an entry of a level-n table is. Level 6 has no leaves (Table 15 of the specification). An encoded size must
+// be larger than the level's own and smaller than that of the level above; others are taken as illegal, though a unit may
+// accept them.
 func Decode(pte uint64, level int) Entry {
 	if pte&Present == 0 {
 		return Entry{}
@@ -137,8 +140,9 @@ func Decode(pte uint64, level int) Entry {
 	return e
 }
 
-// EncodedShift returns log2 of the size that an address with a size encoded in its low bits means: one more than the position of the lowest
-// clear bit from bit 12 up. Page-table entries with Next Level 7 and invalidation commands with the S bit use the same code.
+// EncodedShift returns log2 of the size that an address with a size encoded in its low bits means: one more than the position
+// of the lowest clear bit from bit 12 up. Page-table entries with Next Level 7 and invalidation commands with the S bit use the
+// same code.
 func EncodedShift(addr uint64) uint8 {
 	return PageShift + uint8(bits.TrailingZeros64(^(addr >> PageShift))) + 1
 }

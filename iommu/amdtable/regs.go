@@ -1,6 +1,7 @@
 package amdtable
 
-// Offsets of the memory-mapped registers (section 3.4), each 8 bytes. Linux writes the tail registers and reads heads and status as 4 bytes.
+// Offsets of the memory-mapped registers (section 3.4), each 8 bytes. Linux writes the tail registers and reads heads and
+// status as 4 bytes.
 const (
 	RegDevTableBase = 0x0000 // 51:12 base; 8:0 size in units of 4 KiB, less one
 	RegCmdBase      = 0x0008 // 51:12 base; 59:56 log2 of the entries, 8 to 15
@@ -61,7 +62,8 @@ func BaseRegister(base uint64, log2 uint8) uint64 { return base&addrMask | uint6
 // DecodeBase decodes RegCmdBase or RegEventBase.
 func DecodeBase(v uint64) (base uint64, log2 uint8) { return v & addrMask, uint8(v >> 56 & 15) }
 
-// DevTableRegister encodes RegDevTableBase for a table of so many bytes, a multiple of 4096 up to 2 MiB, which holds all 65536 devices.
+// DevTableRegister encodes RegDevTableBase for a table of so many bytes, a multiple of 4096 up to 2 MiB, which holds all 65536
+// devices.
 func DevTableRegister(base uint64, bytes uint64) uint64 {
 	return base&addrMask | (bytes>>PageShift-1)&0x1ff
 }

@@ -44,8 +44,8 @@ type Translation struct {
 	Reads  int    // entries read, 1 to 6
 }
 
-// Walk translates iova through the table with levels levels (Mode of the device table entry, 1 to 6) at root and says why not if it cannot.
-// Reads is set in either case; it is 0 when the address lies outside the table.
+// Walk translates iova through the table with levels levels (Mode of the device table entry, 1 to 6) at root and says why not
+// if it cannot. Reads is set in either case; it is 0 when the address lies outside the table.
 func Walk(m Memory, root uint64, levels int, iova uint64, write bool) (t Translation, why Reason) {
 	if !Covers(iova, levels) {
 		return t, BeyondWidth
@@ -81,8 +81,8 @@ func Walk(m Memory, root uint64, levels int, iova uint64, write bool) (t Transla
 	}
 }
 
-// Skips reports whether an entry of level that points to a table of level next leaves out a level for which iova has a nonzero index. The
-// table does not map such an address (section 2.2.3, level skipping).
+// Skips reports whether an entry of level that points to a table of level next leaves out a level for which iova has a nonzero
+// index. The table does not map such an address (section 2.2.3, level skipping).
 func Skips(iova uint64, level, next int) bool {
 	return iova&(1<<Shift(level)-1)>>Shift(next+1) != 0
 }

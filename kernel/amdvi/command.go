@@ -22,8 +22,8 @@ var (
 	fnSem   = cpu.NewFunc("wait_on_sem", fileDriver, 120)
 )
 
-// queueCommand is iommu_queue_command_sync: under the IOMMU's lock, one command into the ring. sync says that a later completion wait has to wait
-// for it; from is where the command lies.
+// queueCommand is iommu_queue_command_sync: under the IOMMU's lock, one command into the ring. sync says that a later
+// completion wait has to wait for it; from is where the command lies.
 func (u *Unit) queueCommand(t *cpu.Thread, c amdtable.Command, sync bool, from uint64) {
 	t.Call(fnQueue)
 	t.Nop(1)
@@ -39,8 +39,8 @@ func (u *Unit) queueCommand(t *cpu.Thread, c amdtable.Command, sync bool, from u
 	t.Ret()
 }
 
-// put is __iommu_queue_command_sync with copy_cmd_to_buffer: it waits for room, copies 16 bytes behind the tail and writes the tail register.
-// The IOMMU's lock is held.
+// put is __iommu_queue_command_sync with copy_cmd_to_buffer: it waits for room, copies 16 bytes behind the tail and writes the
+// tail register. The IOMMU's lock is held.
 func (u *Unit) put(t *cpu.Thread, c amdtable.Command, sync bool, from uint64) {
 	r := &u.ring
 	t.Call(fnPut)
@@ -95,8 +95,8 @@ func (u *Unit) put(t *cpu.Thread, c amdtable.Command, sync bool, from uint64) {
 	t.Ret()
 }
 
-// completionWait is iommu_completion_wait: it queues a command that stores the next sequence number when all before it are done, unless nothing was
-// queued since the last one, and waits for the number without the IOMMU's lock.
+// completionWait is iommu_completion_wait: it queues a command that stores the next sequence number when all before it are
+// done, unless nothing was queued since the last one, and waits for the number without the IOMMU's lock.
 func (u *Unit) completionWait(t *cpu.Thread) {
 	r := &u.ring
 	t.Call(fnWait)
@@ -135,8 +135,8 @@ func (u *Unit) completionWait(t *cpu.Thread) {
 	t.Ret()
 }
 
-// waitOnSem is wait_on_sem: it looks at the word that the hardware writes, and again after each microsecond, until the number there is seq or
-// later.
+// waitOnSem is wait_on_sem: it looks at the word that the hardware writes, and again after each microsecond, until the number
+// there is seq or later.
 func (u *Unit) waitOnSem(t *cpu.Thread, seq uint64) {
 	u.Waits++
 	t.Call(fnSem)

@@ -139,7 +139,8 @@ func (d *Domain) IovaToPhys(t *cpu.Thread, target cpu.Val, iova uint64) uint64 {
 	return d.iovaToPhys12(t, target, iova)
 }
 
-// SyncMap is amd_iommu_iotlb_sync_map. It flushes only where the hardware caches absent entries (NpCache, in guests); elsewhere it is a test.
+// SyncMap is amd_iommu_iotlb_sync_map. It flushes only where the hardware caches absent entries (NpCache, in guests); elsewhere
+// it is a test.
 func (d *Domain) SyncMap(t *cpu.Thread, target cpu.Val, tail bool, iova, size uint64) error {
 	if tail {
 		t.TailCallInd(fnSyncMap, target)

@@ -24,8 +24,8 @@ var (
 	fnUpdateDTE  = cpu.NewFunc("update_dte256", fileDriver, 620)
 )
 
-// SyncTLB is amd_iommu_iotlb_sync: with the domain's lock held and interrupts off, tell the hardware to forget what was gathered and wait until it
-// has. 7.3 frees the gathered tables afterwards; 6.12 never takes tables away in an unmap.
+// SyncTLB is amd_iommu_iotlb_sync: with the domain's lock held and interrupts off, tell the hardware to forget what was
+// gathered and wait until it has. 7.3 frees the gathered tables afterwards; 6.12 never takes tables away in an unmap.
 func (d *Domain) SyncTLB(t *cpu.Thread, target cpu.Val, g *iommucore.Gather) {
 	v := d.env.Version
 	t.CallInd(fnSyncTLB, target)
@@ -69,8 +69,8 @@ func (d *Domain) FlushAll(t *cpu.Thread, target cpu.Val) {
 	t.Ret()
 }
 
-// flushPages is amd_iommu_domain_flush_pages: one command for the range to every IOMMU of the domain, then a completion wait for each. pde
-// also drops cached page directory entries. The domain's lock is held.
+// flushPages is amd_iommu_domain_flush_pages: one command for the range to every IOMMU of the domain, then a completion wait
+// for each. pde also drops cached page directory entries. The domain's lock is held.
 func (d *Domain) flushPages(t *cpu.Thread, first, last uint64, pde bool) {
 	t.Call(fnFlushPages)
 	t.Nop(2)
@@ -153,8 +153,8 @@ func (d *Domain) complete(t *cpu.Thread) {
 	t.Ret()
 }
 
-// eachUnit is xa_for_each over protection_domain.iommu_array. A machine has one IOMMU here, at index 0, which the array's head points to without
-// a node.
+// eachUnit is xa_for_each over protection_domain.iommu_array. A machine has one IOMMU here, at index 0, which the array's head
+// points to without a node.
 func (d *Domain) eachUnit(t *cpu.Thread, body func()) {
 	find := func(f *cpu.Func, alu int) cpu.Val {
 		t.Call(f)
@@ -228,8 +228,8 @@ func (d *Domain) flushDevice(t *cpu.Thread, dev attached, addr uint64, shift uin
 	t.Ret()
 }
 
-// updateDevices makes all devices of the domain use the table at root with so many levels and waits until the hardware does: set_dte_entry,
-// device_flush_dte. The domain's lock is held.
+// updateDevices makes all devices of the domain use the table at root with so many levels and waits until the hardware does:
+// set_dte_entry, device_flush_dte. The domain's lock is held.
 func (d *Domain) updateDevices(t *cpu.Thread, root uint64, levels int) {
 	u := d.u
 	node := t.Load(d.at.devs, 0)

@@ -10,8 +10,8 @@ import (
 // fns73 are the functions of the amdv1 format.
 var fns73 = genericpt.NewFuncs("amdv1")
 
-// v1 is the amdv1 format of generic_pt: drivers/iommu/generic_pt/fmt/amdv1.h. Its tables may be encrypted (PT_FEAT_AMDV1_ENCRYPT_TABLES), so
-// every address of a table passes a test and a mask.
+// v1 is the amdv1 format of generic_pt: drivers/iommu/generic_pt/fmt/amdv1.h. Its tables may be encrypted
+// (PT_FEAT_AMDV1_ENCRYPT_TABLES), so every address of a table passes a test and a mask.
 type v1 struct {
 	sme uint64 // sme_me_mask
 }

@@ -68,8 +68,8 @@ func (m *machine) reaches(t *cpu.Thread, iova uint64) (uint64, bool) {
 	return pa, err == nil
 }
 
-// While a range is mapped the device reaches it; once a strict unmap has returned, it does not, although its last use had filled every translation
-// cache. Several CPUs map and unmap in one domain at once, some where the table has to grow.
+// While a range is mapped the device reaches it; once a strict unmap has returned, it does not, although its last use had
+// filled every translation cache. Several CPUs map and unmap in one domain at once, some where the table has to grow.
 func TestHardwareForgetsWhatWasUnmapped(t *testing.T) {
 	for _, v := range versions {
 		for _, high := range []uint64{0, 1 << 40, 1 << 50} {

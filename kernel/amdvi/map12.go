@@ -23,8 +23,8 @@ func present(pte uint64) bool { return pte&amdtable.Present != 0 }
 // nextLevel is PM_PTE_LEVEL.
 func nextLevel(pte uint64) int { return int(pte >> 9 & 7) }
 
-// MapPages is amd_iommu_map_pages of 6.12 and, through a second pointer, iommu_v1_map_pages: for each page of pgsize bytes one walk from the root
-// (alloc_pte), one locked compare-and-exchange per entry that empties it, and one store per entry.
+// MapPages is amd_iommu_map_pages of 6.12 and, through a second pointer, iommu_v1_map_pages: for each page of pgsize bytes one
+// walk from the root (alloc_pte), one locked compare-and-exchange per entry that empties it, and one store per entry.
 func (d *Domain) MapPages(t *cpu.Thread, target cpu.Val, iova, phys, pgsize, pgcount uint64, prot iommucore.Prot) (uint64, error) {
 	t.CallInd(fnMapPages, target)
 	t.Nop(2)
@@ -137,8 +137,8 @@ func (d *Domain) mapV1(t *cpu.Thread, target cpu.Val, iova, phys, pgsize, pgcoun
 	return mapped, err
 }
 
-// emptyEntries is the loop of free_clear_pte over the n entries of a page: each is exchanged for 0, and the tables that it pointed to go to the
-// list.
+// emptyEntries is the loop of free_clear_pte over the n entries of a page: each is exchanged for 0, and the tables that it
+// pointed to go to the list.
 func (d *Domain) emptyEntries(t *cpu.Thread, pte, n uint64, at cpu.Val, list *iommucore.PageList) {
 	for top, i := t.Here(), uint64(0); i < n; i++ {
 		split(t)
@@ -165,7 +165,8 @@ func (d *Domain) emptyEntries(t *cpu.Thread, pte, n uint64, at cpu.Val, list *io
 	}
 }
 
-// freeTables12 is free_sub_pt and free_pt_lvl: it puts a table of the level and all tables below it on the list, without looking for pages.
+// freeTables12 is free_sub_pt and free_pt_lvl: it puts a table of the level and all tables below it on the list, without
+// looking for pages.
 func (d *Domain) freeTables12(t *cpu.Thread, tbl uint64, level int, tv cpu.Val, list *iommucore.PageList) {
 	if level > 1 {
 		t.Call(fnFreeTable)

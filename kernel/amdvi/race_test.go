@@ -11,8 +11,8 @@ import (
 	"dmapath/sim"
 )
 
-// CPUs that miss the same table, or the same level on top, at the same time: one installs its page, the others find that and give theirs back. Nothing is
-// lost, nothing leaks.
+// CPUs that miss the same table, or the same level on top, at the same time: one installs its page, the others find that and
+// give theirs back. Nothing is lost, nothing leaks.
 func TestRacesForTables(t *testing.T) {
 	for _, v := range versions {
 		for _, base := range []uint64{1 << 30, 1 << 39, 1 << 48} {
@@ -45,8 +45,8 @@ func TestRacesForTables(t *testing.T) {
 	}
 }
 
-// A device with a TLB of its own is told of every range that the IOMMU is told of, before the completion wait, and of everything when its device table
-// entry changes. The others are not.
+// A device with a TLB of its own is told of every range that the IOMMU is told of, before the completion wait, and of
+// everything when its device table entry changes. The others are not.
 func TestDevicesWithTLBs(t *testing.T) {
 	for _, v := range versions {
 		r := newRig(t, v, 6)

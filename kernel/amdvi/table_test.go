@@ -52,8 +52,8 @@ func (r *rig) check(t *testing.T, th *cpu.Thread, live []mapping, probes ...uint
 	}
 }
 
-// Random maps and unmaps of all sizes and alignments: the table always equals the plain map of live mappings, software and hardware walks agree,
-// and every table page comes from the allocator.
+// Random maps and unmaps of all sizes and alignments: the table always equals the plain map of live mappings, software and
+// hardware walks agree, and every table page comes from the allocator.
 func TestTableEqualsPlainMap(t *testing.T) {
 	for _, v := range versions {
 		for seed := uint64(0); seed < 3; seed++ {
@@ -162,8 +162,8 @@ func TestPageSizes(t *testing.T) {
 	}
 }
 
-// 128 KiB by alignment: aligned it is one page; contiguous but aligned to 4 KiB alike it becomes pages of growing and shrinking size; aligned
-// differently it is 32 pages.
+// 128 KiB by alignment: aligned it is one page; contiguous but aligned to 4 KiB alike it becomes pages of growing and shrinking
+// size; aligned differently it is 32 pages.
 func TestAlignmentDecidesThePages(t *testing.T) {
 	for _, v := range versions {
 		for _, c := range []struct {
@@ -231,8 +231,9 @@ func leafTable(r *rig, iova uint64) uint64 {
 	return tbl
 }
 
-// A table starts with 3 levels and grows when an address needs it: the device table entry says so, the hardware is told to forget the old one, and
-// what was mapped stays mapped. Beyond the levels that the hardware has the map fails and changes nothing.
+// A table starts with 3 levels and grows when an address needs it: the device table entry says so, the hardware is told to
+// forget the old one, and what was mapped stays mapped. Beyond the levels that the hardware has the map fails and changes
+// nothing.
 func TestTableGrows(t *testing.T) {
 	for _, v := range versions {
 		r := newRig(t, v, 5)
@@ -277,8 +278,8 @@ func TestTableGrows(t *testing.T) {
 	}
 }
 
-// A map over something mapped: 7.3 refuses, 6.12 writes over it and counts; a larger page over empty tables frees them, after the hardware has
-// forgotten them.
+// A map over something mapped: 7.3 refuses, 6.12 writes over it and counts; a larger page over empty tables frees them, after
+// the hardware has forgotten them.
 func TestMapOverMapped(t *testing.T) {
 	for _, v := range versions {
 		r := newRig(t, v, 4)

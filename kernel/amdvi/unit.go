@@ -10,14 +10,15 @@ import (
 	"dmapath/kernel/iommupages"
 )
 
-// devices is how many device ids the device table has entries for: those of 16 buses. On a real machine firmware says what the last one is.
+// devices is how many device ids the device table has entries for: those of 16 buses. On a real machine firmware says what the
+// last one is.
 const devices = 1 << 12
 
 // commands is the length of the command buffer: CMD_BUFFER_SIZE / 16.
 const commands = 512
 
-// Unit is struct amd_iommu: the driver's side of one IOMMU. It programs the hardware through registers and through the device table and the
-// command buffer in memory.
+// Unit is struct amd_iommu: the driver's side of one IOMMU. It programs the hardware through registers and through the device
+// table and the command buffer in memory.
 type Unit struct {
 	Env   *kernel.Env
 	RegVA uint64 // virtual address of the register window
@@ -63,8 +64,8 @@ const (
 	unitBytes = 704
 )
 
-// NewUnit reads the extended features of the IOMMU whose registers lie at regVA and allocates its structures. Walks of this hardware always
-// snoop the caches.
+// NewUnit reads the extended features of the IOMMU whose registers lie at regVA and allocates its structures. Walks of this
+// hardware always snoop the caches.
 func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, pages iommupages.Allocator) (*Unit, error) {
 	if !env.Coherent {
 		return nil, fmt.Errorf("amd-vi unit at %#x: its page walks snoop the caches, and the kernel's configuration says they do not", regVA)
@@ -89,8 +90,8 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, pages iommupages.Alloca
 	return u, nil
 }
 
-// Enable turns the IOMMU on as enable_iommus does: device table, command buffer, event log, translation. It happens at boot, at time 0, and
-// costs nothing.
+// Enable turns the IOMMU on as enable_iommus does: device table, command buffer, event log, translation. It happens at boot, at
+// time 0, and costs nothing.
 func (u *Unit) Enable() {
 	w := func(off, val uint64) { u.hw.WriteReg(u.RegVA+off, val, 0) }
 	w(amdtable.RegDevTableBase, amdtable.DevTableRegister(u.table, devices*amdtable.DTESize))
@@ -111,7 +112,8 @@ func (u *Unit) writeDTE(rid uint16, d amdtable.DTE) {
 	u.Env.Mem.Write64(at, w[0])
 }
 
-// Attach makes the device with requester id rid use domain d (set_dte_entry, at boot). The hardware must not have cached another entry.
+// Attach makes the device with requester id rid use domain d (set_dte_entry, at boot). The hardware must not have cached
+// another entry.
 func (u *Unit) Attach(rid uint16, d *Domain) error { return u.attach(attached{rid: rid}, d) }
 
 // AttachATS is Attach for a device with a TLB of its own, which translates for itself (pdev_enable_cap_ats).

@@ -41,8 +41,9 @@ func (m *timed) run(t *testing.T) {
 	m.eng.Close()
 }
 
-// What a strict unmap tells the hardware: one invalidation of the domain for the smallest aligned power of two around the range, then a completion
-// wait with the next number. 6.12 always drops page directory entries with it, 7.3 only when tables were taken away.
+// What a strict unmap tells the hardware: one invalidation of the domain for the smallest aligned power of two around the
+// range, then a completion wait with the next number. 6.12 always drops page directory entries with it, 7.3 only when tables
+// were taken away.
 func TestCommandsOfAnUnmap(t *testing.T) {
 	const m2 = 2 << 20
 	for _, v := range versions {
@@ -88,9 +89,9 @@ func TestCommandsOfAnUnmap(t *testing.T) {
 	}
 }
 
-// The wait is tight: it looks once, and after each further microsecond, until the hardware has stored the number; it never ends before, and a
-// picosecond more than a whole number of microseconds costs one more of them. Without a core the driver's own instructions take no time, so the
-// first look is at the instant of the write and always too early.
+// The wait is tight: it looks once, and after each further microsecond, until the hardware has stored the number; it never ends
+// before, and a picosecond more than a whole number of microseconds costs one more of them. Without a core the driver's own
+// instructions take no time, so the first look is at the instant of the write and always too early.
 func TestWaitIsQuantised(t *testing.T) {
 	const us = sim.Microsecond
 	for _, v := range versions {
@@ -115,8 +116,8 @@ func TestWaitIsQuantised(t *testing.T) {
 	}
 }
 
-// Two CPUs that unmap in one domain serialise: the second waits for the lock until the first has its completion. In two domains behind the same
-// IOMMU they wait side by side.
+// Two CPUs that unmap in one domain serialise: the second waits for the lock until the first has its completion. In two domains
+// behind the same IOMMU they wait side by side.
 func TestUnmapsInOneDomainSerialise(t *testing.T) {
 	for _, v := range versions {
 		for _, cpus := range []int{1, 2, 4} {
@@ -157,7 +158,8 @@ func TestCoveredByAnotherWait(t *testing.T) {
 	for _, v := range versions {
 		m := newTimed(t, v, 2500*sim.Nanosecond)
 		other := m.domain(t, rid+1, 4)
-		// Both put their invalidation into the ring before either queues a wait: without a core, time stands still until somebody waits.
+		// Both put their invalidation into the ring before either queues a wait: without a core, time stands still until
+		// somebody waits.
 		for c, d := range []*amdvi.Domain{m.dom, other} {
 			m.cpu(c, func(th *cpu.Thread) {
 				d.Core.Map(th, iova, phys, 4096, rw)
@@ -212,7 +214,8 @@ func TestFullRing(t *testing.T) {
 	}
 }
 
-// Indirect calls, from the source of both versions: 6.12 goes through a pointer of the domain and one of the page table for each operation.
+// Indirect calls, from the source of both versions: 6.12 goes through a pointer of the domain and one of the page table for
+// each operation.
 func TestIndirectCalls(t *testing.T) {
 	for _, c := range []struct {
 		v               kernel.Version
@@ -249,7 +252,8 @@ func TestIndirectCalls(t *testing.T) {
 	}
 }
 
-// The numbers in the package documentation: instructions of a map and of an unmap with its invalidation, the hardware being done at the first look.
+// The numbers in the package documentation: instructions of a map and of an unmap with its invalidation, the hardware being
+// done at the first look.
 func TestDocumentedTotals(t *testing.T) {
 	for _, c := range []struct {
 		v           kernel.Version

@@ -50,8 +50,8 @@ func (d *Domain) step(t *cpu.Thread, p, level cpu.Val) cpu.Val {
 	return t.ALU2(v, t.ALU(4, level))
 }
 
-// allocPTE is alloc_pte: the first entry of the page of 1<<lg2 bytes at iova. It adds levels on top and tables below as needed, and takes away large
-// pages that are in the way, which replaced reports.
+// allocPTE is alloc_pte: the first entry of the page of 1<<lg2 bytes at iova. It adds levels on top and tables below as needed,
+// and takes away large pages that are in the way, which replaced reports.
 func (d *Domain) allocPTE(t *cpu.Thread, iova uint64, lg2 uint8) (pte uint64, at cpu.Val, replaced bool, err iommucore.Errno) {
 	t.Call(fnAllocPTE)
 	t.Nop(1)
@@ -143,7 +143,8 @@ func (d *Domain) tearDown(t *cpu.Thread, pte, val uint64, at cpu.Val) {
 	t.Mem(cpu.Store, t.SP()+16, 1, u, 0)
 }
 
-// addTable gives the entry of the level at pte a table, unless another CPU was faster while this one allocated; ok says that it did not lose.
+// addTable gives the entry of the level at pte a table, unless another CPU was faster while this one allocated; ok says that it
+// did not lose.
 func (d *Domain) addTable(t *cpu.Thread, pte, old uint64, level int, at cpu.Val) (ok bool, err iommucore.Errno) {
 	t.StackLoad(8)
 	t.Mem(cpu.Load, d.at.ops-24, 4, 0, 0) // nid
@@ -173,7 +174,8 @@ func (d *Domain) addTable(t *cpu.Thread, pte, old uint64, level int, at cpu.Val)
 	return true, 0
 }
 
-// increase is increase_address_space: under the domain's lock a new root above the present one, and the device table entries changed and flushed.
+// increase is increase_address_space: under the domain's lock a new root above the present one, and the device table entries
+// changed and flushed.
 func (d *Domain) increase(t *cpu.Thread, last uint64, leaf int) (err iommucore.Errno) {
 	t.Call(fnIncrease)
 	t.Nop(1)
@@ -224,8 +226,8 @@ func (d *Domain) increase(t *cpu.Thread, last uint64, leaf int) (err iommucore.E
 	return err
 }
 
-// fetchPTE is fetch_pte: the first entry of the page that iova lies in and log2 of its size. It returns 0 when a table on the way is absent; the entry
-// itself may be absent.
+// fetchPTE is fetch_pte: the first entry of the page that iova lies in and log2 of its size. It returns 0 when a table on the
+// way is absent; the entry itself may be absent.
 func (d *Domain) fetchPTE(t *cpu.Thread, iova uint64) (pte uint64, lg2 uint8, at cpu.Val) {
 	t.Call(fnFetchPTE)
 	t.Nop(1)
@@ -285,8 +287,8 @@ func (d *Domain) fetchPTE(t *cpu.Thread, iova uint64) (pte uint64, lg2 uint8, at
 	return pte, lg2, at
 }
 
-// UnmapPages is amd_iommu_unmap_pages of 6.12 and, through a second pointer, iommu_v1_unmap_pages: one walk and one rep stos per page. Tables stay. What
-// is not mapped counts as unmapped where its table exists.
+// UnmapPages is amd_iommu_unmap_pages of 6.12 and, through a second pointer, iommu_v1_unmap_pages: one walk and one rep stos
+// per page. Tables stay. What is not mapped counts as unmapped where its table exists.
 func (d *Domain) UnmapPages(t *cpu.Thread, target cpu.Val, iova, pgsize, pgcount uint64, g *iommucore.Gather) uint64 {
 	t.CallInd(fnUnmapPages, target)
 	t.Nop(2)

@@ -70,8 +70,8 @@ func (d *Delay) Udelay(t *cpu.Thread, us int, cause cpu.Stall) {
 	t.Ret()
 }
 
-// rdtsc emits rdtsc_ordered, a fence and the reading (rdtscp is both in one): what went before has finished. It ends the segment, so the
-// thread's time is the counter's.
+// rdtsc emits rdtsc_ordered, a fence and the reading (rdtscp is both in one): what went before has finished. It ends the
+// segment, so the thread's time is the counter's.
 func (d *Delay) rdtsc(t *cpu.Thread) cpu.Val {
 	t.Serialize()
 	v := t.Op(cpu.Sysreg, 0)

@@ -11,8 +11,8 @@ import (
 	"dmapath/sim"
 )
 
-// A delay lasts exactly what was asked for beyond the instructions around it, which without a core take no time; the counter is read in order
-// before and after the halt, and the waiting is charged to the halted function.
+// A delay lasts exactly what was asked for beyond the instructions around it, which without a core take no time; the counter is
+// read in order before and after the halt, and the waiting is charged to the halted function.
 func TestDelayLastsWhatWasAsked(t *testing.T) {
 	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
 		for _, us := range []int{1, 2, 100} {

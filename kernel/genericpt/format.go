@@ -34,15 +34,16 @@ type Format interface {
 	// Synced is the software bit of a table entry that says that its line was flushed; 0 for formats whose walks always snoop.
 	Synced() uint64
 
-	// SetProt is pt_iommu_set_prot: it encodes protections, or says that the format has none like them. features is the loaded word of
-	// features.
+	// SetProt is pt_iommu_set_prot: it encodes protections, or says that the format has none like them. features is the loaded
+	// word of features.
 	SetProt(t *cpu.Thread, features cpu.Val, prot iommucore.Prot) (bits uint64, err iommucore.Errno)
 	// TestLeaf emits the test that tells a page from a table in entry val of the level, which p has loaded.
 	TestLeaf(t *cpu.Thread, p cpu.Val, val uint64, level int)
 	// TableAddr emits what it takes to get a table's address out of the entry p beyond masking it; features is the address of the
 	// features.
 	TableAddr(t *cpu.Thread, features uint64, p cpu.Val) cpu.Val
-	// EncodeLeaf emits what it takes to turn address and protection, or'ed in e, into an entry of the level for a page of 1<<lg2 bytes.
+	// EncodeLeaf emits what it takes to turn address and protection, or'ed in e, into an entry of the level for a page of
+	// 1<<lg2 bytes.
 	EncodeLeaf(t *cpu.Thread, e cpu.Val, level int, lg2 uint) cpu.Val
 	// EncodedSize emits the decoding of a page's size from the entry p, where a format has more than one size per level.
 	EncodedSize(t *cpu.Thread, p cpu.Val)

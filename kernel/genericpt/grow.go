@@ -7,8 +7,8 @@ import (
 	"dmapath/kernel/locking"
 )
 
-// increaseTop is increase_top: it puts a new top table above the present one, whose first entry points to it, and makes the hardware use
-// it. It returns again when the caller must look whether the table is large enough now.
+// increaseTop is increase_top: it puts a new top table above the present one, whose first entry points to it, and makes the
+// hardware use it. It returns again when the caller must look whether the table is large enough now.
 func (d *Table) increaseTop(t *cpu.Thread, r *ptRange, m *mapArgs) iommucore.Errno {
 	if d.grow == nil || shift(d.depth+1) >= 64 {
 		return iommucore.ERANGE

@@ -11,8 +11,8 @@ import (
 	"dmapath/kernel/recorded"
 )
 
-// The sizes that pt_compute_best_pgsize and pt_pgsz_count choose, run after run, are those of the obvious way: at every address the largest page that
-// alignment and the rest of the range allow.
+// The sizes that pt_compute_best_pgsize and pt_pgsz_count choose, run after run, are those of the obvious way: at every address
+// the largest page that alignment and the rest of the range allow.
 func TestSizesAreGreedy(t *testing.T) {
 	env := kernel.NewEnv(kernel.Config{Version: kernel.V7_3, CPUs: 1, Coherent: true}, cache.NewMemory(), 0)
 	rng := rand.New(rand.NewPCG(5, 5))

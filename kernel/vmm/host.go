@@ -17,8 +17,8 @@ const (
 
 // Host is what runs on a core while its guest has exited: KVM, the device model and VFIO, over the host's own IOMMU driver.
 type Host struct {
-	// Exits counts accesses of the guest to the virtual unit, Invalidations the IOTLB descriptors among what they asked for, Maps and Unmaps what the
-	// device model told VFIO.
+	// Exits counts accesses of the guest to the virtual unit, Invalidations the IOTLB descriptors among what they asked for,
+	// Maps and Unmaps what the device model told VFIO.
 	Exits, Invalidations, Maps, Unmaps uint64
 
 	env     *kernel.Env
@@ -187,7 +187,8 @@ func (h *Host) all(t *cpu.Thread, l []stage) {
 // guestRegisters is how many general registers the entry code saves and loads.
 const guestRegisters = 15
 
-// leaveGuest is the exit: the hardware's half, the guest's registers, the host's handling down to where no device of the kernel wants the access.
+// leaveGuest is the exit: the hardware's half, the guest's registers, the host's handling down to where no device of the kernel
+// wants the access.
 func (h *Host) leaveGuest(t *cpu.Thread) {
 	t.Enter(fnExit)
 	t.WaitUntil(cpu.StallMMIO, t.Now()+h.exit/2)

@@ -98,7 +98,8 @@ func (s *shadow) add(t *cpu.Thread, p page) {
 	s.pages[i] = p
 }
 
-// drop unmaps every page of the shadow that has a byte in first to last: VFIO_IOMMU_UNMAP_DMA, which ends with the host's own strict invalidation.
+// drop unmaps every page of the shadow that has a byte in first to last: VFIO_IOMMU_UNMAP_DMA, which ends with the host's own
+// strict invalidation.
 func (s *shadow) drop(t *cpu.Thread, first, last uint64) {
 	h := s.h
 	i := sort.Search(len(s.pages), func(i int) bool { return s.pages[i].iova+s.pages[i].size > first })

@@ -138,8 +138,9 @@ func unmap(t *cpu.Thread, d *iommucore.Domain, iova, size uint64) uint64 {
 	return n
 }
 
-// Whatever the guest maps and unmaps, on several virtual CPUs at once, the device is translated as the guest's tables say once the guest's call has
-// returned: a map is followed by an invalidation because the unit has caching mode, and after a strict unmap nothing gets through.
+// Whatever the guest maps and unmaps, on several virtual CPUs at once, the device is translated as the guest's tables say once
+// the guest's call has returned: a map is followed by an invalidation because the unit has caching mode, and after a strict
+// unmap nothing gets through.
 func TestDeviceSeesTheGuestsTables(t *testing.T) {
 	for _, v := range versions {
 		m := newMachine(t, v)
@@ -189,8 +190,8 @@ func TestDeviceSeesTheGuestsTables(t *testing.T) {
 	}
 }
 
-// The price of an exit has parts that can be taken away one by one: the hardware's, twice half of the platform's value, and the wait for the host's own
-// invalidation, which only an unmap has. Without a core instructions take no time.
+// The price of an exit has parts that can be taken away one by one: the hardware's, twice half of the platform's value, and the
+// wait for the host's own invalidation, which only an unmap has. Without a core instructions take no time.
 func TestWhatAnExitWaitsFor(t *testing.T) {
 	for _, v := range versions {
 		m := newMachine(t, v)
@@ -212,7 +213,8 @@ func TestWhatAnExitWaitsFor(t *testing.T) {
 	}
 }
 
-// A flush of the whole domain brings a shadow that is behind up to date: what is new is mapped, what is gone unmapped, what is the same left alone.
+// A flush of the whole domain brings a shadow that is behind up to date: what is new is mapped, what is gone unmapped, what is
+// the same left alone.
 func TestFlushOfEverything(t *testing.T) {
 	for _, v := range versions {
 		m := newMachine(t, v)

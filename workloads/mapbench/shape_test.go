@@ -7,8 +7,8 @@ import (
 	"dmapath/sim"
 )
 
-// On AMD-Vi a strict unmap holds the domain's lock until the hardware has answered, and looks once per microsecond: no unmap is shorter than that, CPUs
-// that use one device take turns, and the rate does not grow with them. Lazily it does.
+// On AMD-Vi a strict unmap holds the domain's lock until the hardware has answered, and looks once per microsecond: no unmap is
+// shorter than that, CPUs that use one device take turns, and the rate does not grow with them. Lazily it does.
 func TestStrictUnmapsTakeTurnsOnAMD(t *testing.T) {
 	for _, variant := range []string{"map_page@6.12", "map_phys@7.3"} {
 		rate := map[platform.Backend]map[int]float64{}

@@ -1,9 +1,6 @@
 package hazard
 
 import (
-	"maps"
-	"slices"
-
 	"dmapath/kernel/mapops"
 	"dmapath/platform"
 )
@@ -16,34 +13,36 @@ type Backend struct {
 	Missing string
 
 	platform platform.Backend
-	preset   string            // machine that it needs; empty: the one that was asked for
-	set      map[string]string // keys of that platform, by name
-	granule  uint64            // unit of protection, bytes; 0: none
+	preset   string                 // machine that it needs; empty: the one that was asked for
+	adjust   func(s *platform.Spec) // changes it
+	granule  uint64                 // unit of protection, bytes; 0: none
 	setUp    func(d *platform.Device)
 }
 
 // machine returns the platform that the backend is run on when s was asked for.
 func (b *Backend) machine(s *platform.Spec) (*platform.Spec, error) {
-	if b.preset == "" {
-		return s, nil
-	}
-	s, err := platform.Load(b.preset)
-	for _, k := range slices.Sorted(maps.Keys(b.set)) {
-		if err == nil {
-			err = s.Set(k, b.set[k])
+	if b.preset != "" {
+		var err error
+		if s, err = platform.Load(b.preset); err != nil {
+			return nil, err
 		}
 	}
-	return s, err
+	if b.adjust == nil {
+		return s, nil
+	}
+	c := *s
+	b.adjust(&c)
+	return &c, c.Check()
 }
 
-// notCoherent are Arm machines whose devices do not snoop.
-var notCoherent = map[string]string{"kernel.arch": "arm64", "pcie.coherent": "off"}
+// notCoherent is a machine whose devices do not snoop.
+func notCoherent(s *platform.Spec) { s.PCIe.Coherent = false }
 
 // Backends lists the backends in the order of tables.
 func Backends() []Backend {
 	return []Backend{
 		{Name: "direct", What: "dma-direct, coherent", platform: platform.Direct},
-		{Name: "direct-nc", What: "dma-direct, a device that does not snoop (arm64)", platform: platform.Direct, preset: "neoverse-n1", set: notCoherent},
+		{Name: "direct-nc", What: "dma-direct, a device that does not snoop (arm64)", platform: platform.Direct, preset: "neoverse-n1", adjust: notCoherent},
 		{Name: "swiotlb", What: "dma-direct with swiotlb=force", platform: platform.SwiotlbForce},
 		{Name: "strict", What: "iommu-dma, strict, coherent", platform: platform.IommuStrict, granule: 4096},
 		{Name: "lazy", What: "iommu-dma, flush queue, coherent", platform: platform.IommuLazy, granule: 4096},

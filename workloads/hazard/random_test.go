@@ -259,7 +259,7 @@ func (w *world) inUse() (ranges, slots int) {
 func TestRandomSequences(t *testing.T) {
 	checks(25)
 	s := icelake(t)
-	for _, name := range []string{"direct", "direct-nc", "swiotlb", "strict", "lazy", "untrusted"} {
+	for _, name := range []string{"direct", "direct-nc", "swiotlb", "strict", "lazy", "untrusted", "amd", "amd-lazy", "ops-gart", "ops-grant"} {
 		for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
 			b := backendNamed(t, name)
 			spec, err := b.machine(s)
@@ -302,6 +302,9 @@ func (w *world) random(steps []step) {
 	ranges, slots := w.inUse()
 	tooLarge := func(err error) bool { return errors.Is(err, swiotlb.ErrTooLarge) }
 	for _, s := range steps {
+		if w.backend.platform.Provider() {
+			s.Dev = 0 // all devices share the aperture or the grants
+		}
 		switch {
 		case s.Kind < 5 || len(w.live) == 0:
 			if !w.shared(s) {
@@ -309,7 +312,7 @@ func (w *world) random(steps []step) {
 			}
 		case s.Kind < 8:
 			w.unmap(s.Which%len(w.live), s.CPU)
-			if w.backend.Name == "strict" || w.backend.Name == "untrusted" {
+			if w.backend.granule > 0 && w.backend.platform != platform.IommuLazy {
 				w.checkDead(4, "right after a strict unmap")
 			}
 		default:

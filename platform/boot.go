@@ -37,6 +37,7 @@ type Parts struct {
 	shadow           *kmsan.Shadow
 	nodes, magazines *mm.Cache
 	softirqs         [][]*cpu.Stream // per CPU: streams not in use
+	timerRuns        []sim.Lock      // per CPU: held while a timer's function runs
 	memory           mm.MemoryMap
 	ram              []mm.Range
 	ramTop           uint64 // first page frame above RAM
@@ -63,7 +64,7 @@ func (m *Machine) boot() (err error) {
 	if err := m.debug(); err != nil {
 		return err
 	}
-	m.softirqs = make([][]*cpu.Stream, m.Opt.CPUs)
+	m.softirqs, m.timerRuns = make([][]*cpu.Stream, m.Opt.CPUs), make([]sim.Lock, m.Opt.CPUs)
 	m.Timers = timer.NewWheel(m.Env, m.softirq)
 	pool := m.pool()
 	if m.Tlb, err = swiotlb.New(pool); err != nil {
@@ -114,10 +115,15 @@ func iovaOrders(s *Spec) int {
 	return int(s.Kernel.IOVAOrders)
 }
 
-// softirq runs an expired timer's function on CPU c at time at.
+// softirq runs an expired timer's function on CPU c at time at. Those that expire together run one after the other, as __run_timers
+// calls them.
 func (m *Machine) softirq(c int, at sim.Time, fn func(t *cpu.Thread)) {
 	m.Eng.Go(fmt.Sprintf("cpu %d timer", c), func(p *sim.Proc) {
 		p.SleepUntil(at)
+		if l := &m.timerRuns[c]; !l.TryLock(p) {
+			l.Wait(p)
+		}
+		defer m.timerRuns[c].Unlock(p)
 		s := m.takeStream(c)
 		t := cpu.NewThread(p, c, m.Cores[c], s)
 		fn(t)

@@ -112,7 +112,7 @@ func (d *Domain) SyncTLB(t *cpu.Thread, target cpu.Val, g *iommucore.Gather) {
 
 // openBatch makes the batch of t's CPU lie at va and zeroes it there.
 func (u *Unit) openBatch(t *cpu.Thread, va uint64) *batch {
-	b := &u.scratch[t.CPU].batch
+	b := &u.scratchOf(t).batch
 	b.va, b.num = va, 0
 	u.memset(t, va, batchBytes, 0)
 	return b
@@ -355,7 +355,7 @@ func (u *Unit) issueOne12(t *cpu.Thread, c smmutable.Command, cmd uint64) {
 	impl := t.Load(u.va+devImplOps, 0)
 	t.Branch(true, impl)
 	t.ALU(5, 0)
-	b := &u.scratch[t.CPU].batch
+	b := &u.scratchOf(t).batch
 	b.va, b.cmds[0], b.num = out, c, 1
 	u.issue12(t, b.cmds[:1], out, true)
 	u.checkCanary(t, 56)

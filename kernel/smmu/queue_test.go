@@ -16,7 +16,7 @@ var versions = []kernel.Version{kernel.V6_12, kernel.V7_3}
 
 // issue puts commands into the queue as the version does.
 func (r *rig) issue(t *cpu.Thread, cmds []smmutable.Command, sync bool) {
-	b := &r.unit.scratch[t.CPU].batch
+	b := &r.unit.scratchOf(t).batch
 	copy(b.cmds[:], cmds)
 	if r.env.Version == kernel.V7_3 {
 		r.unit.issue73(t, b.cmds[:len(cmds)], t.SP()-4096, sync)

@@ -28,7 +28,7 @@ type Unit struct {
 
 	strtab     uint64 // physical address of the first level of the stream table
 	asids      uint16 // handed out
-	scratch    []scratch
+	scratch    []*scratch
 	onCommands func(cmds []smmutable.Command, sync bool) // tests
 }
 
@@ -55,10 +55,24 @@ type capabilities struct {
 	sidBits  uint8
 }
 
-// scratch is what a CPU's invalidation keeps on its stack and would otherwise allocate.
+// scratch is what an invalidation keeps on its stack and would otherwise allocate. A CPU has one for its thread and one for a timer that runs
+// meanwhile.
 type scratch struct {
+	owner *cpu.Stream
 	batch batch
 	sync  iommucore.Gather // of a sync in the middle of an unmap
+}
+
+// scratchOf returns the scratch of t's stack.
+func (u *Unit) scratchOf(t *cpu.Thread) *scratch {
+	for _, s := range u.scratch {
+		if s.owner == t.Stream {
+			return s
+		}
+	}
+	s := &scratch{owner: t.Stream}
+	u.scratch = append(u.scratch, s)
+	return s
 }
 
 // maxCmdqLog2 bounds the command queue to what dma_alloc_coherent gives at once: 1 MiB (Q_MAX_SZ_SHIFT with CONFIG_CMA_ALIGNMENT 8).
@@ -99,7 +113,6 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, alloc iommupages.Alloca
 		order++
 	}
 	u.strtab = kernel.Phys(env.Pages(order))
-	u.scratch = make([]scratch, max(env.CPUs, 1))
 	return u, nil
 }
 

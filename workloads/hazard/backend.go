@@ -50,7 +50,9 @@ func Backends() []Backend {
 			setUp: func(d *platform.Device) { d.Ctx.Dev.Untrusted = true }},
 		{Name: "amd", What: "iommu-dma on AMD-Vi, strict", platform: platform.IommuStrict, preset: "genoa", granule: 4096},
 		{Name: "amd-lazy", What: "iommu-dma on AMD-Vi, flush queue", platform: platform.IommuLazy, preset: "genoa", granule: 4096},
-		{Name: "strict-nc", What: "iommu-dma, strict, a device that does not snoop (arm64)", Missing: "no driver of an Arm IOMMU"},
+		{Name: "smmu", What: "iommu-dma on an Arm SMMUv3, strict", platform: platform.IommuStrict, preset: "neoverse-n1", granule: 4096},
+		{Name: "smmu-lazy", What: "iommu-dma on an Arm SMMUv3, flush queue", platform: platform.IommuLazy, preset: "neoverse-n1", granule: 4096},
+		{Name: "strict-nc", What: "iommu-dma, strict, a device that does not snoop (arm64)", platform: platform.IommuStrict, preset: "neoverse-n1", granule: 4096, adjust: notCoherent},
 		{Name: "ops-gart", What: "dma_map_ops: the aperture of AMD's northbridges, forced", platform: platform.OpsGart, granule: 4096},
 		{Name: "ops-grant", What: "dma_map_ops: grants to another Xen domain", platform: platform.OpsGrant, granule: 4096},
 		{Name: "ops-null", What: "dma_map_ops of a provider without a map function", platform: platform.OpsGart, setUp: func(d *platform.Device) {

@@ -259,7 +259,8 @@ func (w *world) inUse() (ranges, slots int) {
 func TestRandomSequences(t *testing.T) {
 	checks(25)
 	s := icelake(t)
-	for _, name := range []string{"direct", "direct-nc", "swiotlb", "strict", "lazy", "untrusted", "amd", "amd-lazy", "ops-gart", "ops-grant"} {
+	for _, name := range []string{"direct", "direct-nc", "swiotlb", "strict", "lazy", "untrusted", "amd", "amd-lazy", "smmu", "smmu-lazy", "strict-nc",
+		"ops-gart", "ops-grant"} {
 		for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
 			b := backendNamed(t, name)
 			spec, err := b.machine(s)

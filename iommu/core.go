@@ -28,7 +28,7 @@ type Core struct {
 	tlbs    map[uint16]DeviceTLB
 	iotlb   *tlb.Cache
 	sizes   []uint8 // page shifts ever inserted, so that others are not looked for
-	paging  [MaxLevels + 1]*tlb.Cache
+	paging  [levelSlots]*tlb.Cache
 	walkers *sim.Servers
 
 	recent   [recentWalks]walkRecord

@@ -3,6 +3,12 @@ package iommu
 // MaxLevels is the deepest table of any dialect: 6 levels of AMD's v1 format cover 64 bits.
 const MaxLevels = 6
 
+// Arrays by level have a power of two of slots, so that an index needs no check: this code runs for every level of every walk.
+const (
+	levelSlots = 8
+	levelMask  = levelSlots - 1
+)
+
 // PageShift is log2 of the smallest page of any dialect.
 const PageShift = 12
 
@@ -49,25 +55,22 @@ type Format interface {
 
 // Geometry says which bits of an address choose the entry in a table of each level. Entries have 8 bytes.
 type Geometry struct {
-	Shift [MaxLevels + 2]uint8  // log2 of the bytes that one entry of the level covers
-	Mask  [MaxLevels + 1]uint64 // entries in a table of the level, less 1
+	Shift [levelSlots]uint8  // log2 of the bytes that one entry of the level covers
+	Mask  [levelSlots]uint64 // entries in a table of the level, less 1
 }
 
 // NewGeometry returns the geometry of tables of one page of 1<<page bytes each.
 func NewGeometry(page uint8) *Geometry {
 	g := new(Geometry)
-	for l := 1; l < len(g.Shift); l++ {
-		g.Shift[l] = page + uint8(l-1)*(page-3)
-		if l <= MaxLevels {
-			g.Mask[l] = 1<<(page-3) - 1
-		}
+	for l := 1; l < levelSlots; l++ {
+		g.Shift[l], g.Mask[l] = page+uint8(l-1)*(page-3), 1<<(page-3)-1
 	}
 	return g
 }
 
 // EntryAddr returns the address of the entry that translates iova in the table of the level at physical address table.
 func (g *Geometry) EntryAddr(table, iova uint64, level int) uint64 {
-	return table + iova>>g.Shift[level]&g.Mask[level]*8
+	return table + iova>>(g.Shift[level&levelMask]&63)&g.Mask[level&levelMask]*8
 }
 
 // Space is how requests are translated that a device entry sends through a page table.

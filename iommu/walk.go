@@ -15,7 +15,7 @@ type walkRecord struct {
 	arrived sim.Time // the request did
 	done    sim.Time
 	// ready is when the entry of the level was read, by this walk or by one long ago in its place.
-	ready [MaxLevels + 1]sim.Time
+	ready [levelSlots]sim.Time
 }
 
 // Payload of the IOTLB and the paging-structure caches: address in bits 51:12, rights in bits 2:0, number of the walk that
@@ -116,9 +116,9 @@ func (c *Core) descend(s *Space, iova uint64, need Rights, t sim.Time, n uint64,
 			if s.Marks {
 				t = c.mark(s.Format, entry, pte, false, t)
 			}
-			w.ready[level] = t
-			if p := c.paging[level]; p != nil {
-				shift := s.Shift[level]
+			w.ready[level&levelMask] = t
+			if p := c.paging[level&levelMask]; p != nil {
+				shift := s.Shift[level&levelMask]
 				p.Insert(s.Tag, iova>>shift, shift, payload(e.Addr, rights, n)|uint64(e.Next)<<nextShift)
 			}
 			at, above, level = e.Addr, level, int(e.Next)
@@ -177,17 +177,17 @@ func (c *Core) Second(s *Space, ipa uint64, need Rights, t sim.Time) (pa uint64,
 // the way.
 func (c *Core) startLevel(s *Space, iova uint64, t sim.Time) (above, level int, at uint64, rights Rights) {
 	for l := 2; l <= s.Levels; l++ {
-		p := c.paging[l]
+		p := c.paging[l&levelMask]
 		if p == nil {
 			continue
 		}
-		shift := s.Shift[l]
+		shift := s.Shift[l&levelMask]
 		val, ok := p.Lookup(s.Tag, iova>>shift, shift)
 		if !ok {
 			continue
 		}
 		w := &c.recent[val>>walkShift&(recentWalks-1)]
-		if w.ready[l] > t && w.space == s.Tag && w.page>>(shift-PageShift) == iova>>shift {
+		if w.ready[l&levelMask] > t && w.space == s.Tag && w.page>>(shift-PageShift) == iova>>shift {
 			continue // the walk that fills it has not come so far
 		}
 		c.Stats.PagingHits[l]++

@@ -11,12 +11,12 @@ type format struct{ table.Rules }
 // geometry is that of both formats.
 var geometry = iommu.NewGeometry(table.PageShift)
 
-// kinds are the kinds of entry in the order of package table.
-var kinds = [...]iommu.Kind{table.Absent: iommu.Absent, table.Reserved: iommu.Reserved, table.Table: iommu.Table, table.Leaf: iommu.Leaf}
+// Kinds of entry have the same numbers here and there.
+var _ = [1]struct{}{}[table.Absent-table.Kind(iommu.Absent)|table.Reserved-table.Kind(iommu.Reserved)|table.Table-table.Kind(iommu.Table)|table.Leaf-table.Kind(iommu.Leaf)]
 
 func (f *format) Decode(pte uint64, level int) iommu.Entry {
 	k, addr, rights := f.Rules.Decode(pte, level)
-	return iommu.Entry{Kind: kinds[k], Shift: table.Shift(level), Next: uint8(level - 1), Rights: iommu.Rights(rights), Addr: addr}
+	return iommu.Entry{Kind: iommu.Kind(k), Shift: table.Shift(level), Next: uint8(level - 1), Rights: iommu.Rights(rights), Addr: addr}
 }
 
 // Marks returns the accessed bit, and with dirty the dirty bit, which both formats have above it.

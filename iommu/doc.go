@@ -18,6 +18,8 @@
 //	Space     how a request is translated: table, Geometry, Format, tag
 //	Format    what one page-table entry means
 //	Fabric    the cache hierarchy as a unit sees it
+//	Queue     a ring of commands, as every unit works it off
+//	Entries   a cache of decoded device entries
 //	Fault     a refused request
 //	Stats     what a unit did
 //
@@ -28,8 +30,10 @@
 // Where both stages translate (Space.Under), every table address of the first goes through the second, whose translations the IOTLB
 // keeps beside the combined ones; what a second-stage walk finds is there for other walks at once.
 //
-// Left out, and what that costs: ATS and page requests, interrupt remapping (interrupts are not looked up),
-// requests that carry a PASID, caching of entries that are not present, memory types. Units whose table walks are not coherent are
+// A device may have a TLB of its own (ATS): it asks for the page of an address (TranslatePage, Core.Page), sends physical addresses
+// (Translated), and is sent what to forget (DeviceTLB), which a wait command behind that waits for.
+//
+// Left out, and what that costs: page requests (PRI), interrupt remapping (interrupts are not looked up), requests that carry a PASID, caching of entries that are not present, memory types. Units whose table walks are not coherent are
 // timed as coherent ones; what software pays for flushing is modelled in the driver. Lookups are pipelined, one per cycle, without
 // contention. A translation sees the tables at the engine time of the call, although its now may lie ahead of it by what a port
 // computes ahead; an invalidation that becomes due in between drains it, but does not make it walk again.

@@ -26,7 +26,7 @@
 // skip ordered sets (4 in 1538) take 8.1 %, so a packet takes 38.7 ns and the device can write at most 52.9 Gb/s.
 //
 // Left out: switches and more than one device per link, flit mode (Gen6), virtual channels, retries after bit errors,
-// power states, address translation services. The share of acknowledgements is the recommended limit of the
+// power states, page requests. A device may have a TLB of its own and ask for translations (Agent). The share of acknowledgements is the recommended limit of the
 // specification read as bytes, as the published pcie-bench model does and as its measured write rates (53.0 Gb/s for the
 // example) confirm; wide links that acknowledge less often do up to 7 % better, see Config.AckInterval.
 package pcie

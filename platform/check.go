@@ -56,6 +56,9 @@ func (s *Spec) impossible() Problems {
 	if s.IOMMU.Trapped && s.IOMMU.Dialect != "vt-d" {
 		bad("iommu.trapped iommu.dialect", "a guest's emulated unit is a vt-d one, and iommu.dialect is %s", s.IOMMU.Dialect)
 	}
+	if s.IOMMU.SecondStage != "off" && s.IOMMU.Dialect != "smmuv3" {
+		bad("iommu.second_stage iommu.dialect", "a guest's tables lie in a first stage, which no driver but that of smmuv3 uses here, and iommu.dialect is %s", s.IOMMU.Dialect)
+	}
 	if s.Cache.IO.DDIOWays > s.Cache.LLC.Ways {
 		bad("cache.io.ddio_ways cache.llc.ways", "%d of %d LLC ways", s.Cache.IO.DDIOWays, s.Cache.LLC.Ways)
 	}

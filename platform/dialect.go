@@ -130,6 +130,9 @@ func smmuHardware(m *Machine) (iommu.Unit, error) {
 }
 
 func smmuDriver(m *Machine) (iommucore.Adapter, error) {
+	if err := m.secondStage(m.Unit.(*smmu.Unit)); err != nil {
+		return nil, err
+	}
 	u, err := driversmmu.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM)
 	return driversmmu.Adapter{Unit: u}, err
 }

@@ -251,6 +251,7 @@ type IOMMU struct {
 	CommandQueue Count  `key:"command_queue" range:"8..524288" pow2:"yes" doc:"largest command queue, SMMUv3"`
 	RangeInv     Switch `key:"range_invalidation" doc:"TLBI of ranges (RIL), SMMUv3"`
 	SyncMessage  Switch `key:"sync_message" doc:"CMD_SYNC by message (MSI), SMMUv3"`
+	SecondStage  Word   `key:"second_stage" words:"off 2MiB 1GiB" doc:"pages of the host below a guest, SMMUv3"`
 
 	IOTLB   Table  `key:"iotlb"`
 	Context Table  `key:"context"`

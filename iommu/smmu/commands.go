@@ -130,6 +130,10 @@ func (u *Unit) dropStreams(sid uint64, log2 uint8) {
 // dropTranslations carries out a TLB invalidation.
 func (u *Unit) dropTranslations(c smmutable.Command) {
 	t := c.TLBI()
+	el2 := uint16(0) // VMID of EL2's address spaces
+	if u.host != nil {
+		t.VMID, el2 = u.host.VMID, u.host.VMID
+	}
 	var match func(k spaceKey) bool
 	paged := false
 	switch op := c.Op(); op {
@@ -140,7 +144,7 @@ func (u *Unit) dropTranslations(c smmutable.Command) {
 		// The one that a strict unmap sends is worth a look-up.
 		vmid := t.VMID
 		if op == smmutable.TlbiEL2VA {
-			vmid = 0
+			vmid = el2
 		}
 		if n, ok := u.spaces.index[spaceKey{vmid, t.ASID, true}]; ok {
 			u.dropRange(n, &t)
@@ -149,15 +153,15 @@ func (u *Unit) dropTranslations(c smmutable.Command) {
 	case smmutable.TlbiNHASID:
 		match = func(k spaceKey) bool { return k.stage1 && k.vmid == t.VMID && k.asid == t.ASID }
 	case smmutable.TlbiEL2ASID:
-		match = func(k spaceKey) bool { return k.stage1 && k.vmid == 0 && k.asid == t.ASID }
+		match = func(k spaceKey) bool { return k.stage1 && k.vmid == el2 && k.asid == t.ASID }
 	case smmutable.TlbiNHAll:
 		match = func(k spaceKey) bool { return k.stage1 && k.vmid == t.VMID }
 	case smmutable.TlbiEL2All:
-		match = func(k spaceKey) bool { return k.stage1 && k.vmid == 0 }
+		match = func(k spaceKey) bool { return k.stage1 && k.vmid == el2 }
 	case smmutable.TlbiNHVAA:
 		match, paged = func(k spaceKey) bool { return k.stage1 && k.vmid == t.VMID }, true
 	case smmutable.TlbiEL2VAA:
-		match, paged = func(k spaceKey) bool { return k.stage1 && k.vmid == 0 }, true
+		match, paged = func(k spaceKey) bool { return k.stage1 && k.vmid == el2 }, true
 	case smmutable.TlbiS12VMAll:
 		match = func(k spaceKey) bool { return k.vmid == t.VMID }
 	case smmutable.TlbiS2IPA: // what stage 1 made of it stays, and needs a command of its own

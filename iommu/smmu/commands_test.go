@@ -212,6 +212,46 @@ func TestInvalidationIsByASIDAndVMID(t *testing.T) {
 	}
 }
 
+// A guest programs stage 1; below it is the host's stage 2, and the guest's commands, which know no VMID, act on it.
+func TestAGuestIsNestedWithoutKnowing(t *testing.T) {
+	m := newMachine(t, plain(), smmutable.ConfigNested)
+	host := m.stream()
+	m.config = smmutable.ConfigS1
+	guest := m.stream()
+	guest.VMID, guest.TTB, guest.T0SZ, guest.SL0, guest.TG, guest.PS = 0, 0, 0, 0, 0, 0
+	m.setStream(rid, guest)
+	m.setStream(rid+1, smmutable.STE{Valid: true, Config: smmutable.ConfigBypass})
+	if err := m.u.SetHost(host); err != nil {
+		t.Fatal(err)
+	}
+	m.mapPage(0x1000, 0x500000, smmutable.LastLevel)
+	m.mapPage(0x2000, 0x501000, smmutable.LastLevel)
+	m.mapSecond(0x500000, 0x9000000)
+	m.mapSecond(0x501000, 0xa000000)
+	if pa, _ := m.translate(0x1234); pa != 0x9000234 || m.u.Stats.SecondWalks == 0 {
+		t.Errorf("%#x, %d second-stage walks", pa, m.u.Stats.SecondWalks)
+	}
+	m.Settle()
+	m.mapPage(0x1000, 0x501000, smmutable.LastLevel)
+	for _, cmd := range []smmutable.Command{m.page(0x1000, true), smmutable.ASIDCommand(smmutable.TlbiNHASID, 0, asid), smmutable.ASIDCommand(smmutable.TlbiEL2ASID, 0, asid)} {
+		m.walks(rid, 0x1000)
+		m.invalidate(cmd)
+		if m.walks(rid, 0x1000) != 1 {
+			t.Errorf("the translation survived %x", cmd)
+		}
+	}
+	if pa, _ := m.translate(0x1000); pa != 0xa000000 {
+		t.Errorf("%#x after the guest's invalidation", pa)
+	}
+	if pa, _, err := m.u.Translate(rid+1, 0x501008, true, m.Eng.Now()); pa != 0xa000008 || err != nil {
+		t.Errorf("a stream that bypasses in the guest: %#x, %v", pa, err)
+	}
+	host.SL0 ^= 3
+	if m.u.SetHost(host) == nil {
+		t.Error("a second stage with the wrong start level was accepted")
+	}
+}
+
 func TestConfigurationStaysCachedUntilInvalidated(t *testing.T) {
 	sid := uint32(rid)
 	for _, c := range []struct {

@@ -23,10 +23,12 @@
 //
 // Source: Arm System Memory Management Unit Architecture Specification, version 3 (Arm IHI 0070); sizes and times are the platform's.
 //
+// With SetHost the software that programs the unit is a guest, and a hypervisor's stage 2 lies under all of its streams.
+//
 // Left out beyond what package iommu leaves out: substreams (requests with a PASID), stall and resume, hardware update of access and dirty
 // flags, global entries (every stage-1 entry belongs to its ASID), EL2 and Secure streams (their TLB commands act on VMID 0), PRI queue,
 // interrupts for events, GERROR by message, TBU and TCU as separate units with their own TLBs, caching of first-level stream
-// descriptors. TTL hints are not used. Terminated transactions abort, they are never read as zero. ATC invalidations only
-// take time. Events appear in the queue when the request is judged, which may be a little ahead of the time of the packet. The index
-// registers of the event queue are read and written at the offsets of page 1.
+// descriptors. TTL hints are not used. Terminated transactions abort, they are never read as zero. Events appear in the queue when
+// the request is judged, which may be a little ahead of the time of the packet. The index registers of the event queue are read and
+// written at the offsets of page 1.
 package smmu

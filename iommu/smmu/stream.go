@@ -58,6 +58,9 @@ func (u *Unit) readStream(sid uint32, t sim.Time) (*stream, sim.Time, smmutable.
 	if !s.Valid {
 		return nil, t, smmutable.CBadSTE
 	}
+	if u.host != nil {
+		s.STE = u.underHost(s.STE)
+	}
 	needs1 := s.Config == smmutable.ConfigS1 || s.Config == smmutable.ConfigNested
 	needs2 := s.Config == smmutable.ConfigS2 || s.Config == smmutable.ConfigNested
 	if needs1 && !u.cfg.Stage1 || needs2 && !u.cfg.Stage2 {

@@ -1,6 +1,7 @@
 package smmu
 
 import (
+	"fmt"
 	"slices"
 
 	"dmapath/cache"
@@ -16,6 +17,7 @@ type Unit struct {
 	Event func()
 
 	cfg      Config
+	host     *smmutable.STE // what a hypervisor puts under the guest's streams, nil on the metal
 	streams  iommu.Entries[stream]
 	contexts iommu.Entries[context]
 	formats  map[shape]*format
@@ -61,6 +63,31 @@ func New(cfg Config, eng *sim.Engine, h iommu.Fabric, mem *cache.Memory) (*Unit,
 	u.setCommands(0)
 	u.events.set(0)
 	return u, nil
+}
+
+// SetHost makes the software that programs the unit a guest: below every stream lies the second stage of s (VMID, table, geometry), as the
+// hypervisor's copy of the stream table has it. What the guest configures as stage 1 is nested, what it lets bypass goes through stage 2, and
+// its TLB commands act on the VMID. Registers, queues and structures in memory are the guest's, at guest-physical addresses that are
+// physical ones; that an exit copies or checks them is left out, as with a virtual command queue in hardware.
+func (u *Unit) SetHost(s smmutable.STE) error {
+	if g, ok := s.Stage2(); !ok || !u.cfg.Stage1 || !u.cfg.Stage2 || !slices.Contains(u.cfg.Granules, g.Granule) {
+		return fmt.Errorf("iommu: a host's second stage of %d bits with granule 2^%d is none that the unit can put under a guest's first", 64-s.T0SZ, s.TG)
+	}
+	u.host = &s
+	return nil
+}
+
+// underHost returns what the hypervisor's copy of a guest's stream table entry says.
+func (u *Unit) underHost(s smmutable.STE) smmutable.STE {
+	switch h := u.host; s.Config {
+	case smmutable.ConfigS1:
+		s.Config = smmutable.ConfigNested
+		s.VMID, s.TTB, s.T0SZ, s.SL0, s.TG, s.PS, s.Record = h.VMID, h.TTB, h.T0SZ, h.SL0, h.TG, h.PS, h.Record
+	case smmutable.ConfigBypass:
+		s = *h
+		s.Valid, s.Config = true, smmutable.ConfigS2
+	}
+	return s
 }
 
 // Config returns the configuration.

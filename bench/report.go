@@ -448,7 +448,7 @@ func (c *Comparison) systemTable() *results.Table {
 			}
 		}
 	}
-	t.Notes = []string{"Cache state: " + state + ". +-: half of the 95 % interval of the rate. map share: part of the CPUs' busy time spent in mapping calls."}
+	t.Notes = []string{"Cache state: " + state + ". +-: half of the 95 % interval of the rate. map share: part of the CPUs' busy time spent in mapping calls, of a whole driver also around them."}
 	return t
 }
 

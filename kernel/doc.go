@@ -18,6 +18,8 @@
 //     hardware or an algorithm reads back.
 //   - Symbols: addresses of static variables that many paths load (vmemmap_base, dma_ops, sme_me_mask), sharing
 //     cache lines as they do in the recorded kernels. PreemptCount, StackGuard, ThisCPUOff: the same for per-CPU variables.
+//   - Memcpy (copy.go), Kmap and Highmem (highmem.go), PlatformHas and ForceUnencrypted (encryption.go), BusAddress and WalkRanges
+//     (busaddress.go): functions of other parts of the kernel that several of the DMA paths call.
 //   - Device: one struct device inside its struct pci_dev, with the addresses of the fields that the paths load (At).
 //
 // # What is left out

@@ -84,6 +84,10 @@ func (h *Hierarchy) access(id int, pa uint64, pc uint32, now sim.Time, k kind) (
 		return done, lvl
 	}
 
+	if c.lost.line == pa>>6 && k != fetch && h.stillHas(id, pa, now) {
+		a.stats.Hits++
+		return now + a.lat, L1
+	}
 	a.stats.Misses++
 	start := a.mshr.next(now)
 	a.stats.MSHRWait += start - now

@@ -78,8 +78,9 @@ func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.
 	}
 	if own {
 		if e >= 0 {
+			from := h.sharersReady(e, pa, id, now)
 			h.dropOthers(e, pa, id)
-			done, lvl = max(done, now+h.cfg.Peer), Peer
+			done, lvl = max(done, from+h.cfg.Peer), Peer
 		}
 		st = Modified
 	}
@@ -87,19 +88,16 @@ func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.
 	return done, lvl, st
 }
 
-// fromOwner obtains a line that core o may have written. Requests for one line follow each other: it leaves o no earlier than it
-// arrived there, unless o asked for it later than now (cores run ahead of each other by up to a segment).
+// fromOwner obtains a line that core o may have written. Requests for one line follow each other, see leaves.
 func (h *Hierarchy) fromOwner(id, o, e int, pa uint64, now sim.Time, own bool) (sim.Time, Level, State) {
 	h.coh.Transfers++
 	oc := &h.cores[o]
 	i := oc.l2.mustFind(oc.l2.set(pa), pa)
 	t := oc.l2.row[i]
-	start := now
-	if oc.l2.asked(i) <= now && t&tagFlight != 0 {
-		start = max(now, oc.l2.ready(i))
-	}
+	start := h.leaves(&oc.l2, i, now)
 	done := start + h.cfg.Peer
 	if own {
+		oc.lost.line, oc.lost.until = pa>>6, start+h.llc.lat
 		h.coh.Invalidations++
 		oc.dropL1(t)
 		oc.l2.drop(oc.l2.set(pa), i)
@@ -113,6 +111,42 @@ func (h *Hierarchy) fromOwner(id, o, e int, pa uint64, now sim.Time, own bool) (
 	h.dir.add(pa, id, false)
 	h.insertLLC(pa, State(t&tagState) == Modified, h.llc.ways, now)
 	return done, Peer, Shared
+}
+
+// leaves returns from when on the line in way i of an L2 can be taken away for a request at now. Requests for one line follow each other:
+// it leaves no earlier than it arrived. Cores run ahead of each other by up to a segment, so the core that has it may have asked for it later
+// than now; then it is not waited for. But if it had to wait for others, so must who asks just before it: the line is busy until it came to
+// that core.
+func (h *Hierarchy) leaves(a *array, i int, now sim.Time) sim.Time {
+	t := a.row[i]
+	switch asked, ready := a.asked(i), a.ready(i); {
+	case t&tagFlight == 0:
+	case asked <= now:
+		return max(now, ready)
+	case Level(t&tagLevel>>2) == Peer && ready-h.cfg.Peer > asked:
+		return max(now, ready-h.cfg.Peer)
+	}
+	return now
+}
+
+// stillHas reports whether core id can use at now the line that was taken from it last. When many cores want one line, each has it for the
+// time that its answer takes to the directory and the next core's request from there, which is the latency of the LLC; a compare-and-exchange
+// that failed succeeds when it is repeated within that time.
+func (h *Hierarchy) stillHas(id int, pa uint64, now sim.Time) bool {
+	if now >= h.cores[id].lost.until {
+		return false
+	}
+	e := h.dir.find(pa)
+	if e < 0 {
+		return false
+	}
+	o := h.dir.entries[e].owner()
+	if o < 0 || o == id {
+		return false
+	}
+	a := &h.cores[o].l2
+	i := a.find(a.set(pa), pa)
+	return i >= 0 && State(a.row[i]&tagState) == Modified
 }
 
 // demote changes the state of a line that is in way i of L2, and in L1D if there.
@@ -139,8 +173,9 @@ func (h *Hierarchy) upgrade(id int, pa uint64, now sim.Time) (done sim.Time, lvl
 		panic("cache: a core holds a line that the directory does not know")
 	}
 	if h.dir.others(e, id) {
+		from := h.sharersReady(e, pa, id, now)
 		h.dropOthers(e, pa, id)
-		done, lvl = now+h.cfg.Peer, Peer
+		done, lvl = from+h.cfg.Peer, Peer
 	} else {
 		done, lvl = now+h.llc.lat, LLC
 	}
@@ -152,6 +187,19 @@ func (h *Hierarchy) upgrade(id int, pa uint64, now sim.Time) (done sim.Time, lvl
 	}
 	h.dir.add(pa, id, true)
 	return done, lvl
+}
+
+// sharersReady returns from when on the copies of entry e in cores other than id can be taken away, the last of them.
+func (h *Hierarchy) sharersReady(e int, pa uint64, id int, now sim.Time) sim.Time {
+	from := now
+	for c := h.dir.next(e, 0); c >= 0; c = h.dir.next(e, c+1) {
+		if c == id {
+			continue
+		}
+		a := &h.cores[c].l2
+		from = max(from, h.leaves(a, a.mustFind(a.set(pa), pa), now))
+	}
+	return from
 }
 
 // dropOthers invalidates the copies of the line of entry e in all cores but id, and removes those cores from the

@@ -294,13 +294,52 @@ func TestContendedLinePassesOnByOne(t *testing.T) {
 	}
 }
 
+// It does so when cores have read the line in between, and for a core that asks a little before another that had to wait.
+func TestContendedLinePassesOnByOneWhateverTheOrder(t *testing.T) {
+	cfg := bare(8)
+	h := build(t, cfg)
+	write(h, 0, 0, 0)
+	now := 10 * us
+	write(h, 1, 0, now)
+	read(h, 2, 0, now) // core 1 and core 2 share the line, which is still on its way to both
+	if done, _ := write(h, 3, 0, now); done != now+3*cfg.Peer {
+		t.Errorf("a write behind a read is done at %v, want %v", done-now, 3*cfg.Peer)
+	}
+	write(h, 4, 0, now+100)
+	if done, _ := write(h, 5, 0, now+50); done < now+4*cfg.Peer {
+		t.Errorf("a write that asks before the last one is done at %v, not behind the %v that the line is busy", done-now, 3*cfg.Peer)
+	}
+}
+
+// A core whose line is taken can use it until the request arrives, a way through the LLC later, and not after.
+func TestALineStaysUntilTheRequestArrives(t *testing.T) {
+	cfg := bare(3)
+	again := func(after sim.Time) sim.Time {
+		h := build(t, cfg)
+		write(h, 0, 0, 0)
+		got, _ := write(h, 1, 0, 10*us)
+		write(h, 2, 0, 10*us) // waits until core 1 has the line
+		done, _ := write(h, 1, 0, got+after)
+		return done - (got + after)
+	}
+	if d := again(cfg.LLC.Latency - 1); d != cfg.Clock.Edge(5) {
+		t.Errorf("before the request arrives core 1 writes in %v, want %v", d, cfg.Clock.Edge(5))
+	}
+	if d := again(cfg.LLC.Latency); d < cfg.Peer {
+		t.Errorf("when the line has gone core 1 writes in %v", d)
+	}
+}
+
 // A core that is behind is not delayed by what another core did in its future.
 func TestTheFutureDelaysNobody(t *testing.T) {
-	cfg := bare(2)
+	cfg := bare(3)
 	h := build(t, cfg)
 	write(h, 0, 0, 0)
 	write(h, 1, 0, 10*us) // core 1 runs ahead
-	if done, _ := write(h, 0, 0, 9*us+1); done != 9*us+1+cfg.Peer {
+	if done, _ := write(h, 0, 0, 9*us); done != 9*us+cfg.Clock.Edge(5) {
+		t.Errorf("the core that has the line writes it at %v, want %v", done, 9*us+cfg.Clock.Edge(5))
+	}
+	if done, _ := write(h, 2, 0, 9*us+1); done != 9*us+1+cfg.Peer {
 		t.Errorf("done at %v, want %v", done, 9*us+1+cfg.Peer)
 	}
 	_, miss, _ := cfg.RowTimes()

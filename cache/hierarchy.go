@@ -36,6 +36,11 @@ func (s State) String() string { return [...]string{"I", "S", "E", "M"}[s] }
 
 // core is one core's private caches.
 type core struct {
+	// lost is the line that another core took last for writing, and when its request gets here: see stillHas.
+	lost struct {
+		line  uint64
+		until sim.Time
+	}
 	d, i, l2  array
 	strides   [strideSlots]stride
 	displaced bool // Displace was called for it

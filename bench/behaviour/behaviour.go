@@ -46,7 +46,7 @@ type Outcome struct {
 
 // All lists the behaviours in the order of tables.
 func All() []*Behaviour {
-	return []*Behaviour{iotlbWindow(), strictAgainstLazy(), iovaCaches(), swiotlbLock()}
+	return append([]*Behaviour{iotlbWindow(), strictAgainstLazy(), iovaCaches(), swiotlbLock()}, smmuThreads()...)
 }
 
 // Run runs the behaviours with up to jobs runs at a time (0: one per CPU of the host). The result does not depend on jobs; of

@@ -108,11 +108,12 @@ func (q *cmdq) put(prod uint32, c smmutable.Command) {
 	q.write64(q.slot(prod)+8, c[1])
 }
 
-// The functions below are the steps at which CPUs meet. Each emits its access, ends the segment, and only then looks at or changes memory: what
-// it sees is what the line held when the access was done.
+// The functions below are the steps at which CPUs meet. Each ends the segment, so that the access asks for its line at the time that other CPUs see,
+// emits the access, ends the segment again, and only then looks at or changes memory: what it sees is what the line held when the access was done.
 
 // loadLLQ reads prod and cons.
 func (u *Unit) loadLLQ(t *cpu.Thread) (prod, cons uint32, v cpu.Val) {
+	t.Sync()
 	v = t.Load(u.q.llq, 0)
 	t.Sync()
 	w := u.q.read64(u.q.llq)
@@ -122,6 +123,7 @@ func (u *Unit) loadLLQ(t *cpu.Thread) (prod, cons uint32, v cpu.Val) {
 // claim is the compare-and-exchange of prod and cons that takes slots. When another CPU was faster it returns what that one left.
 func (u *Unit) claim(t *cpu.Thread, prod, cons, next uint32, a cpu.Val) (nowProd, nowCons uint32, ok bool, v cpu.Val) {
 	u.Stats.Claims++
+	t.Sync()
 	v = t.Atomic(u.q.llq, a, 0)
 	t.Sync()
 	w := u.q.read64(u.q.llq)
@@ -138,6 +140,7 @@ func (u *Unit) claim(t *cpu.Thread, prod, cons, next uint32, a cpu.Val) (nowProd
 // is lost when that one lets go, so it is made again.
 func (u *Unit) lockShared(t *cpu.Thread, a cpu.Val) {
 	q := &u.q
+	t.Sync()
 	v := t.Mem(cpu.Atomic, q.lock, 4, a, 0)
 	t.Sync()
 	val := int32(q.read32(q.lock))
@@ -167,6 +170,7 @@ func (u *Unit) lockShared(t *cpu.Thread, a cpu.Val) {
 func (u *Unit) unlockShared(t *cpu.Thread) {
 	enter(t, fnSharedUnlock, false)
 	v := t.ALU(2, 0)
+	t.Sync()
 	t.Mem(cpu.Atomic, u.q.lock, 4, v, 0)
 	t.Sync()
 	u.q.write32(u.q.lock, u.q.read32(u.q.lock)-1)

@@ -166,6 +166,7 @@ func (u *Unit) note(cmds []smmutable.Command, sync, owner bool) {
 func (u *Unit) own(t *cpu.Thread, prod uint32, gathered func(end uint32)) {
 	q := &u.q
 	for {
+		t.Sync()
 		v := load4(t, q.ownerProd, 0)
 		t.Sync()
 		mine := q.read32(q.ownerProd) == prod
@@ -182,6 +183,7 @@ func (u *Unit) own(t *cpu.Thread, prod uint32, gathered func(end uint32)) {
 	}
 	t.Nop(1)
 	t.ALU(1, 0)
+	t.Sync()
 	t.Mem(cpu.Atomic, q.llq, 4, 0, 0)
 	t.Sync()
 	end := q.read32(q.llq) &^ owned
@@ -288,6 +290,7 @@ func (u *Unit) setValid12(t *cpu.Thread, prod, end uint32) {
 		t.ALU(9, p)
 		t.Branch(true, 0)
 		t.Nop(1)
+		t.Sync()
 		t.Atomic(q.word(prod), p, 0)
 		t.Sync()
 		q.write64(q.word(prod), q.read64(q.word(prod))^mask)
@@ -371,6 +374,7 @@ func (u *Unit) waitSync12(t *cpu.Thread, l locals, at uint32) {
 		cons = u.pollCons12(t, l, at)
 	}
 	t.ALU(1, 0)
+	t.Sync()
 	v := load4(t, q.lock, 0)
 	t.StackStore(96, 0)
 	t.Sync()
@@ -380,6 +384,7 @@ func (u *Unit) waitSync12(t *cpu.Thread, l locals, at uint32) {
 	if last {
 		load4(t, l.llq+4, 0)
 		t.ALU(1, 0)
+		t.Sync()
 		store4(t, q.llq+4, 0, 0)
 		t.Sync()
 		q.write32(q.llq+4, cons)
@@ -542,6 +547,7 @@ func (u *Unit) notFull(t *cpu.Thread, l locals) (prod, cons uint32) {
 	if mine {
 		t.Op(cpu.IrqFlag, 0)
 		c := u.readCons(t, func() {})
+		t.Sync()
 		store4(t, q.llq+4, 0, 0)
 		t.Sync()
 		q.write32(q.llq+4, c)

@@ -261,6 +261,7 @@ func (u *Unit) setValid73(t *cpu.Thread, prod, end uint32) {
 		p := u.validWord73(t, copy)
 		t.Branch(false, t.Last())
 		t.Nop(1)
+		t.Sync()
 		t.Atomic(q.word(prod), p, 0)
 		t.Sync()
 		q.write64(q.word(prod), q.read64(q.word(prod))^mask)
@@ -364,6 +365,7 @@ func (u *Unit) waitSync73(t *cpu.Thread, l locals, at uint32) {
 	} else {
 		cons = u.pollCons73(t, l, at)
 	}
+	t.Sync()
 	v := load4(t, q.lock, 0)
 	t.Sync()
 	last := q.read32(q.lock) == 1
@@ -372,6 +374,7 @@ func (u *Unit) waitSync73(t *cpu.Thread, l locals, at uint32) {
 	if last {
 		load4(t, l.llq+4, 0)
 		t.ALU(1, 0)
+		t.Sync()
 		store4(t, q.llq+4, 0, 0)
 		t.Sync()
 		q.write32(q.llq+4, cons)

@@ -78,7 +78,8 @@ func (d *Debug) record(t *cpu.Thread, e *entry, check int) {
 	d.Stats.Maps++
 }
 
-// checkDevice asks whether device memory is RAM: pfn_valid() and a page that is not reserved.
+// checkDevice asks whether device memory is RAM: pfn_valid() and a page that is not reserved. Pages of BARs, of holes inside a section and of
+// memory that firmware keeps are.
 func (d *Debug) checkDevice(t *cpu.Thread, phys uint64) {
 	ok := d.MM.PfnValid(t, phys>>12, t.ALU(1, 0))
 	t.Branch(!ok, t.Last())
@@ -86,10 +87,8 @@ func (d *Debug) checkDevice(t *cpu.Thread, phys uint64) {
 		return
 	}
 	page, pv := d.MM.PfnToPage(t, phys>>12, 0)
-	reserved := true
-	if r, found := d.MM.Memory().Map.Find(phys); found {
-		reserved = r.Kind == mm.Reserved
-	}
+	r, found := d.MM.Memory().Map.Find(phys)
+	reserved := !found || r.Kind != mm.RAM && r.Kind != mm.HotRAM
 	t.Branch(reserved, t.ALU(1, t.Load(page, pv)))
 	if !reserved {
 		d.Stats.RAMAsDevice++

@@ -143,7 +143,8 @@ func TestRAMAsDeviceMemory(t *testing.T) {
 		phys  uint64
 		found int64
 		loads int // of the section tables
-	}{{kernel.V6_12, 5 << 30, 0, 0}, {kernel.V7_3, 5 << 30, 1, 1}, {kernel.V7_3, 1 << 45, 0, 1}} {
+	}{{kernel.V6_12, 5 << 30, 0, 0}, {kernel.V7_3, 5 << 30, 1, 1}, {kernel.V7_3, 1 << 45, 0, 1},
+		{kernel.V7_3, 0xa0000, 0, 1}} { // the VGA hole: pfn_valid, but reserved
 		d, dev := boot(t, c.v)
 		ops := recorded.Run(func(th *cpu.Thread) { d.Map(th, dev, 0x4000, c.phys, 4096, kernel.ToDevice, true) })
 		n := 0

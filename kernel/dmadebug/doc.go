@@ -11,7 +11,8 @@
 //
 // Checks: is the buffer on the stack of the task, or kernel text or read-only data; and on 7.3, for device memory, pfn_valid() and
 // whether the page is reserved, because if it is neither it is RAM. 6.12 starts from a struct page and 7.3 from a physical address; the
-// tests of RAM are the same. Device memory is a type of its own on 6.12 (dma_debug_resource) and not on 7.3.
+// tests of RAM are the same. Device memory is a type of its own on 6.12 (dma_debug_resource), where
+// nothing is checked about it, and not on 7.3.
 // dma_mapping_error(), which drivers have to call and which marks the entry, is part of a map.
 //
 // No recording of such a kernel exists: everything is estimated from the structure of the source, on real lists, locks and a real tree.

@@ -282,6 +282,9 @@ func (x *Experiment) recordings(s *platform.Spec, size uint64) (errs []error) {
 	if !slices.Equal(x.Workloads, []string{"map-benchmark"}) {
 		errs = append(errs, fmt.Errorf("workload %s: recorded calls run as map-benchmark only", strings.Join(x.Workloads, ",")))
 	}
+	if s.IOMMU.Trapped {
+		errs = append(errs, errors.New("iommu.trapped is on: the recorded kernels ran on the metal"))
+	}
 	for _, b := range x.Backends {
 		if platform.Backend(b).Translates() && s.IOMMU.Dialect != "vt-d" {
 			errs = append(errs, fmt.Errorf("backend %s on %s: the recorded driver is that of VT-d, and iommu.dialect is %s", b, s.Name, s.IOMMU.Dialect))

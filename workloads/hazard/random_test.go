@@ -257,7 +257,7 @@ func (w *world) inUse() (ranges, slots int) {
 // two live mappings overlap, the tables equal a plain list of what is mapped, after a strict unmap the device gets nowhere, and in
 // the end nothing is left in tables, allocator and pool.
 func TestRandomSequences(t *testing.T) {
-	checks(25)
+	checks(15)
 	s := icelake(t)
 	for _, name := range []string{"direct", "direct-nc", "swiotlb", "strict", "lazy", "untrusted", "amd", "amd-lazy", "smmu", "smmu-lazy", "strict-nc",
 		"ops-gart", "ops-grant"} {

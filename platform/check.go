@@ -131,8 +131,11 @@ func (s *Spec) impossible() Problems {
 			bad(c.key, "is neither 0B nor 16B or more, two of the packets it spaces")
 		}
 	}
-	if s.Kernel.Arch == "arm64" && s.Kernel.Mitigation != "none" {
-		bad("kernel.mitigation kernel.arch", "%s is x86's; arm64 has none", s.Kernel.Mitigation)
+	if s.Kernel.Arch != "x86-64" && s.Kernel.Mitigation != "none" {
+		bad("kernel.mitigation kernel.arch", "%s is x86's; %s has none", s.Kernel.Mitigation, s.Kernel.Arch)
+	}
+	if s.Kernel.Arch == "arm" && s.Memory.PhysBits > lpaeBits {
+		bad("memory.phys_bits kernel.arch", "%d: the page tables of a 32-bit kernel (LPAE) hold %d bits of physical address", s.Memory.PhysBits, lpaeBits)
 	}
 	s.checkMemory(bad)
 	s.checkBounce(bad)

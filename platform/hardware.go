@@ -153,6 +153,6 @@ func (s *Spec) unitConfig() iommu.Config {
 		RegWrite: u.RegisterWrite, RegRead: u.RegisterRead}
 }
 
-var arches = map[Word]kernel.Arch{"x86-64": kernel.X86_64, "arm64": kernel.ARM64}
+var arches = map[Word]kernel.Arch{"x86-64": kernel.X86_64, "arm64": kernel.ARM64, "arm": kernel.ARM32}
 
 var mitigations = map[Word]cpu.Mitigation{"none": cpu.MitNone, "ibrs": cpu.MitIBRS, "lfence": cpu.MitLFENCE, "retpoline": cpu.MitRetpoline}

@@ -312,7 +312,7 @@ type Memory struct {
 
 // Kernel is the boot-time and configuration choices that change the modelled paths.
 type Kernel struct {
-	Arch       Word   `key:"arch" words:"x86-64 arm64" doc:"architecture the kernel is built for"`
+	Arch       Word   `key:"arch" words:"x86-64 arm64 arm" doc:"architecture the kernel is built for; arm is 32-bit with LPAE and highmem"`
 	Mitigation Word   `key:"mitigation" words:"none ibrs lfence retpoline" doc:"indirect branch mitigation"`
 	MemEncrypt Switch `key:"mem_encrypt" doc:"CONFIG_X86_MEM_ENCRYPT"`
 

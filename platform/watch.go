@@ -13,10 +13,23 @@ import (
 func (m *Machine) Watch(on func(kernel.Hazard)) *cache.Truth {
 	e := m.Env
 	e.Truth, e.OnHazard = cache.NewTruth(), on
-	e.Linear = func(pa uint64) bool { r, ok := m.memory.Find(pa); return ok && r.Kind.Linear() }
+	e.Linear = m.Linear
 	e.DeviceMemory = func(pa uint64) bool { r, ok := m.memory.Find(pa); return ok && r.Kind.Device() }
 	e.HasPage = func(pa uint64) bool { return m.MM.Valid(pa >> 12) }
 	return e.Truth
+}
+
+// lpaeBits is the width of physical addresses with LPAE; lowmem is how much RAM the linear map of a 32-bit kernel contains: what 3 GiB for user
+// space and 240 MiB for vmalloc leave (arch/arm/mm/mmu.c, arm_lowmem_limit). The rest is highmem.
+const (
+	lpaeBits = 40
+	lowmem   = 760 << 20
+)
+
+// Linear reports whether the kernel's linear map contains pa.
+func (m *Machine) Linear(pa uint64) bool {
+	r, ok := m.memory.Find(pa)
+	return ok && r.Kind.Linear() && (m.Env.Arch != kernel.ARM32 || pa < lowmem)
 }
 
 // Memory returns what lies where in physical memory.

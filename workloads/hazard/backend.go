@@ -38,11 +38,23 @@ func (b *Backend) machine(s *platform.Spec) (*platform.Spec, error) {
 // notCoherent is a machine whose devices do not snoop.
 func notCoherent(s *platform.Spec) { s.PCIe.Coherent = false }
 
+// arm32 is a 32-bit machine with 8 GiB of RAM, most of it highmem. The core is the preset's: what such a kernel does wrong is the
+// question here, not what it costs.
+func arm32(s *platform.Spec) {
+	s.Kernel.Arch = "arm"
+	m := &s.Memory
+	m.RAM, m.LowTop, m.HoleTop, m.PhysBits, m.MMIOBase, m.MMIOSize = 8<<30, 640<<20, 4<<30, 40, 512<<30, 1<<30
+}
+
 // Backends lists the backends in the order of tables.
 func Backends() []Backend {
 	return []Backend{
 		{Name: "direct", What: "dma-direct, coherent", platform: platform.Direct},
 		{Name: "direct-nc", What: "dma-direct, a device that does not snoop (arm64)", platform: platform.Direct, preset: "neoverse-n1", adjust: notCoherent},
+		{Name: "arm32", What: "dma-direct, coherent, on a 32-bit kernel with highmem (costs are those of a 64-bit core)", platform: platform.Direct, preset: "neoverse-n1", adjust: arm32},
+		{Name: "arm32-nc", What: "the same with a device that does not snoop", platform: platform.Direct, preset: "neoverse-n1",
+			adjust: func(s *platform.Spec) { arm32(s); notCoherent(s) }},
+		{Name: "arm32-tlb", What: "the same with swiotlb=force", platform: platform.SwiotlbForce, preset: "neoverse-n1", adjust: arm32},
 		{Name: "swiotlb", What: "dma-direct with swiotlb=force", platform: platform.SwiotlbForce},
 		{Name: "strict", What: "iommu-dma, strict, coherent", platform: platform.IommuStrict, granule: 4096},
 		{Name: "lazy", What: "iommu-dma, flush queue, coherent", platform: platform.IommuLazy, granule: 4096},

@@ -88,8 +88,16 @@ func Run(s *platform.Spec, c Cell, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", c, err)
 	}
+	if c.Memory.highmem && s.Kernel.Arch != "arm" {
+		r.Status, r.Why = Impossible, "a 64-bit kernel has no highmem"
+		return r, nil
+	}
+	if c.Memory.highmem && strings.HasPrefix(c.Call.Name, "map_single") {
+		r.Status, r.Why = Impossible, "highmem has no address in the linear map"
+		return r, nil
+	}
 	if c.Memory.encrypted && s.Kernel.Arch != "x86-64" {
-		r.Status, r.Why = NotModelled, "encrypted guests of arm64"
+		r.Status, r.Why = NotModelled, "no encrypted guests of Arm"
 		return r, nil
 	}
 	l, err := newLayout(s, c.Memory.encrypted)

@@ -17,6 +17,7 @@ type Memory struct {
 	// Missing says why it cannot be run; empty when it can.
 	Missing string
 
+	highmem   bool            // only a 32-bit kernel has it
 	encrypted bool            // the kernel runs in an encrypted guest
 	route     kernel.P2PRoute // to memory of another device with struct pages
 	place     func(l *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer
@@ -37,7 +38,7 @@ func Memories() []Memory {
 	return []Memory{
 		{Name: "ram", What: "4 KiB of RAM from boot, a whole page", place: anywhere},
 		{Name: "hotplug", What: "4 KiB of hot-plugged RAM", place: in(mm.HotRAM)},
-		{Name: "highmem", What: "RAM outside of the linear map of a 32-bit kernel", Missing: "no 32-bit platform"},
+		{Name: "highmem", What: "a page of RAM outside of the linear map of a 32-bit kernel", highmem: true, place: high},
 		{Name: "kmalloc", What: "32 bytes of kmalloc memory that share a cache line with another object", place: kmalloc},
 		{Name: "stack", What: "300 bytes on a stack in the linear map (no VMAP_STACK); the CPU uses the lines of both ends", place: stack},
 		{Name: "vmalloc", What: "a page of vmalloc memory, or a stack with VMAP_STACK; its address is passed, or converted as if it were the linear map's", place: vmalloc},
@@ -66,8 +67,8 @@ const (
 )
 
 // newLayout makes room: RAM below 4 GiB ends 16 MiB before the end of a section, and in the rest of that section lie RAM outside of the
-// linear map and MMIO. Hot-plugged RAM follows the highest RAM, a P2PDMA BAR lies before the device window. An encrypted machine is a guest whose RAM devices cannot
-// read.
+// linear map and MMIO. Hot-plugged RAM follows the highest RAM, a P2PDMA BAR lies before the device window. An
+// encrypted machine is a guest whose RAM devices cannot read.
 func newLayout(s *platform.Spec, encrypted bool) (*layout, error) {
 	c := *s
 	low := min(uint64(c.Memory.LowTop), uint64(c.Memory.RAM)) &^ (mm.SectionSize - 1)
@@ -102,8 +103,23 @@ func page(m *platform.Machine, pa, size uint64) Buffer {
 }
 
 func anywhere(_ *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer {
-	b := m.RandomRAM(r, pages<<12)
+	b := ram(m, r, pages, true)
 	return Buffer{Buffer: b, Home: b.Phys}
+}
+
+func high(_ *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer {
+	b := ram(m, r, pages, false)
+	return Buffer{Buffer: b, Home: b.Phys}
+}
+
+// ram returns pages of RAM that the linear map contains, or does not.
+func ram(m *platform.Machine, r *rand.Rand, pages uint64, linear bool) dma.Buffer {
+	for range 1 << 16 {
+		if b := m.RandomRAM(r, pages<<12); m.Linear(b.Phys) == linear && m.Linear(b.Phys+b.Size-1) == linear {
+			return b
+		}
+	}
+	panic("hazard: no such RAM")
 }
 
 // in places a page somewhere in the largest range of a kind.
@@ -132,9 +148,12 @@ func earlyHole(l *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffe
 // remapped is an address in vmalloc space under which a driver knows a page at pa: ioremap, memremap, vmap.
 func remapped(pa uint64) uint64 { return vmallocStart + pa>>12%4096*8192 }
 
-// kmalloc is the second object of a kmalloc-32 slab's line.
+// kmalloc is the second object of a kmalloc-32 slab's line. On 32-bit Arm the smallest object is a line (ARCH_KMALLOC_MINALIGN).
 func kmalloc(_ *layout, m *platform.Machine, r *rand.Rand, _ uint64) Buffer {
-	pa := m.RandomRAM(r, 4096).Phys + 0x140
+	pa := ram(m, r, 1, true).Phys + 0x140
+	if m.Env.Arch == kernel.ARM32 {
+		return page(m, pa, 32)
+	}
 	b := page(m, pa+32, 32)
 	b.Foreign = [][2]uint64{{pa, 32}}
 	return b
@@ -142,7 +161,7 @@ func kmalloc(_ *layout, m *platform.Machine, r *rand.Rand, _ uint64) Buffer {
 
 // stack is a local variable with others on both sides. It is larger than what DMA_BOUNCE_UNALIGNED_KMALLOC bounces.
 func stack(_ *layout, m *platform.Machine, r *rand.Rand, _ uint64) Buffer {
-	pa := m.RandomRAM(r, 4096).Phys + 0x708
+	pa := ram(m, r, 1, true).Phys + 0x708
 	b := page(m, pa, 300)
 	b.Foreign = [][2]uint64{{pa - 8, 8}, {pa + 300, 12}}
 	return b
@@ -153,7 +172,7 @@ const vmallocStart = 0xffffc90000000000
 
 // vmalloc is a page of RAM known by an address in vmalloc space. A caller that converts the address gets a frame that is not it.
 func vmalloc(_ *layout, m *platform.Machine, r *rand.Rand, pages uint64) Buffer {
-	home := m.RandomRAM(r, pages<<12).Phys
+	home := ram(m, r, pages, true).Phys
 	va := remapped(home)
 	b := page(m, kernel.Phys(va), pages<<12)
 	b.Home, b.Virt, b.Page = home, va, m.PageOf(b.Phys)

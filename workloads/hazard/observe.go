@@ -116,7 +116,7 @@ func (x *observer) say(format string, a ...any) { x.story = append(x.story, fmt.
 
 // hazard takes a report of the kernel or of the oracle.
 func (x *observer) hazard(h kernel.Hazard) {
-	if x.probing {
+	if x.probing || x.dead { // a kernel that has died does nothing more
 		return
 	}
 	if h.Step == "(none)" { // inlined into the driver

@@ -21,6 +21,7 @@ type Errno int
 
 // Error numbers of the map paths.
 const (
+	EIO        Errno = 5
 	ENOMEM     Errno = 12
 	ENODEV     Errno = 19
 	EINVAL     Errno = 22
@@ -31,6 +32,8 @@ const (
 
 func (e Errno) Error() string {
 	switch e {
+	case EIO:
+		return "EIO: a piece that is not the first begins inside of a granule"
 	case ENOMEM:
 		return "ENOMEM: no page for a table"
 	case ENODEV:

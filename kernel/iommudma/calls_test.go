@@ -7,6 +7,8 @@ import (
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/dma"
+	"dmapath/kernel/iommucore"
+	"dmapath/kernel/iommudma"
 	"dmapath/kernel/mm"
 	"dmapath/kernel/recorded"
 )
@@ -236,4 +238,36 @@ func TestUntrustedDevicesGiveTheirSlotsBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A piece that is not the first must begin on a granule: dma_iova_link refuses it, and the variant does not try.
+func TestLinkRefusesGaps(t *testing.T) {
+	m := boot(t, kernel.V7_3, 1, false)
+	c := m.ctx(t)
+	st := &iommudma.State{VA: m.env.Slab(64, 64)}
+	v, _ := dma.Lookup("iova_link@7.3")
+	l := c.NewList(3)
+	for i := range uint64(3) {
+		c.AddPiece(&l.List, page+i<<20+0x200, 1024)
+	}
+	recorded.Run(func(th *cpu.Thread) {
+		if !m.l.TryAlloc(th, m.dev, st, page+0x200, 8192) {
+			t.Fatal("no addresses")
+		}
+		if err := m.l.Link(th, m.dev, st, page+0x200, 0, 3584, kernel.ToDevice, 0); err != nil {
+			t.Errorf("the first piece: %v", err)
+		}
+		if err := m.l.Link(th, m.dev, st, page+1<<20+0x200, 3584, 1024, kernel.ToDevice, 0); err != iommucore.EIO {
+			t.Errorf("the second: %v, want EIO", err)
+		}
+		m.l.Destroy(th, m.dev, st, 3584, kernel.ToDevice, 0)
+		addr, err := dma.MapBuffer(v, th, c, l.Buffer(), kernel.ToDevice, 0)
+		if err != nil || len(l.Addrs) != 3 || l.State.Size != 0 {
+			t.Errorf("%#x, %v, %d addresses, range of %d bytes; want three pieces", addr, err, len(l.Addrs), l.State.Size)
+		}
+		dma.UnmapBuffer(v, th, c, l.Buffer(), addr, kernel.ToDevice, 0)
+		if len(m.drv.pages) != 0 || th.Depth() != 0 {
+			t.Errorf("%d pages stay mapped, depth %d", len(m.drv.pages), th.Depth())
+		}
+	})
 }

@@ -54,6 +54,7 @@ func (l *Layer) TryAlloc(t *cpu.Thread, dev *kernel.Device, st *State, phys, siz
 }
 
 // Link is dma_iova_link (7.3): maps size bytes at phys to the state's range from offset on. The mapping is usable after Sync.
+// A piece that is not the first has to begin on a granule (EIO), and AttrRequireCoherent fails for a device that does not snoop (EOPNOTSUPP).
 func (l *Layer) Link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset, size uint64, dir kernel.Direction, attrs kernel.Attrs) error {
 	if attrs&kernel.AttrRequireCoherent != 0 && coherency.Needed(l.Of(dev).env, dev) {
 		t.Call(fnLink)
@@ -61,6 +62,14 @@ func (l *Layer) Link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset,
 		t.Branch(false, t.ALU(2, t.Load(dev.At.Flags, 0)))
 		t.Ret()
 		return iommucore.EOPNOTSUPP
+	}
+	if k := l.Of(dev); offset > 0 && phys&(1<<k.IOVA.Shift()-1) != 0 { // WARN_ON_ONCE
+		t.Call(fnLink)
+		t.Nop(2)
+		d := getDomain(t, dev)
+		t.Branch(true, t.ALU(2, t.Load(k.at.granule, t.Load(k.dom.At.Cookie, d))))
+		t.Ret()
+		return iommucore.EIO
 	}
 	return twoSteps[t.ISA].link(l, t, dev, st, phys, offset, size, dir, attrs)
 }

@@ -4,7 +4,6 @@ import (
 	"dmapath/iommu"
 	"dmapath/iommu/table"
 	"dmapath/sim"
-	"dmapath/tlb"
 )
 
 // binding is what a context or PASID entry says about a request: how to translate it.
@@ -36,32 +35,12 @@ func (b *binding) nest(v *Unit, p *table.PASID, pasid uint32) {
 	b.Marks, b.Under, b.second = true, &under.Space, under.rules
 }
 
-// contexts is the context cache and the PASID cache. The tlb.Cache says which entries are cached; the decoded entry lies in a slab,
-// one per requester (and PASID) ever seen.
+// contexts are the caches of decoded entries.
 type contexts struct {
-	legacy *tlb.Cache // by requester
-	pasids *tlb.Cache // by requester << 20 | PASID
-
-	entries []binding // legacy entries, and PASID entries of scalable mode
-	dirs    []dirEntry
-	index   map[uint64]int32 // slab key to its place in entries or dirs
-	order   []uint64         // slab keys as they came
+	legacy iommu.Entries[binding]         // context entries by requester
+	scaled iommu.Entries[table.SMContext] // scalable context entries by requester
+	pasids iommu.Entries[binding]         // PASID entries by requester << 20 | PASID
 }
-
-// dirEntry is a cached scalable context entry.
-type dirEntry struct {
-	rid uint16
-	ctx table.SMContext
-}
-
-func (c *contexts) init() { c.index = map[uint64]int32{} }
-
-// Slab keys are the requester for a legacy context entry, pasidKey | requester << 20 | PASID for a PASID entry, and
-// dirKey | requester for a scalable context entry.
-const (
-	pasidKey = 1 << 40
-	dirKey   = 1 << 41
-)
 
 // spaces numbers the pairs of domain and PASID densely, because that is what tlb.Cache invalidates in constant time. Number 0
 // is never given out.
@@ -99,9 +78,9 @@ func (v *Unit) bind(rid uint16, now sim.Time) (b *binding, t sim.Time, why table
 	}
 	c := &v.contexts
 	v.Stats.ContextLookups++
-	if i, ok := c.legacy.Lookup(0, uint64(rid), 0); ok {
+	if b, ok := c.legacy.Lookup(uint64(rid)); ok {
 		v.Stats.ContextHits++
-		return &c.entries[i], now, 0, false
+		return b, now, 0, false
 	}
 	w, start := v.TakeWalker(now)
 	b, t, why, quiet = v.readContext(rid, start+v.WalkStart)
@@ -132,48 +111,21 @@ func (v *Unit) readContext(rid uint16, t sim.Time) (*binding, sim.Time, table.Re
 	}
 	b := binding{domain: ctx.Domain, passThrough: ctx.Type == table.TTPassThrough, ats: ctx.Type == table.TTDeviceTLB, quiet: ctx.FaultDisable}
 	b.through(&v.second[0], ctx.Root, ctx.Levels, v.spaces.number(spaceKey{domain: ctx.Domain}))
-	i := v.contexts.keep(uint64(rid), b)
-	v.contexts.legacy.Insert(0, uint64(rid), 0, uint64(i))
-	return &v.contexts.entries[i], t, 0, false
-}
-
-// keep stores b in the slab under key.
-func (c *contexts) keep(key uint64, b binding) int32 {
-	i, ok := c.index[key]
-	if !ok {
-		i = int32(len(c.entries))
-		c.entries = append(c.entries, b)
-		c.index[key], c.order = i, append(c.order, key)
-		return i
-	}
-	c.entries[i] = b
-	return i
-}
-
-func (c *contexts) keepDir(key uint64, d dirEntry) int32 {
-	i, ok := c.index[key]
-	if !ok {
-		i = int32(len(c.dirs))
-		c.dirs = append(c.dirs, d)
-		c.index[key], c.order = i, append(c.order, key)
-		return i
-	}
-	c.dirs[i] = d
-	return i
+	return v.contexts.legacy.Insert(uint64(rid), b), t, 0, false
 }
 
 func (v *Unit) bindScalable(rid uint16, now sim.Time) (b *binding, t sim.Time, why table.Reason, quiet bool) {
 	c := &v.contexts
 	v.Stats.ContextLookups++
 	var ctx table.SMContext
-	i, known := c.legacy.Lookup(0, uint64(rid), 0)
+	cached, known := c.scaled.Lookup(uint64(rid))
 	if known {
 		v.Stats.ContextHits++
-		ctx = c.dirs[i].ctx
+		ctx = *cached
 		v.Stats.PASIDLookups++
-		if j, ok := c.pasids.Lookup(0, uint64(rid)<<20|uint64(ctx.RIDPASID), 0); ok {
+		if b, ok := c.pasids.Lookup(uint64(rid)<<20 | uint64(ctx.RIDPASID)); ok {
 			v.Stats.PASIDHits++
-			return &c.entries[j], now, 0, false
+			return b, now, 0, false
 		}
 	}
 	w, start := v.TakeWalker(now)
@@ -210,9 +162,7 @@ func (v *Unit) readSMContext(rid uint16, t sim.Time) (table.SMContext, sim.Time,
 	case reserved:
 		return ctx, t, table.SMContextReserved, ctx.FaultDisable
 	}
-	i := v.contexts.keepDir(dirKey|uint64(rid), dirEntry{rid, ctx})
-	v.contexts.legacy.Insert(0, uint64(rid), 0, uint64(i))
-	return ctx, t, 0, false
+	return *v.contexts.scaled.Insert(uint64(rid), ctx), t, 0, false
 }
 
 func (v *Unit) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding, sim.Time, table.Reason, bool) {
@@ -261,8 +211,5 @@ func (v *Unit) readPASID(rid uint16, ctx table.SMContext, t sim.Time) (*binding,
 	if !valid {
 		return nil, t, table.PASIDInvalid, quiet
 	}
-	key := uint64(rid)<<20 | uint64(pasid)
-	i := v.contexts.keep(pasidKey|key, b)
-	v.contexts.pasids.Insert(0, key, 0, uint64(i))
-	return &v.contexts.entries[i], t, 0, false
+	return v.contexts.pasids.Insert(uint64(rid)<<20|uint64(pasid), b), t, 0, false
 }

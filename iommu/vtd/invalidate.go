@@ -8,21 +8,19 @@ func (v *Unit) dropContext(gran int, domain, rid uint16, fm uint8) {
 	c := &v.contexts
 	switch gran {
 	case GranDomain:
-		for _, key := range c.order {
-			i := c.index[key]
-			if key < pasidKey && c.entries[i].domain == domain || key >= dirKey {
-				c.legacy.InvalidatePage(0, key&0xffff, 0)
-			}
-		}
+		c.legacy.DropIf(func(_ uint64, b *binding) bool { return b.domain == domain })
+		c.scaled.DropAll()
 	case GranDevice:
 		mask := [...]uint16{0, 4, 6, 7}[fm]
 		for f := uint16(0); f < 8; f++ {
 			if f&^mask == 0 {
-				c.legacy.InvalidatePage(0, uint64(rid&^mask|f), 0)
+				c.legacy.Drop(uint64(rid&^mask | f))
+				c.scaled.Drop(uint64(rid&^mask | f))
 			}
 		}
 	default:
-		c.legacy.InvalidateAll()
+		c.legacy.DropAll()
+		c.scaled.DropAll()
 	}
 }
 
@@ -30,18 +28,12 @@ func (v *Unit) dropContext(gran int, domain, rid uint16, fm uint8) {
 func (v *Unit) dropPASID(gran int, domain uint16, pasid uint32) {
 	c := &v.contexts
 	if gran == GranPCGlobal {
-		c.pasids.InvalidateAll()
+		c.pasids.DropAll()
 		return
 	}
-	for _, key := range c.order {
-		if key < pasidKey || key >= dirKey {
-			continue
-		}
-		b := &c.entries[c.index[key]]
-		if b.domain == domain && (gran == GranPCDomain || b.pasid == pasid) {
-			c.pasids.InvalidatePage(0, key-pasidKey, 0)
-		}
-	}
+	c.pasids.DropIf(func(_ uint64, b *binding) bool {
+		return b.domain == domain && (gran == GranPCDomain || b.pasid == pasid)
+	})
 }
 
 // dropTranslations removes translations and paging-structure entries: all, of a domain, or of the pages and hint in hi.

@@ -74,14 +74,17 @@ func (v *Unit) covers(b *binding, iova uint64) bool {
 // Probe returns the translation that the caches hold for a request of rid, whether the tables still say so or not; ok is false if the
 // unit would have to walk. It changes nothing.
 func (v *Unit) Probe(rid uint16, iova uint64) (pa uint64, ok bool) {
-	i, ok := v.contexts.legacy.Probe(0, uint64(rid), 0)
-	if ok && v.mode == modeScalable {
-		i, ok = v.contexts.pasids.Probe(0, uint64(rid)<<20|uint64(v.contexts.dirs[i].ctx.RIDPASID), 0)
+	c := &v.contexts
+	b, ok := c.legacy.Probe(uint64(rid))
+	if v.mode == modeScalable {
+		var ctx *table.SMContext
+		if ctx, ok = c.scaled.Probe(uint64(rid)); ok {
+			b, ok = c.pasids.Probe(uint64(rid)<<20 | uint64(ctx.RIDPASID))
+		}
 	}
 	if !ok {
 		return 0, false
 	}
-	b := &v.contexts.entries[i]
 	if b.passThrough {
 		return iova, true
 	}

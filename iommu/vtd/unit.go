@@ -66,7 +66,6 @@ func New(cfg Config, eng *sim.Engine, h iommu.Fabric, mem *cache.Memory) (*Unit,
 	}
 	v.first.Rules = table.NewRules(table.FirstStage, uint8(cfg.HostWidth), super, cfg.SnoopControl, true)
 	v.faults.rec = make([][2]uint64, cfg.FaultRecords)
-	v.contexts.init()
 	v.spaces.init()
 	v.initQueue()
 	return v, nil
@@ -76,8 +75,9 @@ func New(cfg Config, eng *sim.Engine, h iommu.Fabric, mem *cache.Memory) (*Unit,
 func (v *Unit) Config() Config { return v.cfg }
 
 func (v *Unit) makeCaches() error {
-	var errs [2]error
-	v.contexts.legacy, errs[0] = iommu.NewCache("context", v.cfg.Context, 0)
-	v.contexts.pasids, errs[1] = iommu.NewCache("pasid", v.cfg.PASID, 0)
+	var errs [3]error
+	v.contexts.legacy, errs[0] = iommu.NewEntries[binding]("context", v.cfg.Context)
+	v.contexts.scaled, errs[1] = iommu.NewEntries[table.SMContext]("context", v.cfg.Context)
+	v.contexts.pasids, errs[2] = iommu.NewEntries[binding]("pasid", v.cfg.PASID)
 	return errors.Join(errs[:]...)
 }

@@ -10,8 +10,8 @@
 // a loop; 6.12 replaces a block by a table when part of it is unmapped, 7.3 refuses.
 //
 //	4 KiB, tables present         6.12   7.3   (instructions of this package)
-//	map                            431   492
-//	look up, unmap, invalidate    2053  2716
+//	map                            432   493
+//	look up, unmap, invalidate    1705  2560
 //
 // # Invalidation
 //

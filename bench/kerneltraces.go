@@ -295,7 +295,7 @@ func (s *sheet) text(column string) string {
 func (s *sheet) count(column string) (n int, ok bool) {
 	text := s.text(column)
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > 1<<40 {
+	if err != nil || n < 0 || int64(n) > 1<<40 {
 		s.bad("%s is %q; wanted is a count", column, text)
 		return 0, false
 	}

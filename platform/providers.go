@@ -30,7 +30,7 @@ func (m *Machine) provider() (*mapops.Table, error) {
 	switch m.Opt.Backend {
 	case OpsGart:
 		if uint64(m.Spec.Memory.LowTop) > apertureBase {
-			return nil, fmt.Errorf("backend %s: RAM below 4 GiB ends at %#x, and the aperture lies at %#x", OpsGart, uint64(m.Spec.Memory.LowTop), apertureBase)
+			return nil, fmt.Errorf("backend %s: RAM below 4 GiB ends at %#x, and the aperture lies at %#x", OpsGart, uint64(m.Spec.Memory.LowTop), uint64(apertureBase))
 		}
 		g, err := mapops.NewGart(m.Env, m.MM, apertureBase, apertureSize)
 		if err != nil {

@@ -116,15 +116,15 @@ func RunHazards(ctx context.Context, s *platform.Spec, o HazardOptions, jobs int
 	h := &Hazards{Platform: s, Opt: o, Results: make([]*hazard.Result, len(cells))}
 	type window struct {
 		hazard.Backend
-		v    kernel.Version
-		load int64
+		variant string
+		load    int64
 	}
 	var windows []window
 	if o.Windows {
-		for _, b := range hazard.Windows() {
-			for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
-				for _, l := range hazard.Loads {
-					if chosen(o.Backends, b.Name) && chosen(o.Kernels, v.String()) {
+		for _, b := range hazard.Backends() {
+			for _, v := range hazard.WindowsOf(b) {
+				for _, l := range hazard.LoadsOf(b) {
+					if chosen(o.Backends, b.Name) && chosen(o.Kernels, kernelOf(v)) {
 						windows = append(windows, window{b, v, l})
 					}
 				}
@@ -160,7 +160,7 @@ func RunHazards(ctx context.Context, s *platform.Spec, o HazardOptions, jobs int
 		g.Go(func() error {
 			k := len(cells) + i
 			if errs[k] = ctx.Err(); errs[k] == nil {
-				h.Windows[i], errs[k] = hazard.Measure(s, w.Backend, w.v, w.load, o.Seed)
+				h.Windows[i], errs[k] = hazard.Measure(s, w.Backend, w.variant, w.load, o.Seed)
 			}
 			finished <- "window " + w.Name
 			return nil

@@ -329,7 +329,7 @@ func (h *Hazards) missing() *results.Table {
 // windows is the table of windows; it adds their long form to r.
 func (h *Hazards) windows(r *results.Record) *results.Table {
 	t := &results.Table{ID: "hazards_windows", Title: fmt.Sprintf("How long a device still reaches an unmapped buffer, on %s", h.Platform.Name), Keys: 3,
-		Columns: []results.Column{{Name: "backend", Text: true}, {Name: "kernel", Text: true}, {Name: "load", Unit: "unmap/s", Text: true}, {Name: "unmaps"}, {Name: "mean", Unit: "us", Decimals: 1},
+		Columns: []results.Column{{Name: "backend", Text: true}, {Name: "variant", Text: true}, {Name: "load", Unit: "unmap/s", Text: true}, {Name: "mean", Unit: "us", Decimals: 1},
 			{Name: "max", Unit: "us", Decimals: 1}, {Name: "never"}, {Name: "full queue"}, {Name: "timer"}}}
 	for _, w := range h.Windows {
 		load := "one by one"
@@ -337,8 +337,8 @@ func (h *Hazards) windows(r *results.Record) *results.Table {
 			load = fmt.Sprint(w.PerSec)
 		}
 		us := func(t sim.Time) float64 { return float64(t) / float64(sim.Microsecond) }
-		t.Add(w.Backend.Name, w.Kernel.String(), load, w.Unmaps, us(w.Mean), us(w.Max), w.Never, w.Flushes, w.Timer)
-		d := []results.Dim{{Key: "platform", Value: h.Platform.Name}, {Key: "kernel", Value: w.Kernel.String()}, {Key: "backend", Value: w.Backend.Name}, {Key: "load", Value: load}}
+		t.Add(w.Backend.Name, w.Variant, load, us(w.Mean), us(w.Max), w.Never, w.Flushes, w.Timer)
+		d := []results.Dim{{Key: "platform", Value: h.Platform.Name}, {Key: "kernel", Value: kernelOf(w.Variant)}, {Key: "call", Value: w.Variant[:strings.IndexByte(w.Variant, '@')]}, {Key: "backend", Value: w.Backend.Name}, {Key: "load", Value: load}}
 		for _, m := range []struct {
 			metric, unit string
 			v            float64

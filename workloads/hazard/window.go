@@ -13,8 +13,8 @@ import (
 // Window is how long a device can still reach buffers that were unmapped, at one load.
 type Window struct {
 	Backend Backend
-	Kernel  kernel.Version
-	PerSec  int64 // unmaps per second; 0: one after the other
+	Variant string // API variant, with its kernel
+	PerSec  int64  // unmaps per second; 0: one after the other
 	Unmaps  int64
 	// Times from the return of the unmap to the last moment at which the device reached the buffer, by Probe. Never is how many
 	// buffers it never reached.
@@ -27,18 +27,25 @@ type Window struct {
 // Probe is how often the device tries: the resolution of a Window.
 const Probe = 5 * sim.Microsecond
 
-// Loads are the loads of the table of windows, in unmaps per second; 0 is as many as one CPU can.
-var Loads = []int64{100, 1_000, 10_000, 100_000, 0}
-
-// Windows lists the backends whose windows are measured: those that protect memory at all and can be run.
-func Windows() []Backend {
-	var list []Backend
-	for _, b := range Backends() {
-		if b.granule > 0 && b.Missing == "" {
-			list = append(list, b)
-		}
+// LoadsOf lists the loads at which windows are measured on b, in unmaps per second; 0 is as many as one CPU can. Where every unmap
+// invalidates, the load makes no difference.
+func LoadsOf(b Backend) []int64 {
+	if b.platform == platform.IommuLazy {
+		return []int64{100, 1_000, 10_000, 100_000, 0}
 	}
-	return list
+	return []int64{0}
+}
+
+// WindowsOf lists the variants whose windows are measured on b: the usual call of each kernel where an IOMMU protects memory, and the
+// two-step interface of 7.3 where invalidation is lazy.
+func WindowsOf(b Backend) []string {
+	switch {
+	case b.Missing != "" || !b.platform.HasIOMMU():
+		return nil
+	case b.platform == platform.IommuLazy:
+		return []string{plain(kernel.V6_12), plain(kernel.V7_3), "iova_link@7.3"}
+	}
+	return []string{plain(kernel.V6_12), plain(kernel.V7_3)}
 }
 
 // open is an unmapped buffer whose address the device still tries.
@@ -51,12 +58,16 @@ type open struct {
 
 // Measure maps, lets the device read, and unmaps one page of RAM again and again on one CPU, while the device goes on reading what was
 // unmapped until it is refused.
-func Measure(s *platform.Spec, b Backend, v kernel.Version, perSec int64, seed uint64) (*Window, error) {
-	s, err := b.machine(s)
+func Measure(s *platform.Spec, b Backend, name string, perSec int64, seed uint64) (*Window, error) {
+	variant, err := dma.Lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	m, err := platform.Build(s, platform.Options{Version: v, Backend: b.platform, CPUs: 1, Seed: seed})
+	s, err = b.machine(s)
+	if err != nil {
+		return nil, err
+	}
+	m, err := platform.Build(s, platform.Options{Version: variant.Version(), Backend: b.platform, CPUs: 1, Seed: seed})
 	if err != nil {
 		return nil, err
 	}
@@ -68,11 +79,7 @@ func Measure(s *platform.Spec, b Backend, v kernel.Version, perSec int64, seed u
 	if b.setUp != nil {
 		b.setUp(dev)
 	}
-	variant, err := dma.Lookup(plain(v))
-	if err != nil {
-		return nil, err
-	}
-	w := &Window{Backend: b, Kernel: v, PerSec: perSec}
+	w := &Window{Backend: b, Variant: name, PerSec: perSec}
 	var outstanding []open
 	var total sim.Time
 	closeWindow := func(o open) {

@@ -36,7 +36,7 @@ func (m *Machine) Linear(pa uint64) bool {
 func (m *Machine) Memory() mm.MemoryMap { return m.memory }
 
 // Reach returns where an access of the device to a bus address ends up at the present time: the translation that its requests get,
-// caches of the IOMMU included, which it changes as a request does. ok is false when the device cannot emit the address, the
+// caches of the IOMMU and of the device included, which it changes as a request does. ok is false when the device cannot emit the address, the
 // IOMMU refuses it, or nothing answers there. snoops says that the access looks into the CPUs' caches.
 func (d *Device) Reach(addr uint64, write bool) (pa uint64, snoops, ok bool) {
 	dev := d.Ctx.Dev

@@ -46,6 +46,9 @@ func arm32(s *platform.Spec) {
 	m.RAM, m.LowTop, m.HoleTop, m.PhysBits, m.MMIOBase, m.MMIOSize = 8<<30, 640<<20, 4<<30, 40, 512<<30, 1<<30
 }
 
+// ownTLB gives the device a TLB of 64 entries.
+func ownTLB(s *platform.Spec) { s.PCIe.DeviceTLB.Entries, s.PCIe.DeviceTLB.Ways = 64, 4 }
+
 // Backends lists the backends in the order of tables.
 func Backends() []Backend {
 	return []Backend{
@@ -58,6 +61,7 @@ func Backends() []Backend {
 		{Name: "swiotlb", What: "dma-direct with swiotlb=force", platform: platform.SwiotlbForce},
 		{Name: "strict", What: "iommu-dma, strict, coherent", platform: platform.IommuStrict, granule: 4096},
 		{Name: "lazy", What: "iommu-dma, flush queue, coherent", platform: platform.IommuLazy, granule: 4096},
+		{Name: "ats", What: "iommu-dma, strict, a device with a TLB of its own", platform: platform.IommuStrict, granule: 4096, adjust: ownTLB},
 		{Name: "untrusted", What: "iommu-dma, strict, a device of an external port: what shares a page with other data bounces", platform: platform.IommuStrict, granule: 4096,
 			setUp: func(d *platform.Device) { d.Ctx.Dev.Untrusted = true }},
 		{Name: "amd", What: "iommu-dma on AMD-Vi, strict", platform: platform.IommuStrict, preset: "genoa", granule: 4096},

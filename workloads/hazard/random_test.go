@@ -259,7 +259,7 @@ func (w *world) inUse() (ranges, slots int) {
 func TestRandomSequences(t *testing.T) {
 	checks(15)
 	s := icelake(t)
-	for _, name := range []string{"direct", "direct-nc", "swiotlb", "strict", "lazy", "untrusted", "amd", "amd-lazy", "smmu", "smmu-lazy", "strict-nc",
+	for _, name := range []string{"direct", "direct-nc", "swiotlb", "strict", "lazy", "ats", "untrusted", "amd", "amd-lazy", "smmu", "smmu-lazy", "strict-nc",
 		"ops-gart", "ops-grant", "arm32-nc", "arm32-tlb"} {
 		for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
 			b := backendNamed(t, name)

@@ -66,6 +66,9 @@ func (m *Machine) boot() (err error) {
 	}
 	m.softirqs, m.timerRuns = make([][]*cpu.Stream, m.Opt.CPUs), make([]sim.Lock, m.Opt.CPUs)
 	m.Timers = timer.NewWheel(m.Env, m.softirq)
+	if m.Env.Arch == kernel.ARM32 { // what has to be mapped for an access costs that whether or not anybody watches
+		m.Env.Linear = m.Linear
+	}
 	pool := m.pool()
 	if m.Tlb, err = swiotlb.New(pool); err != nil {
 		return err

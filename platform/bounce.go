@@ -11,12 +11,20 @@ func (m *Machine) pool() swiotlb.Config {
 		return swiotlb.Config{Env: m.Env}
 	}
 	c.Bytes = s.swiotlbBytes()
-	c.Start = uint64(s.Memory.LowTop) - c.Bytes
+	c.Start = s.poolTop() - c.Bytes
 	if bool(s.Kernel.SwiotlbDynamic) {
 		// Pools that are added later lie below the first one.
 		c.Growth = &swiotlb.Growth{Memory: [2]uint64{c.Start - growthBytes, c.Start}, Worker: m.softirq}
 	}
 	return c
+}
+
+// poolTop is where the pool ends: with the RAM below the 32-bit hole, or with the linear map of a 32-bit kernel.
+func (s *Spec) poolTop() uint64 {
+	if s.Kernel.Arch == "arm" {
+		return min(uint64(s.Memory.LowTop), lowmem)
+	}
+	return uint64(s.Memory.LowTop)
 }
 
 // growthBytes is how much memory below the default pool dynamic pools may take.
@@ -41,7 +49,7 @@ const lowest = 256 << 20
 func (s *Spec) checkBounce(bad func(keys, format string, args ...any)) {
 	k := &s.Kernel
 	n := s.swiotlbBytes()
-	if room := int64(s.Memory.LowTop) - lowest - growthBytes; int64(n) > room {
+	if room := int64(s.poolTop()) - lowest - growthBytes; int64(n) > room {
 		bad("kernel.swiotlb_mb memory.low_top", "a bounce pool of %d MiB does not fit below memory.low_top", n>>20)
 	}
 	if a := int(k.SwiotlbAreas); a&(a-1) != 0 || a > int(n>>swiotlb.SlotShift)/swiotlb.SegmentSlots {

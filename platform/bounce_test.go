@@ -109,3 +109,27 @@ func TestDeviceThatDoesNotSnoop(t *testing.T) {
 		m.Close()
 	}
 }
+
+// The pool of a 32-bit kernel lies where its linear map reaches, and what lies above that is highmem.
+func TestPoolOfThirtyTwoBitKernel(t *testing.T) {
+	s := load(t, "neoverse-n1")
+	for _, kv := range [][2]string{{"kernel.arch", "arm"}, {"memory.phys_bits", "40"}, {"memory.ram", "8GiB"}, {"memory.mmio_base", "512GiB"}, {"memory.mmio_size", "256GiB"}} {
+		if err := s.Set(kv[0], kv[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Build(s, Options{Version: kernel.V7_3, Backend: SwiotlbForce, CPUs: 1, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if p := m.Tlb.Boot(); p.End != 760<<20 || !m.Env.Linear(p.Start) || !m.Env.Linear(p.End-1) {
+		t.Errorf("the pool lies at %#x to %#x", p.Start, p.End)
+	}
+	if m.Env.Linear(760<<20) || m.Env.Linear(5<<30) {
+		t.Error("highmem is in the linear map")
+	}
+}

@@ -286,12 +286,12 @@ func (x *Experiment) recordings(s *platform.Spec, size uint64) (errs []error) {
 		errs = append(errs, errors.New("iommu.trapped is on: the recorded kernels ran on the metal"))
 	}
 	for _, b := range x.Backends {
-		if platform.Backend(b).Translates() && s.IOMMU.Dialect != "vt-d" {
-			errs = append(errs, fmt.Errorf("backend %s on %s: the recorded driver is that of VT-d, and iommu.dialect is %s", b, s.Name, s.IOMMU.Dialect))
+		if platform.Backend(b).Translates() && s.IOMMU.Dialect == "amd-vi" {
+			errs = append(errs, fmt.Errorf("backend %s on %s: the recorded drivers are those of VT-d and SMMUv3, and iommu.dialect is %s", b, s.Name, s.IOMMU.Dialect))
 			continue
 		}
 		for _, v := range x.Variants {
-			if names := recorded.Calls(v, b, size); !recorded.Has(names[0]) || !recorded.Has(names[1]) {
+			if names := recorded.Calls(s.Arch(), v, b, size); !recorded.Has(names[0]) || !recorded.Has(names[1]) {
 				errs = append(errs, fmt.Errorf("variant %q on %s with %s: there is no recording of it; dmapath list shows those there are", v, b, x.Size))
 			}
 		}

@@ -153,6 +153,9 @@ func (s *Spec) unitConfig() iommu.Config {
 		RegWrite: u.RegisterWrite, RegRead: u.RegisterRead}
 }
 
+// Arch is the architecture that the kernel is built for.
+func (s *Spec) Arch() kernel.Arch { return arches[s.Kernel.Arch] }
+
 var arches = map[Word]kernel.Arch{"x86-64": kernel.X86_64, "arm64": kernel.ARM64, "arm": kernel.ARM32}
 
 var mitigations = map[Word]cpu.Mitigation{"none": cpu.MitNone, "ibrs": cpu.MitIBRS, "lfence": cpu.MitLFENCE, "retpoline": cpu.MitRetpoline}

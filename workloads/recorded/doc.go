@@ -13,5 +13,5 @@
 //     invalidation queue's tail register, lets the simulated IOMMU perform the invalidation and waits for it.
 //
 // The recordings of 4 KiB and 2 MiB maps and unmaps and of pfn_valid that the program offers as --source recorded are
-// embedded; gen.go copies them.
+// embedded, those of both architectures; gen.go copies them. An arm64 machine runs the arm64 ones.
 package recorded

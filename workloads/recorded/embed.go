@@ -19,10 +19,15 @@ var steps embed.FS
 //go:embed functions.txt
 var functionList string
 
-// functions gives every function of the embedded recordings a place in kernel text.
-var functions = func() map[string]*cpu.Func {
+//go:embed functions-arm64.txt
+var functionListArm string
+
+// functions and functionsArm give every function of the embedded recordings a place in kernel text.
+var functions, functionsArm = place(functionList), place(functionListArm)
+
+func place(list string) map[string]*cpu.Func {
 	m := map[string]*cpu.Func{}
-	for line := range strings.Lines(functionList) {
+	for line := range strings.Lines(list) {
 		line = strings.TrimSpace(line)
 		i := strings.LastIndexByte(line, ' ')
 		name := line[:i]
@@ -33,7 +38,10 @@ var functions = func() map[string]*cpu.Func {
 		m[name] = cpu.NewFunc(name, "(recorded)", uint32(n))
 	}
 	return m
-}()
+}
+
+// armSuffix is what the kernels of arm64 recordings are called beyond their version.
+const armSuffix = "-arm64"
 
 // Names lists the embedded recordings in order.
 func Names() []string {
@@ -48,9 +56,9 @@ func Names() []string {
 	return names
 }
 
-// Name returns the name of the recording of api (map_page, unmap_phys, pfn_valid_ram) of kernel version on backend.
-func Name(version, backend, api string, size uint64) string {
-	return fmt.Sprintf("%s__%s__%s__%d", version, backend, api, size)
+// Name returns the name of the recording of api (map_page, unmap_phys, pfn_valid_ram) of a kernel (6.12, 7.3-arm64) on backend.
+func Name(kernel, backend, api string, size uint64) string {
+	return fmt.Sprintf("%s__%s__%s__%d", kernel, backend, api, size)
 }
 
 // Has reports whether there is an embedded recording of that name.
@@ -67,5 +75,9 @@ func Load(name string, data, stack uint64) (*Recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recording %s: %w", name, err)
 	}
-	return Parse(z, name, Layout{Func: func(s string) *cpu.Func { return functions[s] }, Data: data, Stack: stack})
+	in := functions
+	if of, _, _ := strings.Cut(name, "__"); strings.HasSuffix(of, armSuffix) {
+		in = functionsArm
+	}
+	return Parse(z, name, Layout{Func: func(s string) *cpu.Func { return in[s] }, Data: data, Stack: stack})
 }

@@ -2,9 +2,10 @@
 
 // gen copies the recordings that the package embeds from a directory in the format of the kernel traces:
 //
-//	go run gen.go DIR
+//	go run gen.go DIR DIR/arm64
 //
-// It writes steps/*.csv.gz (reproducibly: no names, no times) and functions.txt, the functions executed with their sizes.
+// It writes steps/*.csv.gz (reproducibly: no names, no times) and, for each architecture, the functions executed with their
+// sizes: functions.txt, functions-arm64.txt.
 package main
 
 import (
@@ -21,23 +22,28 @@ import (
 	"strings"
 )
 
-var keep = regexp.MustCompile(`^(6\.12|7\.3)__(direct|direct-mitig|iommu-strict|iommu-strict-mitig|iommu-lazy)__((un)?map_(page|phys)__(4096|2097152)|pfn_valid_\w+__0)\.csv$`)
+var keep = regexp.MustCompile(`^(6\.12|7\.3)(-arm64)?__(direct|direct-mitig|iommu-strict|iommu-strict-mitig|iommu-lazy)__((un)?map_(page|phys)__(4096|2097152)|pfn_valid_\w+__0)\.csv$`)
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) != 2 {
-		log.Fatal("usage: go run gen.go DIR")
+	if len(os.Args) < 2 {
+		log.Fatal("usage: go run gen.go DIR...")
 	}
-	files, err := filepath.Glob(filepath.Join(os.Args[1], "steps", "*.csv"))
-	if err != nil || len(files) == 0 {
-		log.Fatalf("no steps/*.csv in %s (%v)", os.Args[1], err)
+	var files []string
+	for _, dir := range os.Args[1:] {
+		f, err := filepath.Glob(filepath.Join(dir, "steps", "*.csv"))
+		if err != nil || len(f) == 0 {
+			log.Fatalf("no steps/*.csv in %s (%v)", dir, err)
+		}
+		files = append(files, f...)
 	}
 	sort.Strings(files)
-	size := map[string]int64{}
+	sizes := map[bool]map[string]int64{false: {}, true: {}} // by: is it arm64
 	for _, f := range files {
 		if !keep.MatchString(filepath.Base(f)) {
 			continue
 		}
+		size := sizes[strings.Contains(filepath.Base(f), "-arm64__")]
 		data, err := os.ReadFile(f)
 		if err != nil {
 			log.Fatal(err)
@@ -66,6 +72,18 @@ func main() {
 			log.Fatal(err)
 		}
 	}
+	for arm, size := range sizes {
+		name := "functions.txt"
+		if arm {
+			name = "functions-arm64.txt"
+		}
+		if len(size) > 0 {
+			writeFunctions(name, size)
+		}
+	}
+}
+
+func writeFunctions(name string, size map[string]int64) {
 	names := make([]string, 0, len(size))
 	for n := range size {
 		names = append(names, n)
@@ -75,7 +93,7 @@ func main() {
 	for _, n := range names {
 		fmt.Fprintf(&out, "%s %d\n", n, size[n])
 	}
-	if err := os.WriteFile("functions.txt", out.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(name, out.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -119,6 +119,16 @@ func (p *parser) row(f []string) error {
 	if !ok {
 		return fmt.Errorf("class is %q, which is not one of the kernel traces' classes", f[2])
 	}
+	if f[4] == "" { // a transfer of control that touches no stack: arm64's, which keep the return address in a register
+		switch class {
+		case cpu.Call:
+			class = cpu.Link
+		case cpu.CallInd:
+			class = cpu.LinkInd
+		case cpu.Ret:
+			class = cpu.LinkRet
+		}
+	}
 	op := cpu.Op{PC: p.fn.PC + uint32(off), Fn: p.fn.ID, Class: class}
 	if f[3] == "T" {
 		op.Flag |= cpu.Taken
@@ -130,6 +140,9 @@ func (p *parser) row(f []string) error {
 	} else if class.Reads() || class.Writes() {
 		// A line the emulator did not report (cache zeroing on arm64): a line of its own.
 		op.Addr, op.Size = p.line(-1-n, "unreported"), 8
+		if f[2] == "zva" {
+			op.Size, op.Flag = 64, op.Flag|cpu.Zva
+		}
 	}
 	if f[5] == "stack" {
 		switch class {
@@ -155,7 +168,8 @@ func (p *parser) row(f []string) error {
 }
 
 // mem reads "r12+40:8", several accesses of one instruction separated by spaces, and " x6" after the first accesses of a
-// string instruction with 6 iterations. The first access gives the address.
+// string instruction with 6 iterations. The first access gives the address; a second one right behind it is the other half
+// of a pair.
 func (p *parser) mem(op *cpu.Op, s, obj string) error {
 	bad := func() error { return fmt.Errorf("mem is %q, want r or w, line, + byte, : size", s) }
 	first, rest0, _ := strings.Cut(s, " ")
@@ -175,6 +189,9 @@ func (p *parser) mem(op *cpu.Op, s, obj string) error {
 		return bad()
 	}
 	op.Addr, op.Size = p.line(int(ln), obj)+b, uint32(sz)
+	if rest0 == fmt.Sprintf("%c%d+%d:%d", first[0], ln, b+sz, sz) {
+		op.Size *= 2
+	}
 	if repeated {
 		n, err := strconv.ParseUint(reps, 10, 20)
 		if err != nil || n*sz > MaxString {
@@ -232,7 +249,7 @@ func (p *parser) link() {
 	ops := p.rec.Ops
 	for i := range ops[:len(ops)-1] {
 		switch ops[i].Class {
-		case cpu.Ret, cpu.CallInd, cpu.JmpInd:
+		case cpu.Ret, cpu.CallInd, cpu.JmpInd, cpu.LinkRet, cpu.LinkInd:
 			ops[i].Src = cpu.TextBase + uint64(ops[i+1].PC)
 		}
 	}

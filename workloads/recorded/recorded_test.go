@@ -1,6 +1,7 @@
 package recorded
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,6 +63,33 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// arm64's transfers of control touch no memory, and its pairs access two words.
+func TestParseArm(t *testing.T) {
+	r, err := parse(header +
+		"0,f+0,store_pair,,w0+48:8 w0+56:8,stack,,,\n" +
+		"1,+4,call,,,,,,\n" +
+		"2,+40,zva,,,,,,\n" +
+		"3,+44,call_ind,,,,,,\n" +
+		"4,+80,ret,,,,,,\n" +
+		"5,+48,load_pair,,r0+48:8 r0+56:8,stack,,,0\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var classes []cpu.Class
+	for _, o := range r.Ops {
+		classes = append(classes, o.Class)
+	}
+	if want := []cpu.Class{cpu.Store, cpu.Link, cpu.Store, cpu.LinkInd, cpu.LinkRet, cpu.Load}; !slices.Equal(classes, want) {
+		t.Errorf("classes %v, want %v", classes, want)
+	}
+	if p, l, z := r.Ops[0], r.Ops[5], r.Ops[2]; p.Size != 16 || l.Size != 16 || p.Addr != l.Addr || z.Size != 64 || z.Flag&cpu.Zva == 0 {
+		t.Errorf("pairs %+v, %+v, dc zva %+v", p, l, z)
+	}
+	if ret := r.Ops[4]; ret.Addr != 0 || ret.Src != cpu.TextBase+uint64(fnTest.PC)+0x48 {
+		t.Errorf("the return %+v", ret)
+	}
+}
+
 // Errors name the line and what is wrong with it.
 func TestParseErrors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
@@ -91,9 +119,9 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-func machine(t *testing.T, v dma.Variant, b platform.Backend) (*platform.Machine, *platform.Device) {
+func machine(t *testing.T, preset string, v dma.Variant, b platform.Backend) (*platform.Machine, *platform.Device) {
 	t.Helper()
-	s, err := platform.Load("icelake-sp")
+	s, err := platform.Load(preset)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +168,9 @@ func TestEveryRecordingParses(t *testing.T) {
 // Run executes exactly the recorded instructions, round for round; strict mode waits for the simulated invalidation.
 func TestRunGivesTheRecordedCounts(t *testing.T) {
 	const rounds = 40
-	for _, name := range []string{"map_page@6.12", "map_page@7.3", "map_phys@7.3"} {
+	for _, c := range []struct{ preset, name string }{{"icelake-sp", "map_page@6.12"}, {"icelake-sp", "map_page@7.3"},
+		{"icelake-sp", "map_phys@7.3"}, {"neoverse-n1", "map_page@6.12"}, {"neoverse-n1", "map_phys@7.3"}} {
+		name := c.name
 		v, err := dma.Lookup(name)
 		if err != nil {
 			t.Fatal(err)
@@ -149,27 +179,23 @@ func TestRunGivesTheRecordedCounts(t *testing.T) {
 			if b == platform.SwiotlbForce || b.Provider() { // recorded for one variant only, or not at all
 				continue
 			}
-			m, d := machine(t, v, b)
+			m, d := machine(t, c.preset, v, b)
 			r, err := Run(m, d, Config{Variant: v, Backend: string(b), Rounds: rounds, Size: 4096, Around: &workloads.Ambience{}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			call, version, _ := strings.Cut(name, "@")
-			backend := string(b)
-			if b == platform.IommuPassthrough {
-				backend = "direct"
-			}
-			for prefix, o := range map[string]*workloads.Op{"": r.Map, "un": r.Unmap} {
-				rec, err := Load(Name(version, backend, prefix+call, 4096), 1<<30, 2<<30)
+			for i, o := range []*workloads.Op{r.Map, r.Unmap} {
+				call := Calls(m.Env.Arch, name, string(b), 4096)[i]
+				rec, err := Load(call, 1<<30, 2<<30)
 				if err != nil {
 					t.Fatal(err)
 				}
 				tot := o.Acct.Total()
 				if got, want := tot.Instructions(), o.N*int64(len(rec.Ops)); got != want || o.N != rounds/2 || o.Series.N != rounds {
-					t.Errorf("%s, %s, %s: %d instructions in %d calls, want %d", name, b, prefix+call, got, o.N, want)
+					t.Errorf("%s, %s: %d instructions in %d calls, want %d", b, call, got, o.N, want)
 				}
-				if waits := tot.Stall[cpu.StallInv] > 0; waits != (b == platform.IommuStrict && prefix == "un") {
-					t.Errorf("%s, %s, %s: waits for an invalidation: %v", name, b, prefix+call, waits)
+				if waits := tot.Stall[cpu.StallInv] > 0; waits != (b == platform.IommuStrict && o == r.Unmap) {
+					t.Errorf("%s, %s: waits for an invalidation: %v", b, call, waits)
 				}
 			}
 			if r.IOs != rounds || r.Bytes != rounds*4096 {
@@ -178,7 +204,7 @@ func TestRunGivesTheRecordedCounts(t *testing.T) {
 		}
 	}
 	v, _ := dma.Lookup("map_phys@7.3")
-	m, d := machine(t, v, platform.Direct)
+	m, d := machine(t, "icelake-sp", v, platform.Direct)
 	if _, err := Run(m, d, Config{Variant: v, Backend: "direct", Rounds: 1, Size: 8192, Around: &workloads.Ambience{}}); err == nil || !strings.Contains(err.Error(), "8192 bytes") {
 		t.Errorf("a size that is not recorded: %v", err)
 	}

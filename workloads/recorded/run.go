@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"dmapath/cpu"
+	"dmapath/kernel"
 	"dmapath/kernel/dma"
 	"dmapath/platform"
 	"dmapath/workloads"
@@ -19,19 +20,26 @@ type Config struct {
 	Around  *workloads.Ambience
 }
 
-// Calls returns the names of the recordings of a variant's map and unmap on a backend.
-func Calls(variant, backend string, size uint64) [2]string {
+// Calls returns the names of the recordings of a variant's map and unmap on a backend of an architecture.
+func Calls(arch kernel.Arch, variant, backend string, size uint64) [2]string {
 	call, version, _ := strings.Cut(variant, "@")
 	if backend == string(platform.IommuPassthrough) {
 		backend = string(platform.Direct) // identical in every count, says the recordings' README
 	}
-	return [2]string{Name(version, backend, call, size), Name(version, backend, "un"+call, size)}
+	mapBackend := backend
+	if arch == kernel.ARM64 {
+		version += armSuffix
+		if backend == string(platform.IommuLazy) {
+			mapBackend = string(platform.IommuStrict) // the same functions with the same counts, recorded step by step once
+		}
+	}
+	return [2]string{Name(version, mapBackend, call, size), Name(version, backend, "un"+call, size)}
 }
 
 // Run executes the recorded map and unmap of the variant in turn. The simulated IOMMU performs the invalidation where the
 // recorded call asks for one.
 func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Result, error) {
-	names := Calls(cfg.Variant.Name(), cfg.Backend, cfg.Size)
+	names := Calls(m.Env.Arch, cfg.Variant.Name(), cfg.Backend, cfg.Size)
 	data := m.Env.Slab(4<<20, 1<<20)
 	mapRec, err := Load(names[0], data, data+3<<20)
 	if err != nil {

@@ -277,6 +277,12 @@ func (x *Experiment) mapBenchmarkOnly() (errs []error) {
 	return errs
 }
 
+// IsRecorded tells whether a variant has been recorded, as a call of 4 KiB on dma-direct at least, on the architecture of s.
+func IsRecorded(s *platform.Spec, variant string) bool {
+	names := recorded.Calls(s.Arch(), variant, string(platform.Direct), 4096)
+	return recorded.Has(names[0]) && recorded.Has(names[1])
+}
+
 // recordings lists what --source recorded lacks: it runs the recorded calls in a loop, as map-benchmark does.
 func (x *Experiment) recordings(s *platform.Spec, size uint64) (errs []error) {
 	if !slices.Equal(x.Workloads, []string{"map-benchmark"}) {

@@ -137,6 +137,9 @@ func (s *Spec) impossible() Problems {
 	if s.Kernel.Arch == "arm" && s.Memory.PhysBits > lpaeBits {
 		bad("memory.phys_bits kernel.arch", "%d: the page tables of a 32-bit kernel (LPAE) hold %d bits of physical address", s.Memory.PhysBits, lpaeBits)
 	}
+	if s.Kernel.Arch != "x86-64" && bool(s.Kernel.KMSAN) {
+		bad("kernel.kmsan kernel.arch", "KMSAN is x86's; %s has none", s.Kernel.Arch)
+	}
 	s.checkMemory(bad)
 	s.checkBounce(bad)
 	h := s.Surroundings

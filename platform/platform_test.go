@@ -88,7 +88,7 @@ func TestUnitsAreTheirMachines(t *testing.T) {
 	}
 }
 
-// TestArchitectureFitsTheRest: indirect branch mitigations are x86's, and every driver is of one architecture.
+// TestArchitectureFitsTheRest: indirect branch mitigations, KMSAN and the GART are x86's, and every driver is of one architecture.
 func TestArchitectureFitsTheRest(t *testing.T) {
 	s := load(t, "neoverse-n1")
 	if err := s.Set("kernel.mitigation", "retpoline"); err != nil {
@@ -96,6 +96,16 @@ func TestArchitectureFitsTheRest(t *testing.T) {
 	}
 	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "kernel.mitigation") {
 		t.Errorf("retpolines on arm64: %v, want an error about kernel.mitigation", err)
+	}
+	s = load(t, "neoverse-n1")
+	if err := s.Set("kernel.kmsan", "on"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "kernel.kmsan") {
+		t.Errorf("KMSAN on arm64: %v, want an error about kernel.kmsan", err)
+	}
+	if _, err := Build(load(t, "neoverse-n1"), Options{Backend: OpsGart, CPUs: 1}); err == nil || !strings.Contains(err.Error(), "northbridges") {
+		t.Errorf("the GART on arm64: %v, want an error about northbridges", err)
 	}
 	for arch, dialects := range map[string][]string{"arm64": {"vt-d", "amd-vi"}, "x86-64": {"smmuv3"}} {
 		for _, d := range dialects {

@@ -78,7 +78,7 @@ func (o *options) load(cmd *cobra.Command) (*platform.Spec, bench.Experiment, er
 	} else if s, err = o.spec(cmd); err != nil {
 		return nil, x, err
 	}
-	if err := o.experiment(cmd, &x); err != nil {
+	if err := o.experiment(cmd, s, &x); err != nil {
 		return nil, x, err
 	}
 	return s, x, x.Validate(s)

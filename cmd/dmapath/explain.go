@@ -28,7 +28,7 @@ Examples:
 				return err
 			}
 			x := bench.Default()
-			if err := o.experiment(cmd, &x); err != nil {
+			if err := o.experiment(cmd, s, &x); err != nil {
 				return err
 			}
 			x.Workloads, x.Variants, x.Backends, x.Caches = []string{"nvme"}, args, []string{backend}, []string{cache}

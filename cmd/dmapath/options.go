@@ -98,8 +98,8 @@ func (o *options) adjust(cmd *cobra.Command, s *platform.Spec) error {
 	return s.Check()
 }
 
-// experiment applies the flags given on the command line to x.
-func (o *options) experiment(cmd *cobra.Command, x *bench.Experiment) error {
+// experiment applies the flags given on the command line to x, which runs on s.
+func (o *options) experiment(cmd *cobra.Command, s *platform.Spec, x *bench.Experiment) error {
 	given := cmd.Flags().Changed
 	list := func(flag string, v []string, to *[]string) {
 		if given(flag) {
@@ -114,7 +114,7 @@ func (o *options) experiment(cmd *cobra.Command, x *bench.Experiment) error {
 		x.Source = o.source
 		if o.source == "recorded" {
 			if !given("variant") {
-				x.Variants = slices.DeleteFunc(x.Variants, func(v string) bool { return strings.Contains(v, "rederive") })
+				x.Variants = slices.DeleteFunc(x.Variants, func(v string) bool { return !bench.IsRecorded(s, v) })
 			}
 			if !given("workload") {
 				x.Workloads = []string{"map-benchmark"}

@@ -9,7 +9,8 @@ import (
 
 // MapPage12arm emits dma_direct_map_page of 6.12 on arm64, inlined into dma_map_page_attrs: 36 instructions when the device is
 // capable and coherent. The caller's frame holds the result at offset 0.
-func (x *Direct) MapPage12arm(t *cpu.Thread, m *mm.MM, d *kernel.Device, page, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs, r Regs) (uint64, error) {
+func (x *Direct) MapPage12arm(t *cpu.Thread, m *mm.MM, d *kernel.Device, page, phys, size uint64, dir kernel.Direction,
+	attrs kernel.Attrs, r Regs) (uint64, error) {
 	g := x.Env.Sym
 	var p, ranges, tlb cpu.Val
 	if m.Memory().Model == mm.SparseVmemmap { // page_to_phys, interleaved with the loads that follow it
@@ -107,7 +108,8 @@ func (x *Direct) UnmapPage12arm(t *cpu.Thread, d *kernel.Device, addr, size uint
 
 // unmapPoolArm emits the end of an unmap: the copy back if the buffer bounced, and the slots given back. The range test is made
 // twice, for synchronising and for unmapping. spilled: the address is on the stack in between.
-func (x *Direct) unmapPoolArm(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs, dev cpu.Val, spilled bool) {
+func (x *Direct) unmapPoolArm(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs,
+	dev cpu.Val, spilled bool) {
 	skips := attrs&kernel.AttrSkipCPUSync != 0
 	tlb := t.Load(d.At.IoTlbMem, dev)
 	t.Branch(!x.Tlb.Present(), tlb)

@@ -10,7 +10,8 @@ var ccPlatformHasArm = cpu.NewFunc("cc_platform_has", "arch/arm64/kernel/rsi.c",
 
 // mapPhysArm emits dma_direct_map_phys of 7.3 on arm64: 71 instructions for RAM and a coherent device. Whether the kernel runs in a
 // realm, which the MMIO path asks about, is told by a static key.
-func (x *Direct) mapPhysArm(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs, flush bool) (uint64, error) {
+func (x *Direct) mapPhysArm(t *cpu.Thread, d *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs,
+	flush bool) (uint64, error) {
 	v := kernel.V7_3
 	t.Call(mapPhys)
 	t.ALU(1, 0)

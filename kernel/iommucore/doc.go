@@ -8,6 +8,9 @@
 //
 // 7.3: a driver on generic page tables (VT-d is) gets the whole range in one indirect call, map_range or unmap_range.
 // iommu_map is iommu_map_nosync plus iotlb_sync_map; the two are used apart by dma_iova_link and dma_iova_sync.
+// A driver without generic page tables (SMMUv3's) is served as on 6.12: one call of map_pages per run.
+//
+// Which of these, and which compiler's work, is chosen in one table (codeOf) by architecture and version.
 //
 // What must be invalidated is collected in a Gather on the unmapping function's stack: an address range and the table
 // pages that became unused. They are freed only after the hardware has forgotten them: by SyncTLB in strict

@@ -31,8 +31,8 @@ func (k *Cookie) useSwiotlbArm(t *cpu.Thread, dev *kernel.Device, size uint64, d
 	return use
 }
 
-// bounceArm emits the test whether a buffer that has to bounce fills its granules, and the bounce if it does not. It returns the physical address that
-// is to be mapped.
+// bounceArm emits the test whether a buffer that has to bounce fills its granules, and the bounce if it does not. It returns the
+// physical address that is to be mapped.
 func (k *Cookie) bounceArm(t *cpu.Thread, dev *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	in := (phys | size) & (1<<k.IOVA.Shift() - 1)
 	t.Branch(in == 0, t.ALU(3, 0))

@@ -30,13 +30,14 @@
 // # What is checked, and what is not in the recordings
 //
 // Equal to the recordings in instructions, loads, stores and branches: pfn_valid in six situations and all conversions,
-// both versions; kmem_cache_alloc, kmem_cache_free, memset_orig, ___slab_alloc with a partial slab. Within 3 to 5 %:
+// both versions and architectures; kmem_cache_alloc, kmem_cache_free, memset_orig (arm64: __memset), and on x86-64 ___slab_alloc with
+// a partial slab, which with everything below is x86-64 code on arm64 too. Within 3 to 5 %:
 // the slow paths of sheaves, new slabs, and page allocation. Written from the source without a recording: __slab_free,
 // node lists of 6.12, full sheaves, flushing, free_unref_page, refilling of per-CPU page lists, subsection bitmaps, FLATMEM,
 // classic SPARSEMEM, memblock lookups.
 //
 // Left out: NUMA nodes beyond the first, memory cgroups, KASAN and slab debugging, RCU-deferred frees, returning pages
 // from per-CPU lists to the buddy allocator, and fragmentation: a page list that runs dry gets fresh pages in ascending
-// order. Without VMEMMAP the arrays of struct pages are taken to lie where the virtual map would put them. ARM's
-// lookups are emitted as x86 instructions, so their instruction counts are those of a load-store loop, not of arm64 code.
+// order. Without VMEMMAP the arrays of struct pages are taken to lie where the virtual map would put them. The
+// memblock lookups of ARM and the other memory models are emitted in one shape for all architectures: a load-store loop, not what a compiler made.
 package mm

@@ -27,7 +27,10 @@ func Calls(arch kernel.Arch, variant, backend string, size uint64) [2]string {
 		backend = string(platform.Direct) // identical in every count, says the recordings' README
 	}
 	mapBackend := backend
-	if arch == kernel.ARM64 {
+	switch arch {
+	case kernel.ARM32:
+		version += "-arm" // there are none
+	case kernel.ARM64:
 		version += armSuffix
 		if backend == string(platform.IommuLazy) {
 			mapBackend = string(platform.IommuStrict) // the same functions with the same counts, recorded step by step once

@@ -35,11 +35,11 @@
 //
 // The recordings contain one 4 KiB page and one 2 MiB block, and on 7.3 unmaps of 8 and 32 pages, on one CPU with a range command and polling of
 // CMDQ_CONS. Read from the source, with estimated instruction counts: more than one entry per map, new tables, replacing a table by a block and
-// splitting a block, the flush of a whole domain, the message of a CMD_SYNC, everything that only happens with several CPUs or a full queue.
+// splitting a block, the flush of a whole domain, the message of a CMD_SYNC, devices with a TLB of their own, everything that only happens with several CPUs or a full queue.
 //
 // # Left out
 //
-// Stage-2 and nested domains, substreams, device TLBs, stalls and page requests; units that are not coherent; errata; CMD_SYNC by event (a wfe
+// Stage-2 and nested domains, substreams, stalls and page requests; units that are not coherent; errata; CMD_SYNC by event (a wfe
 // that the hardware wakes): a unit with IDR0.SEV and without IDR0.MSI is polled with yield, as the recorded one. The event stream, which wakes a
 // CPU in wfe every 100 us, is not there. Interrupts, a second domain's commands in one batch, and boot-time invalidations cost nothing.
 package smmu

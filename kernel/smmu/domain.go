@@ -41,6 +41,9 @@ type Domain struct {
 	g    smmutable.Geometry
 	pgd  uint64 // direct-map address of the top table
 	asid uint16
+
+	ats     []atsMaster  // devices with TLBs of their own
+	devices cpu.LockWord // 6.12: devices_lock
 }
 
 // pgtable is struct arm_lpae_io_pgtable: three lines, of which the first has the configuration, the third what the walks load.

@@ -30,6 +30,7 @@ type hardware struct {
 	running  bool
 	seen     []smmutable.Command
 	syncs    int
+	order    []smmutable.Opcode
 	onInv    func(c smmutable.Command)
 	doneSync func(slot uint32)
 }
@@ -38,6 +39,7 @@ type hardware struct {
 type features struct {
 	noRange bool
 	msi     bool
+	ats     bool
 	log2    uint8
 }
 
@@ -46,6 +48,9 @@ func newHardware(t testing.TB, mem *cache.Memory, f features) *hardware {
 	id0 := smmutable.IDR0S1P | smmutable.IDR0TTFAArch64 | smmutable.IDR0Coherent | smmutable.IDR0ASID16 | smmutable.IDR0STLevel2
 	if f.msi {
 		id0 |= smmutable.IDR0MSI
+	}
+	if f.ats {
+		id0 |= smmutable.IDR0ATS
 	}
 	id3 := smmutable.IDR3RIL
 	if f.noRange {
@@ -108,12 +113,14 @@ func (h *hardware) one() bool {
 	h.cons = (h.cons + 1) & (2<<h.log2 - 1)
 	if c.Op() != smmutable.Sync {
 		h.seen = append(h.seen, c)
+		h.order = append(h.order, c.Op())
 		if h.onInv != nil {
 			h.onInv(c)
 		}
 		return true
 	}
 	h.syncs++
+	h.order = append(h.order, c.Op())
 	if cs, pa, data := c.Sync(); cs == smmutable.SignalIRQ {
 		if pa != at {
 			h.t.Fatalf("slot %d: the message goes to %#x and not to the slot at %#x", slot, pa, at)

@@ -97,7 +97,7 @@ func (d *Domain) SyncTLB(t *cpu.Thread, target cpu.Val, g *iommucore.Gather) {
 		cmd := t.SP() + 40
 		u.invRange12(t, d, cmd, g.Start, g.End+1-g.Start, g.PgSize, true)
 		t.ALU(3, 0)
-		u.atcInv12(t, d)
+		u.atcInv12(t, d, g.Start, g.End+1-g.Start)
 		t.LoadPair(t.SP()+16, 0)
 		t.StackLoad(32)
 		t.Jump()
@@ -280,8 +280,8 @@ func (u *Unit) buildSync(t *cpu.Thread, cmd, out uint64) {
 	t.Ret()
 }
 
-// atcInv12 is arm_smmu_atc_inv_domain of 6.12 for a unit without device TLBs: it prepares a batch on its stack before it looks.
-func (u *Unit) atcInv12(t *cpu.Thread, d *Domain) {
+// atcInv12 is arm_smmu_atc_inv_domain of 6.12, which prepares a batch on its stack before it looks whether the unit has ATS.
+func (u *Unit) atcInv12(t *cpu.Thread, d *Domain, iova, size uint64) {
 	enter(t, fnATCInv, false)
 	const frame = 128 + batchBytes
 	open(t, frame, 3)
@@ -292,9 +292,12 @@ func (u *Unit) atcInv12(t *cpu.Thread, d *Domain) {
 	t.ALU(4, 0)
 	t.Mem(cpu.Store, cmd, 1, 0, 0)
 	t.StorePair(cmd+16, 0, 0)
-	u.openBatch(t, t.SP()+104)
+	b := u.openBatch(t, t.SP()+104)
 	smmu := t.Load(d.va+dom12Smmu, 0)
-	t.Branch(true, load4(t, u.va+devFeatures, smmu))
+	t.Branch(!u.caps.ats, load4(t, u.va+devFeatures, smmu))
+	if u.caps.ats {
+		u.atcMasters12(t, d, b, cmd, iova, size)
+	}
 	t.ALU(1, 0)
 	u.checkCanary(t, 56)
 	t.ALU(1, 0)
@@ -332,7 +335,7 @@ func (d *Domain) FlushAll(t *cpu.Thread, target cpu.Val) {
 	t.ALU(4, 0)
 	u.issueOne12(t, smmutable.ASIDCommand(smmutable.TlbiNHASID, 0, d.asid), t.SP()+32)
 	t.ALU(3, 0)
-	u.atcInv12(t, d)
+	u.atcInv12(t, d, 0, 0)
 	u.checkCanary(t, 72)
 	t.LoadPair(t.SP()+16, 0)
 	shut(t, 80, 1)
@@ -379,7 +382,7 @@ func (u *Unit) flushWalk(t *cpu.Thread, d *Domain, iova, size uint64) {
 		t.StorePair(cmd+16, 0, 0)
 		u.invRange12(t, d, cmd, iova, size, 1<<granule, false)
 		t.ALU(3, 0)
-		u.atcInv12(t, d)
+		u.atcInv12(t, d, iova, size)
 	}
 	shut(t, 64, 1)
 }

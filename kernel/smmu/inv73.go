@@ -17,7 +17,7 @@ var (
 )
 
 // Offsets in struct arm_smmu_invs and its entries: what has to be told when the domain's tables change, one entry per unit and kind. Here
-// a domain has one entry, its ASID.
+// a domain has one entry for its ASID, and one for each device with a TLB of its own.
 const (
 	invsNum    = 8
 	invsRWLock = 32
@@ -59,9 +59,15 @@ func (d *Domain) invRange73(t *cpu.Thread, iova, size, pgsize uint64, leaf bool)
 	store4(t, nest, task, t.ALU(1, load4(t, nest, task)))
 	invs := t.Load(d.va+dom73Invs, 0)
 	ats := t.Mem(cpu.Load, d.invs+invsRWLock, 1, invs, 0)
-	t.Branch(true, ats)
+	t.Branch(len(d.ats) == 0, ats)
 	t.ALU(2, invs)
+	if len(d.ats) > 0 {
+		d.u.readLock(t, d)
+	}
 	d.invEntries(t, iova, size, pgsize, leaf)
+	if len(d.ats) > 0 {
+		d.u.readUnlock(t, d)
+	}
 	t.Jump()
 	task = t.Op(cpu.Sysreg, 0)
 	v := t.ALU(1, t.Load(nest, task))
@@ -88,7 +94,7 @@ func (u *Unit) tooBig(size, pgsize uint64) bool {
 	return size >= 1<<(bits.Len64(pgsize)-1-3)*pgsize
 }
 
-// invEntries is __arm_smmu_domain_inv_range for the one entry that the array has.
+// invEntries is __arm_smmu_domain_inv_range: the entry of the ASID, and those of devices with TLBs.
 func (d *Domain) invEntries(t *cpu.Thread, iova, size, pgsize uint64, leaf bool) {
 	u := d.u
 	enter(t, fnDomInvRange73, false)
@@ -149,6 +155,9 @@ func (d *Domain) invEntries(t *cpu.Thread, iova, size, pgsize uint64, leaf bool)
 	t.Store(b.va+batchCmdq, 0, 0)
 	store4(t, b.va+batchNum, 0, 0)
 	u.issue73(t, b.cmds[:b.num], b.va, true)
+	if len(d.ats) > 0 {
+		u.atcEntries73(t, d, b, cmd, iova, size)
+	}
 	for i := range 4 {
 		t.StackLoad(104 + 8*i)
 	}

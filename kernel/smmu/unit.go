@@ -50,6 +50,7 @@ type capabilities struct {
 	msiPoll  bool // ARM_SMMU_OPT_MSIPOLL: coherent and CMD_SYNC can send a message
 	event    bool // ARM_SMMU_FEAT_SEV: CMD_SYNC wakes a CPU in wfe
 	twoLevel bool
+	ats      bool // ARM_SMMU_FEAT_ATS
 	cmdqLog2 uint8
 	oas      uint8 // bits of output address
 	sidBits  uint8
@@ -101,7 +102,7 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, alloc iommupages.Alloca
 			regVA, coherent, env.Coherent)
 	}
 	u.caps = capabilities{rangeInv: id3&smmutable.IDR3RIL != 0, msiPoll: id0&smmutable.IDR0MSI != 0, event: id0&smmutable.IDR0SEV != 0,
-		twoLevel: id0&smmutable.IDR0STLevel2 != 0, cmdqLog2: min(uint8(id1>>smmutable.IDR1CmdqLog2&31), maxCmdqLog2),
+		twoLevel: id0&smmutable.IDR0STLevel2 != 0, ats: id0&smmutable.IDR0ATS != 0, cmdqLog2: min(uint8(id1>>smmutable.IDR1CmdqLog2&31), maxCmdqLog2),
 		oas: min(smmutable.OutputBits(uint64(id5&7)), 48), sidBits: uint8(id1 & 63)}
 	u.va = env.Slab(2048, 64)
 	u.q.init(env, u.va, u.caps.cmdqLog2)
@@ -145,7 +146,11 @@ func (u *Unit) Enable() {
 	w(smmutable.RegEventqBase, smmutable.QueueBase(kernel.Phys(u.Env.Page()), eventqLog2))
 	w(smmutable.RegEventqProd, 0)
 	w(smmutable.RegEventqCons, 0)
-	w(smmutable.RegCR0, uint64(smmutable.CR0CMDQEN|smmutable.CR0EVENTQEN|smmutable.CR0SMMUEN))
+	on := smmutable.CR0CMDQEN | smmutable.CR0EVENTQEN | smmutable.CR0SMMUEN
+	if u.caps.ats {
+		on |= smmutable.CR0ATSCHK
+	}
+	w(smmutable.RegCR0, uint64(on))
 }
 
 // eventqLog2 makes an event queue of one page.
@@ -153,14 +158,16 @@ const eventqLog2 = 7
 
 // Attach makes the device with requester id rid use domain d (arm_smmu_attach_dev, at boot): a context descriptor and a stream table entry. The
 // hardware must not have cached another entry for rid.
-func (u *Unit) Attach(rid uint16, d *Domain) error {
+func (u *Unit) Attach(rid uint16, d *Domain) error { return u.attach(rid, d, smmutable.EATSAbort) }
+
+func (u *Unit) attach(rid uint16, d *Domain, eats uint8) error {
 	cd := smmutable.CD{Valid: true, ASID: d.asid, TTB0: kernel.Phys(d.pgd), MAIR: smmutable.MAIR, Record: true, Abort: true}
 	cd.SetGeometry(d.g)
 	at := kernel.Phys(u.Env.Page())
 	for i, w := range cd.Encode() {
 		u.Env.Mem.Write64(at+uint64(i)*8, w)
 	}
-	return u.writeSTE(rid, smmutable.STE{Valid: true, Config: smmutable.ConfigS1, Context: at, NoStall: true})
+	return u.writeSTE(rid, smmutable.STE{Valid: true, Config: smmutable.ConfigS1, Context: at, NoStall: true, EATS: eats})
 }
 
 // AttachPassthrough makes the device with requester id rid use physical addresses (iommu.passthrough=1).

@@ -233,4 +233,4 @@ func (d *Domain) block(lvl int) uint64 { return 1 << d.g.Shift(lvl) }
 func (d *Domain) entriesAt(iova uint64, lvl int) uint64 { return 512 - d.g.Index(iova, lvl) }
 
 // guard returns the address of the stack protector's canary on t's CPU.
-func (d *Domain) guard(t *cpu.Thread) uint64 { return kernel.StackGuard(d.env.Version, t.CPU) }
+func (d *Domain) guard(t *cpu.Thread) uint64 { return kernel.TaskGuard(d.env.Version, t.CPU) }

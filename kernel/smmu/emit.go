@@ -51,17 +51,11 @@ func shut(t *cpu.Thread, n, pairs int) {
 // canary loads the stack protector's canary from the task and puts it off bytes above the stack pointer.
 func (u *Unit) canary(t *cpu.Thread, off int) {
 	task := t.Op(cpu.Sysreg, 0)
-	t.StackStore(off, t.Load(kernel.StackGuard(u.Env.Version, t.CPU), task))
+	t.StackStore(off, t.Load(kernel.TaskGuard(u.Env.Version, t.CPU), task))
 }
 
 // checkCanary compares it before the function returns: 6 instructions.
-func (u *Unit) checkCanary(t *cpu.Thread, off int) {
-	task := t.Op(cpu.Sysreg, 0)
-	mine := t.StackLoad(off)
-	same := t.ALU2(t.Load(kernel.StackGuard(u.Env.Version, t.CPU), task), mine)
-	t.ALU(1, same)
-	t.Branch(false, same)
-}
+func (u *Unit) checkCanary(t *cpu.Thread, off int) { kernel.CheckGuard(t, u.Env.Version, off) }
 
 // load4 and store4 access 4 bytes.
 func load4(t *cpu.Thread, va uint64, a cpu.Val) cpu.Val { return t.Mem(cpu.Load, va, 4, a, 0) }

@@ -55,7 +55,7 @@ func (d *Domain) invRange73(t *cpu.Thread, iova, size, pgsize uint64, leaf bool)
 	t.ALU(1, 0)
 	t.Op(cpu.Fence, 0) // smp_mb, against the attaching of another device
 	task := t.Op(cpu.Sysreg, 0)
-	nest := rcuNesting(t)
+	nest := kernel.TaskPreempt(t.CPU) // rcu_read_lock without CONFIG_PREEMPT_RCU
 	store4(t, nest, task, t.ALU(1, load4(t, nest, task)))
 	invs := t.Load(d.va+dom73Invs, 0)
 	ats := t.Mem(cpu.Load, d.invs+invsRWLock, 1, invs, 0)
@@ -78,9 +78,6 @@ func (d *Domain) invRange73(t *cpu.Thread, iova, size, pgsize uint64, leaf bool)
 	t.LoadPair(t.SP()+48, 0)
 	shut(t, 64, 1)
 }
-
-// rcuNesting is rcu_read_lock_nesting of the running task, in a line of its own beside the canary.
-func rcuNesting(t *cpu.Thread) uint64 { return kernel.StackGuard(kernel.V7_3, t.CPU)&^63 + 64 + 8 }
 
 // tooBig is arm_smmu_inv_size_too_big: without range commands 7.3 makes the hardware forget everything rather than send as many commands as a
 // table has entries.

@@ -46,29 +46,34 @@ type Sample struct {
 	Cycles int64
 	Instr  int64 // instructions of the calls
 	op     *Op
-	now    sim.Time // end of its last call
+	acct   *cpu.Account // where its calls are counted
+	now    sim.Time     // end of its last call
 }
 
-// Begin starts a value of o.
+// Begin starts a value of o. When half of the calls have been made, what distribution and account hold is forgotten; calls that are under way on
+// other CPUs then are in neither.
 func (o *Op) Begin(t *cpu.Thread) Sample {
 	t.Sync()
-	if !o.halved && o.open == 0 && 2*int64(o.Series.N) >= o.Planned {
+	if !o.halved && 2*int64(o.Series.N) >= o.Planned {
 		o.halved = true
 		o.Cycles.Reset()
+		if o.open > 0 {
+			o.Acct = cpu.NewAccount()
+		}
 		o.Acct.Reset()
 		o.N = 0
 		o.marks = o.marks[:0]
 		o.mark(t.Now())
 	}
 	o.open++
-	return Sample{op: o}
+	return Sample{op: o, acct: o.Acct}
 }
 
 // Call times call as a part of s. Calls of other samples may be nested in it: their time is part of both, see Without.
 func (s *Sample) Call(t *cpu.Thread, call func() error) error {
 	t.Sync()
 	old, start, seq := t.Acct, t.Now(), t.Last()
-	t.Acct = s.op.Acct
+	t.Acct = s.acct
 	err := call()
 	t.Sync()
 	t.Acct = old
@@ -89,9 +94,12 @@ func (s *Sample) End() {
 	o := s.op
 	o.open--
 	o.Series.Add(s.Cycles)
+	o.Total += s.Cycles
+	if s.acct != o.Acct {
+		return
+	}
 	o.Cycles.Add(s.Cycles)
 	o.N++
-	o.Total += s.Cycles
 	if o.due() {
 		o.mark(s.now)
 	}

@@ -63,6 +63,31 @@ func TestOpKeepsTheSecondHalf(t *testing.T) {
 	}
 }
 
+// With calls of two CPUs that always overlap the second half starts all the same; the call that is under way then is in the series only.
+func TestOpKeepsTheSecondHalfOfOverlappingCalls(t *testing.T) {
+	m := machine(t, 2)
+	o := workloads.NewOp(20)
+	live := 2
+	for c := range 2 {
+		m.Spawn(c, "test", func(th *cpu.Thread) {
+			th.WaitUntil(cpu.StallIdle, th.Now()+sim.Time(1+c)*50*sim.Nanosecond)
+			for range 10 {
+				o.Measure(th, func() error { th.WaitUntil(cpu.StallIdle, th.Now()+100*sim.Nanosecond); return nil })
+			}
+			if live--; live == 0 {
+				m.Eng.Stop()
+			}
+		})
+	}
+	if err := m.Run(); err != nil {
+		t.Fatal(err)
+	}
+	each := m.Cores[0].Cycles(100 * sim.Nanosecond)
+	if tot := o.Acct.Total(); o.Series.N != 20 || o.N != 9 || int64(o.Cycles.N) != 9 || tot.Stall[cpu.StallIdle] != 9*each || o.Total != 20*each {
+		t.Errorf("series of %d, %d in the distribution, %d idle cycles; want 20, 9, %d", o.Series.N, o.N, tot.Stall[cpu.StallIdle], 9*each)
+	}
+}
+
 // Cycles and instructions of an account are those of the call; its error comes through.
 func TestOpMeasuresTheCallAlone(t *testing.T) {
 	m := machine(t, 1)

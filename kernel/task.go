@@ -22,6 +22,14 @@ func TaskGuard(v Version, c int) uint64 {
 	return perCPU(taskStruct+taskGuard12, c)
 }
 
+// PreemptDisableArm emits preempt_disable of 7.3 on arm64: 4 instructions.
+func PreemptDisableArm(t *cpu.Thread) {
+	va := TaskPreempt(t.CPU)
+	task := t.Op(cpu.Sysreg, 0)
+	n := t.Mem(cpu.Load, va, 4, task, 0)
+	t.Mem(cpu.Store, va, 4, task, t.ALU(1, n))
+}
+
 // CheckGuard emits the end of a function with a stack protector on arm64: the canary that it stored off bytes above the stack
 // pointer against the task's. 6 instructions.
 func CheckGuard(t *cpu.Thread, v Version, off int) {

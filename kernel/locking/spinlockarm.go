@@ -27,7 +27,7 @@ func lockIrqsaveArm(t *cpu.Thread, v kernel.Version, w word) {
 	t.Push(1)
 	t.Op(cpu.IrqFlag, 0)
 	t.Op(cpu.IrqFlag, 0)
-	preemptDisableArm(t)
+	kernel.PreemptDisableArm(t)
 	t.Nop(1)
 	takeArm(t, w)
 	t.ALU(1, 0)
@@ -39,14 +39,6 @@ func lockIrqsaveArm(t *cpu.Thread, v kernel.Version, w word) {
 
 // takeArm emits the compare-and-swap and the test whether it succeeded.
 func takeArm(t *cpu.Thread, w word) { t.Branch(false, w.take(t, t.ALU(2, 0))) }
-
-// preemptDisableArm emits preempt_disable of 7.3.
-func preemptDisableArm(t *cpu.Thread) {
-	va := kernel.TaskPreempt(t.CPU)
-	task := t.Op(cpu.Sysreg, 0)
-	n := t.Mem(cpu.Load, va, 4, task, 0)
-	t.Mem(cpu.Store, va, 4, task, t.ALU(1, n))
-}
 
 // preemptEnableArm emits preempt_enable of 7.3: the count and need_resched are one word.
 func preemptEnableArm(t *cpu.Thread) {
@@ -91,7 +83,7 @@ func lockArm(t *cpu.Thread, v kernel.Version, w word) {
 	t.Call(rawLock)
 	t.ALU(1, 0)
 	t.Nop(1)
-	preemptDisableArm(t)
+	kernel.PreemptDisableArm(t)
 	t.Nop(1)
 	takeArm(t, w)
 	t.Ret()
@@ -117,7 +109,7 @@ func trylockArm(t *cpu.Thread, v kernel.Version, w word) {
 		t.Call(rawTrylock)
 		t.ALU(1, 0)
 		t.Nop(1)
-		preemptDisableArm(t)
+		kernel.PreemptDisableArm(t)
 	}
 	held := t.Mem(cpu.Load, w.va, 4, 0, 0)
 	t.Branch(false, held)

@@ -142,7 +142,7 @@ func (m *MM) lookup73arm(t *cpu.Thread, pfn uint64, a cpu.Val, f found) {
 		t.Branch(f.noRoot, root)
 	}
 	if f.noRoot {
-		preemptDisableArm(t)
+		kernel.PreemptDisableArm(t)
 		t.Branch(true, root)
 		rcuReadUnlockArm(t)
 		no()
@@ -150,7 +150,7 @@ func (m *MM) lookup73arm(t *cpu.Thread, pfn uint64, a cpu.Val, f found) {
 	}
 	section := t.ALU2(t.ALU(1, nr), root)
 	t.Jump()
-	preemptDisableArm(t)
+	kernel.PreemptDisableArm(t)
 	t.Branch(false, section)
 	word := t.Load(f.section, section)
 	t.Branch(!f.noSection, word)
@@ -166,14 +166,6 @@ func (m *MM) lookup73arm(t *cpu.Thread, pfn uint64, a cpu.Val, f found) {
 	t.ALU(1, 0)
 	rcuReadUnlockArm(t)
 	t.ALU(1, 0)
-}
-
-// preemptDisableArm emits preempt_disable: 4 instructions.
-func preemptDisableArm(t *cpu.Thread) {
-	va := kernel.TaskPreempt(t.CPU)
-	task := t.Op(cpu.Sysreg, 0)
-	n := t.Mem(cpu.Load, va, 4, task, 0)
-	t.Mem(cpu.Store, va, 4, task, t.ALU(1, n))
 }
 
 // rcuReadUnlockArm emits rcu_read_unlock_sched with preempt_enable: 8 instructions.

@@ -15,7 +15,7 @@ var (
 
 // lockSheavesArm emits local_trylock of the CPU's sheaves: preemption off, the flag tested and set. 10 instructions.
 func (c *Cache) lockSheavesArm(t *cpu.Thread, pc uint64, s cpu.Val) cpu.Val {
-	preemptDisableArm(t)
+	kernel.PreemptDisableArm(t)
 	p := t.ALU2(t.Op(cpu.Sysreg, 0), t.Load(c.va, s))
 	t.Branch(false, t.Mem(cpu.Load, pc+pcsLock, 1, p, 0))
 	t.Mem(cpu.Store, pc+pcsLock, 1, p, 0)

@@ -62,9 +62,9 @@ func (u *Unit) put73(t *cpu.Thread, cmds []smmutable.Command, from uint64, sync 
 	store4(t, t.SP()+120, 0, 0)
 	u.canary(t, 104)
 	t.ALU(1, 0)
-	u.memset(t, l.llq, 128, 0)
+	u.memset(t, l.llq, 128)
 	t.ALU(3, 0)
-	u.memset(t, l.head, 128, 0)
+	u.memset(t, l.head, 128)
 	store4(t, l.shift, 0, load4(t, q.shift, 0))
 	t.Op(cpu.IrqFlag, 0)
 	t.Op(cpu.IrqFlag, 0)
@@ -167,7 +167,7 @@ func (u *Unit) openQueueCopy(t *cpu.Thread, alu int) uint64 {
 	u.canary(t, 88)
 	t.ALU(alu, 0)
 	a := (t.SP() + 112 + 63) &^ 63
-	u.memset(t, a, 128, 0)
+	u.memset(t, a, 128)
 	store4(t, a, 0, 0)
 	store4(t, a+64, 0, load4(t, u.q.shift, 0))
 	return a

@@ -3,11 +3,15 @@ package smmu
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/kernel/mm"
 )
 
 // How gcc compiles a function for arm64, as recorded: two nops for the function tracer (the first is a register move while tracing is
 // possible), one that would sign the return address, a frame whose lowest words are the frame pointer and the return address, and registers saved in
 // pairs above them.
+
+// memset emits memset(dst, 0, n); the contents of memory are the caller's.
+func (u *Unit) memset(t *cpu.Thread, dst, n uint64) { mm.MemsetArm(t, u.Env.Version, dst, int(n)) }
 
 // enter emits a call of f and what every function begins with. A leaf function signs nothing.
 func enter(t *cpu.Thread, f *cpu.Func, leaf bool) {

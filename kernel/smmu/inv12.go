@@ -114,7 +114,7 @@ func (d *Domain) SyncTLB(t *cpu.Thread, target cpu.Val, g *iommucore.Gather) {
 func (u *Unit) openBatch(t *cpu.Thread, va uint64) *batch {
 	b := &u.scratchOf(t).batch
 	b.va, b.num = va, 0
-	u.memset(t, va, batchBytes, 0)
+	u.memset(t, va, batchBytes)
 	return b
 }
 

@@ -343,7 +343,7 @@ func (d *Domain) clear73(t *cpu.Thread, u *unmapping, ent uint64, at cpu.Val, io
 	t.Mem(cpu.Mul, 0, 0, 0, 0)
 	t.Jump()
 	t.ALU(3, 0)
-	d.u.memset(t, ent, 8*n, at)
+	d.u.memset(t, ent, 8*n)
 	for i := range n {
 		d.write(ent+8*i, 0)
 	}

@@ -138,7 +138,7 @@ func (d *Domain) clear12(t *cpu.Thread, u *unmapping, tbl, ent uint64, at cpu.Va
 	t.ALU(2, 0)
 	t.Jump()
 	t.ALU(3, 0)
-	d.u.memset(t, ent, 8*n, at)
+	d.u.memset(t, ent, 8*n)
 	for i := range n {
 		d.write(ent+8*i, 0)
 	}

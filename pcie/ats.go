@@ -180,6 +180,7 @@ func (p *Port) InvalidateTLB(rid uint16, first, last uint64, now sim.Time) (done
 	p.doorbells.give(units(translationBytes), at+p.cfg.CreditReturn)
 	p.st.Invalidations++
 	if p.atc != nil {
+		p.atc.arrived(now) // so that those of an idle device do not pile up
 		p.atc.due = append(p.atc.due, invalidation{at, rid, first, last})
 	}
 	back, pushed := p.sendPosted(p.request(1<<32, 0), 0, at)

@@ -160,6 +160,33 @@ func TestAnInvalidationWaitsForWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+// Neither hits nor misses nor invalidations allocate, and those of a device that does nothing are not kept.
+func TestDeviceTLBAllocatesNothing(t *testing.T) {
+	p, _, _ := withTLB(t)
+	now := sim.Time(0)
+	step := func() {
+		now += 10 * sim.Microsecond
+		p.Read(1, uint64(now)>>10&^63, 64, now)
+		p.Read(1, 0x1000, 64, now)
+		for range 3 {
+			p.InvalidateTLB(1, 0x1000, 0x1fff, now)
+		}
+	}
+	for range 1000 {
+		step()
+	}
+	if n := testing.AllocsPerRun(1000, step); n != 0 {
+		t.Errorf("%v allocations per step", n)
+	}
+	for range 1000 {
+		now += 10 * sim.Microsecond
+		p.InvalidateTLB(1, 0x1000, 0x1fff, now)
+	}
+	if n := len(p.atc.due); n > 4 {
+		t.Errorf("%d invalidations wait for an idle device", n)
+	}
+}
+
 func TestADeviceTLBNeedsAnAgent(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.DeviceTLB = tlb.Config{Entries: 64}

@@ -14,7 +14,7 @@ import (
 	"dmapath/workloads/hazard"
 )
 
-// HazardOptions choose what of the matrix is run. An empty list is everything.
+// HazardOptions choose what of the matrix is run. An empty list is everything; of the backends it is one of each sort, and "all" is all.
 type HazardOptions struct {
 	Calls, Memories, Backends, Kernels []string
 	Rounds                             int64 // measured pairs of calls per cell
@@ -52,7 +52,7 @@ func (o *HazardOptions) Validate() error {
 	for _, l := range []struct {
 		what        string
 		given, have []string
-	}{{"call", o.Calls, calls}, {"memory", o.Memories, memories}, {"backend", o.Backends, backends}, {"kernel", o.Kernels, kernels}} {
+	}{{"call", o.Calls, calls}, {"memory", o.Memories, memories}, {"backend", o.Backends, append(backends, "all")}, {"kernel", o.Kernels, kernels}} {
 		for _, g := range l.given {
 			if !slices.Contains(l.have, g) {
 				return fmt.Errorf("there is no %s %q: allowed are %s", l.what, g, strings.Join(l.have, ", "))
@@ -67,6 +67,13 @@ func (o *HazardOptions) Validate() error {
 
 func chosen(list []string, name string) bool { return len(list) == 0 || slices.Contains(list, name) }
 
+func (o *HazardOptions) wants(b hazard.Backend) bool {
+	if len(o.Backends) == 0 {
+		return b.Main
+	}
+	return slices.Contains(o.Backends, "all") || slices.Contains(o.Backends, b.Name)
+}
+
 // Cells lists the chosen cells in the order of tables.
 func (o *HazardOptions) Cells() []hazard.Cell {
 	var cells []hazard.Cell
@@ -74,7 +81,7 @@ func (o *HazardOptions) Cells() []hazard.Cell {
 		for _, m := range hazard.Memories() {
 			for _, c := range hazard.Calls() {
 				for _, b := range hazard.Backends() {
-					if c.Version == v && chosen(o.Kernels, v.String()) && chosen(o.Memories, m.Name) && chosen(o.Calls, c.Name) && chosen(o.Backends, b.Name) {
+					if c.Version == v && chosen(o.Kernels, v.String()) && chosen(o.Memories, m.Name) && chosen(o.Calls, c.Name) && o.wants(b) {
 						cells = append(cells, hazard.Cell{Call: c, Memory: m, Backend: b})
 					}
 				}
@@ -124,7 +131,7 @@ func RunHazards(ctx context.Context, s *platform.Spec, o HazardOptions, jobs int
 		for _, b := range hazard.Backends() {
 			for _, v := range hazard.WindowsOf(b) {
 				for _, l := range hazard.LoadsOf(b) {
-					if chosen(o.Backends, b.Name) && chosen(o.Kernels, kernelOf(v)) {
+					if o.wants(b) && chosen(o.Kernels, kernelOf(v)) {
 						windows = append(windows, window{b, v, l})
 					}
 				}

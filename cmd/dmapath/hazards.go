@@ -23,7 +23,8 @@ kernel returns an error, or what goes wrong and in which step. An oracle follows
 copy of them is newest; between map and unmap the caches behave as badly as they may.
 
 Examples:
-  dmapath hazards                                        the whole matrix
+  dmapath hazards                                        the matrix, one backend of each sort
+  dmapath hazards --backend all                          the whole matrix
   dmapath hazards --memory mmio,p2pdma --kernel 7.3      two kinds of memory on one kernel
   dmapath hazards --explain map_phys@7.3/mmio/strict     the story of one cell`,
 		Args: cobra.NoArgs,
@@ -41,9 +42,9 @@ Examples:
 	f.StringArrayVar(&o.set, "set", nil, "key=value, any key of the platform (iommu.walkers=8); repeatable")
 	f.StringSliceVar(&x.Calls, "call", nil, "calls (all)")
 	f.StringSliceVar(&x.Memories, "memory", nil, "kinds of memory (all)")
-	f.StringSliceVar(&x.Backends, "backend", nil, "backends (all)")
+	f.StringSliceVar(&x.Backends, "backend", nil, "backends; all for every one (one of each sort)")
 	f.StringSliceVar(&x.Kernels, "kernel", nil, "kernels (all)")
-	f.Int64Var(&x.Rounds, "rounds", 64, "measured pairs of map and unmap per cell")
+	f.Int64Var(&x.Rounds, "rounds", 32, "measured pairs of map and unmap per cell")
 	f.BoolVar(&x.Windows, "windows", true, "measure how long lazy invalidation leaves unmapped buffers open")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random stream")
 	f.StringVar(&explain, "explain", "", "tell the story of one cell, CALL@KERNEL/MEMORY/BACKEND, instead")
@@ -53,7 +54,7 @@ Examples:
 	f.BoolVar(&o.quiet, "quiet", false, "no progress line")
 	complete(cmd, "call", calls)
 	complete(cmd, "memory", memories)
-	complete(cmd, "backend", backends)
+	complete(cmd, "backend", append(backends, "all"))
 	complete(cmd, "kernel", kernels)
 	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
 	return cmd

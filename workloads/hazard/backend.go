@@ -9,6 +9,7 @@ import (
 type Backend struct {
 	Name string // as in tables: direct, swiotlb
 	What string
+	Main bool // shown when no backend is asked for: one of each sort
 	// Missing says why it cannot be run; empty when it can.
 	Missing string
 
@@ -52,15 +53,15 @@ func ownTLB(s *platform.Spec) { s.PCIe.DeviceTLB.Entries, s.PCIe.DeviceTLB.Ways 
 // Backends lists the backends in the order of tables.
 func Backends() []Backend {
 	return []Backend{
-		{Name: "direct", What: "dma-direct, coherent", platform: platform.Direct},
-		{Name: "direct-nc", What: "dma-direct, a device that does not snoop (arm64)", platform: platform.Direct, preset: "neoverse-n1", adjust: notCoherent},
+		{Name: "direct", Main: true, What: "dma-direct, coherent", platform: platform.Direct},
+		{Name: "direct-nc", Main: true, What: "dma-direct, a device that does not snoop (arm64)", platform: platform.Direct, preset: "neoverse-n1", adjust: notCoherent},
 		{Name: "arm32", What: "dma-direct, coherent, on a 32-bit kernel with highmem (costs are those of a 64-bit core)", platform: platform.Direct, preset: "neoverse-n1", adjust: arm32},
-		{Name: "arm32-nc", What: "the same with a device that does not snoop", platform: platform.Direct, preset: "neoverse-n1",
+		{Name: "arm32-nc", Main: true, What: "the same with a device that does not snoop", platform: platform.Direct, preset: "neoverse-n1",
 			adjust: func(s *platform.Spec) { arm32(s); notCoherent(s) }},
 		{Name: "arm32-tlb", What: "the same with swiotlb=force", platform: platform.SwiotlbForce, preset: "neoverse-n1", adjust: arm32},
-		{Name: "swiotlb", What: "dma-direct with swiotlb=force", platform: platform.SwiotlbForce},
-		{Name: "strict", What: "iommu-dma, strict, coherent", platform: platform.IommuStrict, granule: 4096},
-		{Name: "lazy", What: "iommu-dma, flush queue, coherent", platform: platform.IommuLazy, granule: 4096},
+		{Name: "swiotlb", Main: true, What: "dma-direct with swiotlb=force", platform: platform.SwiotlbForce},
+		{Name: "strict", Main: true, What: "iommu-dma, strict, coherent", platform: platform.IommuStrict, granule: 4096},
+		{Name: "lazy", Main: true, What: "iommu-dma, flush queue, coherent", platform: platform.IommuLazy, granule: 4096},
 		{Name: "ats", What: "iommu-dma, strict, a device with a TLB of its own", platform: platform.IommuStrict, granule: 4096, adjust: ownTLB},
 		{Name: "untrusted", What: "iommu-dma, strict, a device of an external port: what shares a page with other data bounces", platform: platform.IommuStrict, granule: 4096,
 			setUp: func(d *platform.Device) { d.Ctx.Dev.Untrusted = true }},
@@ -68,8 +69,8 @@ func Backends() []Backend {
 		{Name: "amd-lazy", What: "iommu-dma on AMD-Vi, flush queue", platform: platform.IommuLazy, preset: "genoa", granule: 4096},
 		{Name: "smmu", What: "iommu-dma on an Arm SMMUv3, strict", platform: platform.IommuStrict, preset: "neoverse-n1", granule: 4096},
 		{Name: "smmu-lazy", What: "iommu-dma on an Arm SMMUv3, flush queue", platform: platform.IommuLazy, preset: "neoverse-n1", granule: 4096},
-		{Name: "strict-nc", What: "iommu-dma, strict, a device that does not snoop (arm64)", platform: platform.IommuStrict, preset: "neoverse-n1", granule: 4096, adjust: notCoherent},
-		{Name: "ops-gart", What: "dma_map_ops: the aperture of AMD's northbridges, forced", platform: platform.OpsGart, granule: 4096},
+		{Name: "strict-nc", Main: true, What: "iommu-dma, strict, a device that does not snoop (arm64)", platform: platform.IommuStrict, preset: "neoverse-n1", granule: 4096, adjust: notCoherent},
+		{Name: "ops-gart", Main: true, What: "dma_map_ops: the aperture of AMD's northbridges, forced", platform: platform.OpsGart, granule: 4096},
 		{Name: "ops-grant", What: "dma_map_ops: grants to another Xen domain", platform: platform.OpsGrant, granule: 4096},
 		{Name: "ops-null", What: "dma_map_ops of a provider without a map function", platform: platform.OpsGart, setUp: func(d *platform.Device) {
 			d.Ctx.Ops.Missing[mapops.MapPage] = true

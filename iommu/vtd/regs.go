@@ -40,8 +40,8 @@ const (
 	FaultOverflow  uint32 = 1 << 0 // PFO: a fault found no free record
 	FaultPending   uint32 = 1 << 1 // PPF: a record holds a fault; read-only
 	QueueError     uint32 = 1 << 4 // IQE: the queue stopped at a bad descriptor
-	CompletionErr  uint32 = 1 << 5 // ICE, never set: no device TLBs
-	TimeoutError   uint32 = 1 << 6 // ITE, never set: no device TLBs
+	CompletionErr  uint32 = 1 << 5 // ICE, never set: device TLBs answer
+	TimeoutError   uint32 = 1 << 6 // ITE, never set: device TLBs answer in time
 	faultIndexBit         = 8      // FRI
 	clearableFSTS         = FaultOverflow | QueueError | CompletionErr | TimeoutError
 	frcdF          uint64 = 1 << 63

@@ -79,3 +79,22 @@ func TestEveryBehaviourIsDescribed(t *testing.T) {
 		seen[b.Name] = true
 	}
 }
+
+// With 16 threads an SMMU's command queue is most of an unmap and its indexes are fought over; with one they are not.
+func TestSMMUQueueIsContended(t *testing.T) {
+	one, err := smmuLoop(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many, err := smmuLoop(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := one.values(), many.values()
+	if a[2] != 1 || b[2] < 1.5 {
+		t.Errorf("%.2f and %.2f compare-and-exchanges per submission, want 1 and more than 1.5", a[2], b[2])
+	}
+	if b[0] < 4*a[0] || a[1] < 50 || a[1] > 75 || b[1] < 80 {
+		t.Errorf("%.0f ns with %.0f %% in the queue and %.0f ns with %.0f %%: want four times the latency, and 50 to 75 against more than 80 %%", a[0], a[1], b[0], b[1])
+	}
+}

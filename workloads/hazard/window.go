@@ -92,9 +92,9 @@ func Measure(s *platform.Spec, b Backend, name string, perSec int64, seed uint64
 		total += d
 		w.Max = max(w.Max, d)
 	}
-	done := false
+	end := sim.Never // when the device gives up: what it still reaches then, it reaches for good
 	m.Eng.Go("device", func(p *sim.Proc) {
-		for at := p.Now(); !done || len(outstanding) > 0; at += Probe {
+		for at := p.Now(); at < end && (end == sim.Never || len(outstanding) > 0); at += Probe {
 			p.SleepUntil(at)
 			keep := outstanding[:0]
 			for _, o := range outstanding {
@@ -106,6 +106,9 @@ func Measure(s *platform.Spec, b Backend, name string, perSec int64, seed uint64
 				}
 			}
 			outstanding = keep
+		}
+		for _, o := range outstanding {
+			closeWindow(o)
 		}
 		m.Eng.Stop()
 	})
@@ -145,7 +148,7 @@ func Measure(s *platform.Spec, b Backend, name string, perSec int64, seed uint64
 				t.WaitUntil(cpu.StallIdle, next)
 			}
 		}
-		done = true
+		end = t.Now() + 5*settling
 	})
 	if e := m.Run(); e != nil {
 		return nil, e

@@ -46,6 +46,10 @@ func newList() *cobra.Command {
 			section("attributes", kernel.AttrNames())
 			section("platforms", platform.Names())
 			section("recordings", recorded.Names())
+			calls, memories, hazardBackends, _ := bench.HazardNames()
+			section("calls of hazards", calls)
+			section("memories of hazards", memories)
+			section("backends of hazards", hazardBackends)
 			return nil
 		},
 	}

@@ -39,6 +39,7 @@ func TestExposure(t *testing.T) {
 		{"kmalloc", "direct", 4096 - 32, true, true},
 		{"kmalloc", "strict", 4096 - 32, false, false},
 		{"kmalloc", "lazy", 4096 - 32, true, false},
+		{"kmalloc", "untrusted", 0, false, false}, // bounced to pages of its own
 		{"ram", "direct", 0, true, true},
 		{"ram", "strict", 0, false, false},
 		{"ram", "lazy", 0, true, false},

@@ -276,8 +276,12 @@ func (x *observer) sync(m *oracle.Mapping, b Buffer, toCPU bool) bool {
 	return true
 }
 
-// beside returns how many bytes around m, within its granules or pages, the device can read or write.
+// beside returns how many bytes around m, within its granules or pages, the device can read or write. Where the buffer bounces to pages
+// of its own behind an IOMMU, what surrounds it there is padding, and nobody's.
 func (x *observer) beside(m *oracle.Mapping) uint64 {
+	if pa, _, ok := x.dev.Reach(m.Addr, m.Dir != kernel.ToDevice); ok && x.Backend.granule > 0 && x.m.Tlb.Find(pa) != nil {
+		return 0
+	}
 	x.probing = true
 	defer func() { x.probing = false }()
 	const page = 4096

@@ -4,11 +4,6 @@ package cpu
 // SP plus its offset in the frame.
 func (s *Stream) SP() uint64 { return s.sp }
 
-// Index moves the stack pointer down by n bytes as part of the store that follows or, with a negative n, up as part of the
-// load before: A64 code opens a frame with stp x29, x30, [sp, #-n]! and closes it with ldp x29, x30, [sp], #n, without an
-// instruction for the stack pointer.
-func (s *Stream) Index(n int) { s.sp -= uint64(n) }
-
 // TailCallInd emits a jump through a pointer produced by d to f, which returns to the caller of the present function,
 // compiled as the mitigation demands.
 func (s *Stream) TailCallInd(f *Func, d Val) {
@@ -32,8 +27,9 @@ func (s *Stream) TailCallInd(f *Func, d Val) {
 	s.fn, s.pc = f, f.PC
 }
 
-// Reserve moves the stack pointer down by n bytes as part of the stp or ldp beside it (pre- and post-indexed addressing of A64);
-// a negative n gives them back.
+// Reserve moves the stack pointer down by n bytes as part of the store that follows or, with a negative n, up as part of the load
+// before: A64 code opens a frame with stp x29, x30, [sp, #-n]! and closes it with ldp x29, x30, [sp], #n, without an instruction
+// for the stack pointer.
 func (s *Stream) Reserve(n int) { s.sp -= uint64(n) }
 
 // StackLoadPair loads two local variables off bytes above the stack pointer with one ldp.

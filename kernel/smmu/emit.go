@@ -36,7 +36,7 @@ func land(t *cpu.Thread, leaf bool) {
 
 // open opens a frame of n bytes and saves pairs of registers from its bottom up.
 func open(t *cpu.Thread, n, pairs int) {
-	t.Index(n)
+	t.Reserve(n)
 	for i := range pairs {
 		t.StorePair(t.SP()+uint64(i)*16, 0, 0)
 	}
@@ -47,7 +47,7 @@ func shut(t *cpu.Thread, n, pairs int) {
 	for i := range pairs {
 		t.LoadPair(t.SP()+uint64(i)*16, 0)
 	}
-	t.Index(-n)
+	t.Reserve(-n)
 	t.Nop(1)
 	t.Ret()
 }

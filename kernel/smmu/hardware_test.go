@@ -197,19 +197,19 @@ func newRig(tb testing.TB, v kernel.Version, f features) *rig {
 
 // mapRange maps size bytes in pages of one size.
 func (r *rig) mapRange(t *cpu.Thread, iova, phys, pgsize, count uint64, prot iommucore.Prot) (uint64, error) {
-	t.Index(64)
-	defer t.Index(-64)
+	t.Reserve(64)
+	defer t.Reserve(-64)
 	return r.dom.MapPages(t, 0, iova, phys, pgsize, count, prot)
 }
 
 // unmap is what iommu-dma does in strict mode: unmap, then invalidate.
 func (r *rig) unmap(t *cpu.Thread, iova, pgsize, count uint64) uint64 {
 	var g iommucore.Gather
-	t.Index(64)
+	t.Reserve(64)
 	g.Init(t.SP() + 8)
 	n := r.dom.UnmapPages(t, 0, iova, pgsize, count, &g)
 	r.dom.SyncTLB(t, 0, &g)
-	t.Index(-64)
+	t.Reserve(-64)
 	return n
 }
 

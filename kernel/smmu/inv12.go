@@ -105,7 +105,7 @@ func (d *Domain) SyncTLB(t *cpu.Thread, target cpu.Val, g *iommucore.Gather) {
 	u.checkCanary(t, 104)
 	t.LoadPair(t.SP(), 0)
 	t.ALU(1, 0)
-	t.Index(-112)
+	t.Reserve(-112)
 	t.Nop(1)
 	t.Ret()
 }

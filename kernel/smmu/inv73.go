@@ -171,7 +171,7 @@ func (d *Domain) invEntries(t *cpu.Thread, iova, size, pgsize uint64, leaf bool)
 func (u *Unit) invToBatch(t *cpu.Thread, d *Domain, b *batch, cmd, iova, size, pgsize uint64, leaf bool) {
 	enter(t, fnInvToBatch, false)
 	t.ALU(1, 0)
-	t.Index(112)
+	t.Reserve(112)
 	for i := range uint64(4) {
 		t.StorePair(t.SP()+16*i, 0, 0)
 	}
@@ -245,7 +245,7 @@ func (u *Unit) leaveInvToBatch(t *cpu.Thread) {
 		t.LoadPair(t.SP()+16*i, 0)
 	}
 	t.ALU(1, 0)
-	t.Index(-112)
+	t.Reserve(-112)
 	t.Nop(1)
 	t.Ret()
 }

@@ -17,7 +17,7 @@ func (d *Domain) mapPages73(t *cpu.Thread, op cpu.Val, iova, phys, size, count u
 	p := &d.pgt
 	enterInd(t, fnLpaeMapPages, op, false)
 	t.ALU(1, 0)
-	t.Index(112)
+	t.Reserve(112)
 	for i := range uint64(6) {
 		t.StorePair(t.SP()+16+16*i, 0, 0)
 	}
@@ -67,7 +67,7 @@ func (d *Domain) mapPages73(t *cpu.Thread, op cpu.Val, iova, phys, size, count u
 		t.LoadPair(t.SP()+16+16*i, 0)
 	}
 	t.ALU(1, 0)
-	t.Index(-112)
+	t.Reserve(-112)
 	t.Nop(1)
 	t.Ret()
 	return m.mapped, err
@@ -97,7 +97,7 @@ func (d *Domain) map73(t *cpu.Thread, m *mapping, tbl uint64, tv cpu.Val, iova, 
 	p := &d.pgt
 	enter(t, fnLpaeMap, false)
 	t.ALU(3, 0)
-	t.Index(112)
+	t.Reserve(112)
 	for i := range uint64(6) {
 		t.StorePair(t.SP()+16*i, 0, 0)
 	}
@@ -131,7 +131,7 @@ func (d *Domain) map73(t *cpu.Thread, m *mapping, tbl uint64, tv cpu.Val, iova, 
 		t.LoadPair(t.SP()+16*i, 0)
 	}
 	t.ALU(1, 0)
-	t.Index(-112)
+	t.Reserve(-112)
 	t.Nop(1)
 	t.Ret()
 	return err
@@ -261,7 +261,7 @@ func (d *Domain) unmap73(t *cpu.Thread, u *unmapping, tbl uint64, tv cpu.Val, io
 	split(t)
 	p := &d.pgt
 	enter(t, fnLpaeUnmap, false)
-	t.Index(128)
+	t.Reserve(128)
 	t.StorePair(t.SP(), 0, 0)
 	t.ALU(1, 0)
 	t.StorePair(t.SP()+16, 0, 0)
@@ -382,7 +382,7 @@ func (d *Domain) iovaToPhys73(t *cpu.Thread, op cpu.Val, iova uint64) uint64 {
 	p := &d.pgt
 	enterInd(t, fnLpaeIova, op, false)
 	t.ALU(1, 0)
-	t.Index(144)
+	t.Reserve(144)
 	task := t.Op(cpu.Sysreg, 0)
 	t.ALU(9, 0)
 	for i := range uint64(3) {
@@ -417,7 +417,7 @@ func (d *Domain) iovaToPhys73(t *cpu.Thread, op cpu.Val, iova uint64) uint64 {
 		t.LoadPair(t.SP()+96+16*i, 0)
 	}
 	t.ALU(1, 0)
-	t.Index(-144)
+	t.Reserve(-144)
 	t.Nop(1)
 	t.Ret()
 	return phys

@@ -55,7 +55,7 @@ func (d *Domain) mapPages12(t *cpu.Thread, op cpu.Val, iova, phys, size, count u
 		return 0, iommucore.EINVAL
 	}
 	t.Nop(1)
-	t.Index(16)
+	t.Reserve(16)
 	t.ALU(2, 0)
 	t.StorePair(t.SP(), 0, 0)
 	t.ALU(1, 0)
@@ -65,7 +65,7 @@ func (d *Domain) mapPages12(t *cpu.Thread, op cpu.Val, iova, phys, size, count u
 	t.ALU(2, 0)
 	d.protBits(t, prot)
 	t.ALU(3, f)
-	t.Index(16) // two arguments on the stack
+	t.Reserve(16) // two arguments on the stack
 	v := t.ALU(2, start)
 	store4(t, t.SP(), 0, start)
 	t.ALU(2, v)
@@ -73,11 +73,11 @@ func (d *Domain) mapPages12(t *cpu.Thread, op cpu.Val, iova, phys, size, count u
 	t.ALU(4, pgd)
 	m := mapping{size: size, count: count, pte: pte, counter: t.SP() + 64}
 	err := d.map12(t, &m, d.pgd, t.Last(), iova, phys, d.g.StartLevel())
-	t.Index(-16)
+	t.Reserve(-16)
 	t.Op(cpu.Fence, 0) // wmb
 	t.LoadPair(t.SP(), 0)
 	t.ALU(1, 0)
-	t.Index(-16)
+	t.Reserve(-16)
 	t.Nop(1)
 	t.Ret()
 	return m.mapped, err
@@ -109,7 +109,7 @@ func (d *Domain) map12(t *cpu.Thread, m *mapping, tbl uint64, tv cpu.Val, iova, 
 	p := &d.pgt
 	enter(t, fnLpaeMap, false)
 	t.ALU(2, 0)
-	t.Index(112)
+	t.Reserve(112)
 	for i := range uint64(6) {
 		t.StorePair(t.SP()+16*i, 0, 0)
 	}
@@ -139,7 +139,7 @@ func (d *Domain) map12(t *cpu.Thread, m *mapping, tbl uint64, tv cpu.Val, iova, 
 		t.LoadPair(t.SP()+16*i, 0)
 	}
 	t.ALU(1, 0)
-	t.Index(-112)
+	t.Reserve(-112)
 	t.Nop(1)
 	t.Ret()
 	return err

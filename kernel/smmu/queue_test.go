@@ -212,12 +212,12 @@ func TestInvalidationCoversTheRange(t *testing.T) {
 				r := newRig(t, v, features{noRange: noRange})
 				const at = 1 << 30
 				ops := recorded.RunOn(kernel.ARM64, func(th *cpu.Thread) {
-					th.Index(8)
+					th.Reserve(8)
 					r.mapRange(th, at, 1<<32, page, n, rw)
 					if got := r.unmap(th, at, page, n); got != n*page {
 						t.Errorf("%v: %d bytes unmapped of %d pages", v, got, n)
 					}
-					th.Index(-8)
+					th.Reserve(-8)
 				})
 				if len(ops) == 0 {
 					t.Fatal("nothing emitted")
@@ -315,20 +315,20 @@ func TestGatherSyncsWhatItCannotMerge(t *testing.T) {
 	for _, v := range versions {
 		r := newRig(t, v, features{})
 		recorded.RunOn(kernel.ARM64, func(th *cpu.Thread) {
-			th.Index(8)
+			th.Reserve(8)
 			for _, p := range []uint64{0x10000, 0x20000, 0x21000} {
 				r.mapRange(th, p, 1<<32, page, 1, rw)
 			}
 			r.mapRange(th, block, 1<<32, block, 1, rw)
 			var g iommucore.Gather
-			th.Index(64)
+			th.Reserve(64)
 			g.Init(th.SP() + 8)
 			r.dom.UnmapPages(th, 0, 0x10000, page, 1, &g)
 			r.dom.UnmapPages(th, 0, 0x20000, page, 1, &g)
 			r.dom.UnmapPages(th, 0, 0x21000, page, 1, &g)
 			r.dom.UnmapPages(th, 0, block, block, 1, &g)
 			r.dom.SyncTLB(th, 0, &g)
-			th.Index(-72)
+			th.Reserve(-72)
 		})
 		type inv struct{ at, pages, level uint64 }
 		want := []inv{{0x10000, 1, 3}, {0x20000, 2, 3}, {block, 512, 2}}

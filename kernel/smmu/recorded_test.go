@@ -60,8 +60,8 @@ func TestFunctionsEqualTheirRecordings(t *testing.T) {
 				}
 			}
 			ops := recorded.RunWarmOn(kernel.ARM64, warm, func(th *cpu.Thread) {
-				th.Index(tt.shift)
-				defer th.Index(-tt.shift)
+				th.Reserve(tt.shift)
+				defer th.Reserve(-tt.shift)
 				if !tt.unmap {
 					r.mapRange(th, at, to, tt.size, 1, tt.prot)
 					return

@@ -35,14 +35,14 @@ func TestTableEqualsPlainMap(t *testing.T) {
 			}
 		}
 		recorded.RunOn(kernel.ARM64, func(th *cpu.Thread) {
-			th.Index(8)
+			th.Reserve(8)
 			for range 400 {
 				if len(runs) > 0 && (rng.IntN(2) == 0 || len(runs) > 20) {
 					k := rng.IntN(len(runs))
 					x := runs[k]
 					runs = append(runs[:k], runs[k+1:]...)
 					var g iommucore.Gather
-					th.Index(64)
+					th.Reserve(64)
 					g.Init(th.SP() + 8)
 					for at := x.iova; at < x.iova+x.size; at += page {
 						stale[at] = true
@@ -51,7 +51,7 @@ func TestTableEqualsPlainMap(t *testing.T) {
 						t.Fatalf("%v: %#x bytes unmapped of %+v", v, n, x)
 					}
 					r.dom.Core.SyncTLB(th, &g)
-					th.Index(-64)
+					th.Reserve(-64)
 					for at := x.iova; at < x.iova+x.size; at += page {
 						delete(live, at)
 					}
@@ -95,7 +95,7 @@ func TestTableEqualsPlainMap(t *testing.T) {
 					}
 				}
 			}
-			th.Index(-8)
+			th.Reserve(-8)
 		})
 	}
 }
@@ -131,10 +131,10 @@ func TestPartOfABlock(t *testing.T) {
 		const at = 4 * block
 		var n uint64
 		recorded.RunOn(kernel.ARM64, func(th *cpu.Thread) {
-			th.Index(8)
+			th.Reserve(8)
 			r.mapRange(th, at, 1<<32, block, 1, rw)
 			n = r.unmap(th, at+5*page, page, 2)
-			th.Index(-8)
+			th.Reserve(-8)
 		})
 		gone := 0
 		for i := range uint64(512) {
@@ -157,7 +157,7 @@ func TestBlockReplacesATable(t *testing.T) {
 		r := newRig(t, v, features{})
 		const at = 4 * block
 		recorded.RunOn(kernel.ARM64, func(th *cpu.Thread) {
-			th.Index(8)
+			th.Reserve(8)
 			r.mapRange(th, at, 1<<32, page, 3, rw)
 			r.unmap(th, at, page, 3)
 			before, syncs := r.dom.Tables, r.hw.syncs
@@ -172,7 +172,7 @@ func TestBlockReplacesATable(t *testing.T) {
 			if r.dom.Tables != before-1 || r.hw.syncs != syncs+1 {
 				t.Errorf("%v: %d tables, want %d; %d invalidations", v, r.dom.Tables, before-1, r.hw.syncs-syncs)
 			}
-			th.Index(-8)
+			th.Reserve(-8)
 		})
 		if pa, ok := r.walk(at + 0x1234); !ok || pa != 1<<33+0x1234 {
 			t.Errorf("%v: %#x %v", v, pa, ok)
@@ -291,24 +291,24 @@ func TestNoHostAllocations(t *testing.T) {
 		r := newRig(t, v, features{msi: v == kernel.V7_3})
 		r.hw.seen = make([]smmutable.Command, 0, 1<<16)
 		recorded.RunOn(kernel.ARM64, func(th *cpu.Thread) {
-			th.Index(8)
+			th.Reserve(8)
 			var g iommucore.Gather
 			once := func() {
 				r.mapRange(th, iova, phys, page, 1, rw)
-				th.Index(64)
+				th.Reserve(64)
 				g.Init(th.SP() + 8)
 				r.dom.IovaToPhys(th, 0, iova)
 				r.dom.UnmapPages(th, 0, iova, page, 1, &g)
 				r.dom.SyncTLB(th, 0, &g)
 				r.dom.FlushAll(th, 0)
-				th.Index(-64)
+				th.Reserve(-64)
 				th.Sync()
 			}
 			once()
 			if n := testing.AllocsPerRun(100, once); n > 0 {
 				t.Errorf("%v: %.1f allocations per round", v, n)
 			}
-			th.Index(-8)
+			th.Reserve(-8)
 		})
 	}
 }
@@ -319,7 +319,7 @@ func TestUnmapGrowsAsRecorded(t *testing.T) {
 		r := newRig(t, kernel.V7_3, features{})
 		at := uint64(iova) + page - n*page
 		ops := recorded.RunWarmOn(kernel.ARM64, func(th *cpu.Thread) { r.mapRange(th, at, phys, page, n, rw) },
-			func(th *cpu.Thread) { th.Index(8); r.unmap(th, at, page, n); th.Index(-8) })
+			func(th *cpu.Thread) { th.Reserve(8); r.unmap(th, at, page, n); th.Reserve(-8) })
 		if got := recorded.Measure(ops).Function("__arm_lpae_unmap").Instructions; got != want {
 			t.Errorf("%d pages: %d instructions, recorded %d", n, got, want)
 		}
@@ -337,10 +337,10 @@ func TestDocumentedTotals(t *testing.T) {
 			func(th *cpu.Thread) { r.mapRange(th, iova, phys, page, 1, wr) }))
 		shift := map[kernel.Version]int{kernel.V6_12: 24, kernel.V7_3: 8}[tt.v]
 		u := len(recorded.RunOn(kernel.ARM64, func(th *cpu.Thread) {
-			th.Index(shift)
+			th.Reserve(shift)
 			r.dom.IovaToPhys(th, 0, iova)
 			r.unmap(th, iova, page, 1)
-			th.Index(-shift)
+			th.Reserve(-shift)
 		}))
 		if m != tt.mapN || u != tt.unmN {
 			t.Errorf("%v: map %d, unmap %d; doc.go says %d, %d", tt.v, m, u, tt.mapN, tt.unmN)

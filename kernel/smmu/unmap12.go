@@ -50,7 +50,7 @@ func (d *Domain) unmap12(t *cpu.Thread, u *unmapping, tbl uint64, tv cpu.Val, io
 	split(t)
 	p := &d.pgt
 	enter(t, fnLpaeUnmap, false)
-	t.Index(112)
+	t.Reserve(112)
 	t.StorePair(t.SP(), 0, 0)
 	t.ALU(1, 0)
 	t.StorePair(t.SP()+16, 0, 0)
@@ -298,7 +298,7 @@ func (d *Domain) splitBlock(t *cpu.Thread, u *unmapping, pte, ent uint64, at cpu
 // the hardware forget that first.
 func (d *Domain) addPage(t *cpu.Thread, target cpu.Val, g *iommucore.Gather, iova, size uint64) {
 	enterInd(t, fnAddPage, target, false)
-	t.Index(48)
+	t.Reserve(48)
 	t.StorePair(t.SP(), 0, 0)
 	t.ALU(1, 0)
 	t.StorePair(t.SP()+16, 0, 0)

@@ -37,6 +37,9 @@ func BenchmarkMap(b *testing.B) {
 					if x.NeedsMapBenchmark(v.Name()) != "" {
 						x.Workloads = []string{"map-benchmark"}
 					}
+					if err := x.Validate(s); err != nil {
+						b.Skip(err)
+					}
 					var o *Outcome
 					for b.Loop() {
 						var err error

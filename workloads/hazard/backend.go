@@ -39,13 +39,8 @@ func (b *Backend) machine(s *platform.Spec) (*platform.Spec, error) {
 // notCoherent is a machine whose devices do not snoop.
 func notCoherent(s *platform.Spec) { s.PCIe.Coherent = false }
 
-// arm32 is a 32-bit machine with 8 GiB of RAM, most of it highmem. The core is the preset's: what such a kernel does wrong is the
-// question here, not what it costs.
-func arm32(s *platform.Spec) {
-	s.Kernel.Arch = "arm"
-	m := &s.Memory
-	m.RAM, m.LowTop, m.HoleTop, m.PhysBits, m.MMIOBase, m.MMIOSize = 8<<30, 640<<20, 4<<30, 40, 512<<30, 1<<30
-}
+// coherent is a machine whose devices snoop although those of its preset do not.
+func coherent(s *platform.Spec) { s.PCIe.Coherent = true }
 
 // ownTLB gives the device a TLB of 64 entries.
 func ownTLB(s *platform.Spec) { s.PCIe.DeviceTLB.Entries, s.PCIe.DeviceTLB.Ways = 64, 4 }
@@ -55,10 +50,9 @@ func Backends() []Backend {
 	return []Backend{
 		{Name: "direct", Main: true, What: "dma-direct, coherent", platform: platform.Direct},
 		{Name: "direct-nc", Main: true, What: "dma-direct, a device that does not snoop (arm64)", platform: platform.Direct, preset: "neoverse-n1", adjust: notCoherent},
-		{Name: "arm32", What: "dma-direct, coherent, on a 32-bit kernel with highmem (costs are those of a 64-bit core)", platform: platform.Direct, preset: "neoverse-n1", adjust: arm32},
-		{Name: "arm32-nc", Main: true, What: "the same with a device that does not snoop", platform: platform.Direct, preset: "neoverse-n1",
-			adjust: func(s *platform.Spec) { arm32(s); notCoherent(s) }},
-		{Name: "arm32-tlb", What: "the same with swiotlb=force", platform: platform.SwiotlbForce, preset: "neoverse-n1", adjust: arm32},
+		{Name: "arm32", What: "dma-direct, coherent, on a 32-bit kernel with highmem", platform: platform.Direct, preset: "cortex-a15", adjust: coherent},
+		{Name: "arm32-nc", Main: true, What: "the same with a device that does not snoop", platform: platform.Direct, preset: "cortex-a15"},
+		{Name: "arm32-tlb", What: "arm32 with swiotlb=force", platform: platform.SwiotlbForce, preset: "cortex-a15", adjust: coherent},
 		{Name: "swiotlb", Main: true, What: "dma-direct with swiotlb=force", platform: platform.SwiotlbForce},
 		{Name: "strict", Main: true, What: "iommu-dma, strict, coherent", platform: platform.IommuStrict, granule: 4096},
 		{Name: "lazy", Main: true, What: "iommu-dma, flush queue, coherent", platform: platform.IommuLazy, granule: 4096},

@@ -71,11 +71,11 @@ func (c *Ctx) mapSGTable(t *cpu.Thread, l *scatterlist.List, dir kernel.Directio
 // the recorded dispatch without the conversion, and on 7.3 the test of one more attribute.
 func (c *Ctx) mapSG(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
 	checkDirection(dir)
-	g, d := c.Env.Sym, c.Dev
+	d := c.Dev
 	t.Call(mapSGAttrs)
 	t.Nop(2)
 	t.Push(6)
-	ops := t.LoadOp(g.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
+	ops := c.getOps(t)
 	t.Branch(false, t.ALU(1, 0))
 	t.Branch(false, t.LoadOp(d.At.DmaMask, 0, 0))
 	t.ALU(4, 0)
@@ -129,13 +129,13 @@ func (c *Ctx) UnmapSGTable(t *cpu.Thread, sg *SG, dir kernel.Direction, attrs ke
 
 func (c *Ctx) unmapSGTable(t *cpu.Thread, l *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) error {
 	checkDirection(dir)
-	g, d := c.Env.Sym, c.Dev
+	d := c.Dev
 	t.Load(tableOf(l), 0)
 	t.Mem(cpu.Load, tableOf(l)+12, 4, 0, 0)
 	t.Call(unmapSGAttrs)
 	t.Nop(2)
 	t.Push(5)
-	ops := t.LoadOp(g.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
+	ops := c.getOps(t)
 	t.Branch(false, t.ALU(1, 0))
 	c.unmapSGFirst(t, l, dir)
 	t.ALU(4, 0)
@@ -164,7 +164,7 @@ func (c *Ctx) MergeBoundary(t *cpu.Thread) uint64 {
 	d := c.Dev
 	t.Call(mergeBoundary)
 	t.Nop(2)
-	ops := t.LoadOp(c.Env.Sym.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
+	ops := c.getOps(t)
 	t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
 	if d.IOMMU {
 		return c.IOMMU.MergeBoundary(t, d) // reached by a jump, returns for both
@@ -181,7 +181,7 @@ func (c *Ctx) NeedUnmap(t *cpu.Thread) bool {
 	d := c.Dev
 	t.Call(needUnmap)
 	t.Nop(2)
-	ops := t.LoadOp(c.Env.Sym.DmaOps, 0, t.ALU(1, t.Load(d.At.DmaOps, 0)))
+	ops := c.getOps(t)
 	t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
 	need := d.IOMMU || c.Ops != nil || d.NeedSync || coherency.Needed(c.Env, d) || c.Env.Debug.DMAAPI
 	if !d.IOMMU {
@@ -192,4 +192,13 @@ func (c *Ctx) NeedUnmap(t *cpu.Thread) bool {
 	}
 	t.Ret()
 	return need
+}
+
+// getOps emits get_dma_ops where no recording shows it: the device's operations, else the architecture's, of which arm64 has none.
+func (c *Ctx) getOps(t *cpu.Thread) cpu.Val {
+	own := t.ALU(1, t.Load(c.Dev.At.DmaOps, 0))
+	if t.ISA == cpu.A64 {
+		return own
+	}
+	return t.LoadOp(c.Env.Sym.DmaOps, 0, own)
 }

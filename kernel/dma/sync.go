@@ -76,8 +76,10 @@ func (c *Ctx) syncSingle(t *cpu.Thread, addr, size uint64, dir kernel.Direction,
 	ops := t.Load(d.At.DmaOps, 0)
 	t.ALU(1, 0)
 	t.Branch(true, t.ALU(1, ops))
-	ops = t.Load(g.DmaOps, 0)
-	t.Branch(false, t.ALU(1, 0))
+	if t.ISA != cpu.A64 {
+		ops = t.Load(g.DmaOps, 0)
+		t.Branch(false, t.ALU(1, 0))
+	}
 	if c.Env.Version == kernel.V7_3 {
 		t.Branch(d.IOMMU, t.ALU(1, t.Load(d.At.Flags, 0)))
 	} else {
@@ -119,7 +121,9 @@ func (c *Ctx) SyncSG(t *cpu.Thread, sg *SG, dir kernel.Direction, toDevice bool)
 	t.Push(4)
 	t.ALU(4, 0)
 	t.Branch(true, t.ALU(1, t.Load(d.At.DmaOps, 0)))
-	t.Branch(false, t.ALU(1, t.Load(g.DmaOps, 0)))
+	if t.ISA != cpu.A64 {
+		t.Branch(false, t.ALU(1, t.Load(g.DmaOps, 0)))
+	}
 	t.Branch(d.IOMMU, t.Mem(cpu.LoadOp, d.At.Flags, 1, 0, 0))
 	var err error
 	if d.IOMMU {

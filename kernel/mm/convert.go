@@ -67,7 +67,12 @@ func (m *MM) PageToPfn(t *cpu.Thread, page uint64, a cpu.Val) (uint64, cpu.Val) 
 	case Flat:
 		return pfn, t.ALU(1, t.LoadOp(m.tab.flat, 0, t.ALU(1, a)))
 	}
-	flags := t.Load(page, a)
+	flags := a
+	if m.Valid(pfn) {
+		flags = t.Load(page, a)
+	} else {
+		m.Env.Deref(t, pfn<<12) // page->flags of a pointer that somebody made up: whatever the kernel reads there, if it survives
+	}
 	word := m.emitSection(t, pfn, flags)
 	return pfn, t.ALU(1, t.ALU2(t.ALU(1, word), a))
 }

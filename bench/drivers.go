@@ -60,16 +60,18 @@ func (x *Experiment) driverProblems(s *platform.Spec) (errs []error) {
 			}
 		}
 	}
-	if !slices.ContainsFunc(x.Variants, isDriver) {
+	i := slices.IndexFunc(x.Variants, isDriver)
+	if i < 0 {
 		return errs
 	}
+	driver := x.Variants[i]
 	for _, w := range x.Workloads {
 		if w != "nvme" && w != "nic" {
-			bad("variant driver@: workload %s has no driver; allowed are nvme, nic", w)
+			bad("variant %s: workload %s has no driver; allowed are nvme, nic", driver, w)
 		}
 	}
 	if x.Source == "recorded" {
-		bad("variant driver@: --source recorded has single calls only")
+		bad("variant %s: --source recorded has single calls only", driver)
 	}
 	return errs
 }

@@ -245,9 +245,9 @@ func (x *Experiment) NeedsMapBenchmark(n string) string {
 	case err != nil:
 		return ""
 	case dma.MemoryOf(v) == dma.DeviceMemory:
-		return "maps device memory, which drives and cards of this model do not use"
+		return "it maps device memory, which drives and cards of this model do not use"
 	case dma.MemoryOf(v) == dma.OwnMemory:
-		return "needs buffers that belong to the driver (nic.page_pool does the same inside nic)"
+		return "it needs buffers that belong to the driver (nic.page_pool does the same inside nic)"
 	case x.Segments != "" && x.Segments != mapbench.One:
 		return "with segments: drives and cards decide themselves how their buffers lie"
 	case slices.ContainsFunc(x.Backends, func(b string) bool { return platform.Backend(b).Provider() }):
@@ -270,7 +270,7 @@ func (x *Experiment) mapBenchmarkOnly() (errs []error) {
 		}
 		for _, v := range x.Variants {
 			if why := x.NeedsMapBenchmark(v); why != "" && !provider && w != "map-benchmark" {
-				errs = append(errs, fmt.Errorf("variant %q runs as workload map-benchmark only, not %s: it %s", v, w, why))
+				errs = append(errs, fmt.Errorf("variant %q runs as workload map-benchmark only, not %s: %s", v, w, why))
 			}
 		}
 	}

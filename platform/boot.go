@@ -172,8 +172,13 @@ func (m *Machine) window() [2]uint64 {
 	return [2]uint64{uint64(mem.MMIOBase), uint64(mem.MMIOBase+mem.MMIOSize) - 1}
 }
 
-// AddDevice plugs in a device with a 64-bit DMA mask behind a root port of its own.
+// AddDevice plugs in a device with a 64-bit DMA mask behind a root port of its own. Its errors are Unfit.
 func (m *Machine) AddDevice(name string, rid uint16) (*Device, error) {
+	d, err := m.addDevice(name, rid)
+	return d, unfit(err)
+}
+
+func (m *Machine) addDevice(name string, rid uint16) (*Device, error) {
 	d := &Device{RID: rid, m: m, quiet: m.stream(stackTop(0) - 2*kernel.StackBytes)}
 	var tr pcie.Translator
 	if m.Unit != nil {

@@ -75,8 +75,13 @@ type Machine struct {
 // kernelBytes is how much RAM is set aside for the kernel's static data, slabs and page tables.
 const kernelBytes = 1 << 30
 
-// Build assembles the machine that s describes and boots its kernel.
+// Build assembles the machine that s describes and boots its kernel. Its errors are Unfit.
 func Build(s *Spec, o Options) (*Machine, error) {
+	m, err := build(s, o)
+	return m, unfit(err)
+}
+
+func build(s *Spec, o Options) (*Machine, error) {
 	if o.CPUs < 1 || o.CPUs > int(s.CPU.Cores) {
 		return nil, fmt.Errorf("cpus is %d: allowed are 1 to %d, the cores of %s", o.CPUs, s.CPU.Cores, s.Name)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dmapath/platform"
 	"dmapath/results"
 )
 
@@ -22,7 +23,8 @@ const (
 	exitUsage  = 2 // usage or configuration error
 )
 
-// failure is an error that is not the user's: exit code 1 instead of 2.
+// failure is an error that is not the user's: exit code 1 instead of 2. A machine that cannot be built (platform.Unfit) is the
+// user's all the same, wherever in a run it shows.
 type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
@@ -41,15 +43,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var f failure
+	var unfit platform.Unfit
 	switch {
 	case err == nil || errors.Is(err, syscall.EPIPE):
 		return 0
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "dmapath: interrupted")
 		return 130
-	case errors.As(err, &f):
+	case errors.As(err, &f) && !errors.As(err, &unfit):
 		report(stderr, f.error)
 		return exitFailed
+	}
+	if f.error != nil {
+		err = f.error
 	}
 	report(stderr, err)
 	return exitUsage

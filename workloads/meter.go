@@ -25,7 +25,9 @@ type Op struct {
 	Total   int64          // cycles of every call
 	halved  bool           // the first half is over
 	open    int            // calls under way, on different CPUs
-	marks   []mark         // ends of batches of the second half
+	site    uint32         // where the driver's code that makes the calls begins
+	sited   bool
+	marks   []mark // ends of batches of the second half
 }
 
 // NewOp returns an empty record for about planned calls.
@@ -52,8 +54,17 @@ type Sample struct {
 
 // Begin starts a value of o. When half of the calls have been made, what distribution and account hold is forgotten; calls that are under way on
 // other CPUs then are in neither.
+//
+// What is inlined into a driver lies at one place, however often it is executed: a driver whose code is no function of the model
+// goes back to where its first call was made from. Otherwise every call would execute new lines and branches.
 func (o *Op) Begin(t *cpu.Thread) Sample {
 	t.Sync()
+	if t.Depth() == 0 {
+		if !o.sited {
+			o.site, o.sited = t.Here(), true
+		}
+		t.Back(o.site)
+	}
 	if !o.halved && 2*int64(o.Series.N) >= o.Planned {
 		o.halved = true
 		o.Cycles.Reset()

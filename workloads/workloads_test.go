@@ -109,6 +109,38 @@ func TestOpMeasuresTheCallAlone(t *testing.T) {
 }
 
 // The share is the time of all calls, in the second half or not, over the CPUs' time.
+// What is inlined into a driver is the same code in every call: once its lines and branches are known, twenty instructions with a jump
+// every fourth take the same few cycles, whatever the driver executes in between.
+func TestInlinedCodeStaysWhereItIs(t *testing.T) {
+	m := machine(t, 1)
+	up, down := workloads.NewOp(400), workloads.NewOp(400)
+	sites := make(map[uint32]bool)
+	on(t, m, func(t *cpu.Thread) {
+		inlined := func() error {
+			sites[t.Here()] = true
+			for range 5 {
+				t.ALU(3, 0)
+				t.Jump()
+			}
+			return nil
+		}
+		for range 400 {
+			t.ALU(100, 0)
+			up.Measure(t, inlined)
+			t.ALU(100, 0)
+			down.Measure(t, inlined)
+		}
+	})
+	if len(sites) != 2 {
+		t.Errorf("two pieces of code were executed at %d places", len(sites))
+	}
+	for _, o := range []*workloads.Op{up, down} {
+		if v := o.Cycles.Quantile(1); v > 20 {
+			t.Errorf("%d cycles for 20 instructions that are in L1I", v)
+		}
+	}
+}
+
 func TestMapShare(t *testing.T) {
 	m := machine(t, 1)
 	r := workloads.Result{Map: workloads.NewOp(1000), Unmap: workloads.NewOp(0), Elapsed: sim.Millisecond, Busy: 500 * sim.Microsecond, CPUs: 2}

@@ -36,7 +36,7 @@ Examples:
 	o.machineFlags(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&o.workloads, "workload", nil, "nvme, nic, map-benchmark (nvme,nic)")
-	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL or driver@KERNEL, a whole driver; differences are against the first (all)")
+	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL or driver@KERNEL, a whole driver; differences are against the first (map_page of both kernels, map_phys@7.3, map_phys_rederive@7.3)")
 	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart, ops-grant (the first three)")
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
 	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")
@@ -85,6 +85,9 @@ func (o *options) load(cmd *cobra.Command) (*platform.Spec, bench.Experiment, er
 }
 
 func (o *options) compare(cmd *cobra.Command) error {
+	if err := o.checkJobs(); err != nil {
+		return err
+	}
 	if _, err := results.ParseFormat(o.format); err != nil {
 		return err
 	}

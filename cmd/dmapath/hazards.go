@@ -65,6 +65,9 @@ func (o *options) explainHazard(cmd *cobra.Command, name string, x bench.HazardO
 	if err != nil {
 		return err
 	}
+	if err := x.Validate(); err != nil {
+		return err
+	}
 	s, err := o.spec(cmd)
 	if err != nil {
 		return err
@@ -77,6 +80,9 @@ func (o *options) explainHazard(cmd *cobra.Command, name string, x bench.HazardO
 }
 
 func (o *options) hazards(cmd *cobra.Command, x bench.HazardOptions) error {
+	if err := o.checkJobs(); err != nil {
+		return err
+	}
 	if _, err := results.ParseFormat(o.format); err != nil {
 		return err
 	}

@@ -187,3 +187,11 @@ func (o *options) emit(w io.Writer, r *results.Record) error {
 	}
 	return r.Write(w, f)
 }
+
+// checkJobs refuses a negative --jobs.
+func (o *options) checkJobs() error {
+	if o.jobs < 0 {
+		return fmt.Errorf("--jobs is %d: allowed are 0 (all processors) and up", o.jobs)
+	}
+	return nil
+}

@@ -48,8 +48,8 @@ Examples:
 			if dir == "" {
 				return errors.New("--dir is missing: name a directory with summary.csv, such as kernel-traces")
 			}
-			if o.jobs < 0 {
-				return fmt.Errorf("--jobs is %d: allowed are 0 (all processors) and up", o.jobs)
+			if err := o.checkJobs(); err != nil {
+				return err
 			}
 			k, err := bench.ReadKernelTraces(dir)
 			if err != nil {
@@ -97,8 +97,8 @@ Examples:
 			if err != nil {
 				return fmt.Errorf("--format: %w", err)
 			}
-			if o.jobs < 0 {
-				return fmt.Errorf("--jobs is %d: allowed are 0 (all processors) and up", o.jobs)
+			if err := o.checkJobs(); err != nil {
+				return err
 			}
 			list, err := behaviour.Run(cmd.Context(), behaviour.All(), o.jobs)
 			if err != nil {

@@ -53,6 +53,11 @@ Examples:
 }
 
 func (o *options) replay(cmd *cobra.Command, x bench.Replay, files []string) error {
+	for _, f := range []string{"segments", "attrs"} {
+		if cmd.Flags().Changed(f) {
+			return fmt.Errorf("--%s: the trace says how its calls are made; allowed with explain and compare", f)
+		}
+	}
 	for _, kv := range o.set {
 		if strings.HasPrefix(kv, "workload.") {
 			return fmt.Errorf("--set %s: a replay has the trace for a workload; only keys of the platform can be set", kv)

@@ -157,7 +157,7 @@ func RunHazards(ctx context.Context, s *platform.Spec, o HazardOptions, jobs int
 	for i, c := range cells {
 		g.Go(func() error {
 			if errs[i] = ctx.Err(); errs[i] == nil {
-				h.Results[i], errs[i] = hazard.Run(s, c, hazard.Config{Rounds: o.Rounds, Seed: o.Seed})
+				h.Results[i], errs[i] = hazard.Observe(s, c, o.Seed)
 			}
 			finished <- c.String()
 			return nil
@@ -175,6 +175,33 @@ func RunHazards(ctx context.Context, s *platform.Spec, o HazardOptions, jobs int
 	}
 	g.Wait()
 	<-reported
+	// What costs the same is measured once, by the first in the order of tables.
+	groups := map[hazard.Likeness][]*hazard.Result{}
+	for i, r := range h.Results {
+		if errs[i] != nil {
+			continue
+		}
+		like, ok := r.Likeness()
+		if !ok {
+			continue
+		}
+		groups[like] = append(groups[like], r)
+		if len(groups[like]) > 1 {
+			continue
+		}
+		g.Go(func() error {
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				errs[i] = r.Measure(hazard.Config{Rounds: o.Rounds, Seed: o.Seed})
+			}
+			return nil
+		})
+	}
+	g.Wait()
+	for _, same := range groups {
+		for _, r := range same[1:] {
+			r.Map, r.Unmap = same[0].Map, same[0].Unmap
+		}
+	}
 	for _, err := range errs {
 		if err != nil {
 			return nil, err

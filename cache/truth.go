@@ -68,13 +68,25 @@ func (u *Truth) CPUWrite(pa, n uint64) Version {
 
 // CPURead is a load of n bytes by a CPU, through the caches: it calls saw with every byte's version.
 func (u *Truth) CPURead(pa, n uint64, saw func(pa uint64, v Version)) {
+	u.CPUReadLines(pa, n, bytewise(saw))
+}
+
+// CPUReadLines is CPURead, line by line: v are the versions of the bytes from pa on. They are not to be kept.
+func (u *Truth) CPUReadLines(pa, n uint64, saw func(pa uint64, v []Version)) {
 	at := pa
 	u.each(pa, n, func(l *truthLine, from, to uint64) {
 		l.fill()
-		for i := from; i < to; i, at = i+1, at+1 {
-			saw(at, l.cpu[i])
-		}
+		saw(at, l.cpu[from:to])
+		at += to - from
 	})
+}
+
+func bytewise(saw func(pa uint64, v Version)) func(uint64, []Version) {
+	return func(pa uint64, list []Version) {
+		for i, v := range list {
+			saw(pa+uint64(i), v)
+		}
+	}
 }
 
 // Copy is a memcpy of n bytes by a CPU.
@@ -130,15 +142,19 @@ func (u *Truth) DeviceWrite(pa, n uint64, snoops bool) Version {
 
 // DeviceRead is a device's read of n bytes: it calls saw with every byte's version.
 func (u *Truth) DeviceRead(pa, n uint64, snoops bool, saw func(pa uint64, v Version)) {
+	u.DeviceReadLines(pa, n, snoops, bytewise(saw))
+}
+
+// DeviceReadLines is DeviceRead, line by line: v are the versions of the bytes from pa on. They are not to be kept.
+func (u *Truth) DeviceReadLines(pa, n uint64, snoops bool, saw func(pa uint64, v []Version)) {
 	at := pa
 	u.each(pa, n, func(l *truthLine, from, to uint64) {
 		data := &l.mem
 		if snoops && l.cached {
 			data = &l.cpu
 		}
-		for i := from; i < to; i, at = i+1, at+1 {
-			saw(at, data[i])
-		}
+		saw(at, data[from:to])
+		at += to - from
 	})
 }
 

@@ -70,13 +70,15 @@ func (o *Oracle) Access(addr, n uint64, write bool) Reached {
 	var r Reached
 	for end := addr + n; addr < end; {
 		v, m := o.Judge(addr, write)
-		run := uint64(1)
-		for at := addr + 1; at < end && at%bytesPerPage != 0; at++ {
+		last := min(end, addr&^(bytesPerPage-1)+bytesPerPage)
+		at := o.alike(addr, last)
+		for at < last {
 			if v2, m2 := o.Judge(at, write); v2 != v || m2 != m {
 				break
 			}
-			run++
+			at = o.alike(at, last)
 		}
+		run := at - addr
 		pa, _, ok := o.Bus.Reach(addr, write)
 		switch {
 		case v == Allowed && ok:
@@ -94,6 +96,35 @@ func (o *Oracle) Access(addr, n uint64, write bool) Reached {
 		addr += run
 	}
 	return r
+}
+
+// alike returns the end of the bytes from at on, before end, that Judge cannot tell apart: they lie in the same mappings, in one granule,
+// and on one side of what is lent.
+func (o *Oracle) alike(at, end uint64) uint64 {
+	clip := func(edge uint64) {
+		if edge > at {
+			end = min(end, edge)
+		}
+	}
+	if o.Granule > 1 {
+		clip(at&^(o.Granule-1) + o.Granule)
+	}
+	for _, m := range o.live {
+		clip(m.Addr)
+		clip(m.Addr + m.Size)
+		if off := at - m.Addr; off < m.Size {
+			for i := off + 1; m.Addr+i < end && i < m.Size; i++ {
+				if m.lent[i] != m.lent[off] {
+					end = m.Addr + i
+				}
+			}
+		}
+	}
+	for _, m := range o.freed {
+		clip(m.Addr)
+		clip(m.Addr + m.Size)
+	}
+	return end
 }
 
 // checkFrame reports a translation that leads elsewhere than to the buffer or to the pool.

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"fmt"
+	"slices"
 
 	"dmapath/cache"
 	"dmapath/kernel"
@@ -16,9 +17,7 @@ func (o *Oracle) CPUWrite(pa, n uint64) {
 	} else {
 		v = o.Truth.CPUWrite(pa, n)
 	}
-	for at := pa; at < pa+n; at++ {
-		*o.expect(at) = v
-	}
+	o.write(pa, n, v)
 }
 
 // CPURead lets a CPU read n bytes at physical address pa that it owns; what names them in a report. m is the mapping that they were
@@ -29,21 +28,18 @@ func (o *Oracle) CPURead(what string, m *Mapping, pa, n uint64) {
 		step = m.toCPU
 	}
 	var r run
-	saw := func(at uint64, v cache.Version) {
-		kind := kernel.LostWrite
-		want := *o.expect(at)
-		if v != want {
-			if mem, _, _ := o.Truth.Look(at); mem == want {
-				kind = kernel.StaleCPU
-			}
+	wrong := func(at uint64, want cache.Version) kernel.HazardKind {
+		if mem, _, _ := o.Truth.Look(at); mem == want {
+			return kernel.StaleCPU
 		}
-		o.see(&r, step, what, at, v == want, kind)
+		return kernel.LostWrite
 	}
+	saw := func(at uint64, v []cache.Version) { o.compare(&r, step, what, at, v, wrong) }
 	o.uncache(pa, n)
 	if o.isDevice(pa) {
-		o.Truth.DeviceRead(pa, n, false, saw)
+		o.Truth.DeviceReadLines(pa, n, false, saw)
 	} else {
-		o.Truth.CPURead(pa, n, saw)
+		o.Truth.CPUReadLines(pa, n, saw)
 	}
 	o.flush(&r, step, what)
 }
@@ -52,9 +48,7 @@ func (o *Oracle) CPURead(what string, m *Mapping, pa, n uint64) {
 func (o *Oracle) DeviceWrite(m *Mapping, off, n uint64) {
 	o.eachPage(m, off, n, true, func(pa, at, n uint64, snoops bool) {
 		v := o.Truth.DeviceWrite(pa, n, snoops)
-		for i := range n {
-			*o.expect(at + i) = v
-		}
+		o.write(at, n, v)
 	})
 }
 
@@ -63,15 +57,14 @@ func (o *Oracle) DeviceRead(m *Mapping, off, n uint64) {
 	what := "what the device reads"
 	var r run
 	o.eachPage(m, off, n, false, func(pa, at, n uint64, snoops bool) {
-		i := uint64(0)
-		o.Truth.DeviceRead(pa, n, snoops, func(_ uint64, v cache.Version) {
-			home := at + i
-			want, kind := *o.expect(home), kernel.DataCorruption
-			if v != want && (o.Truth.Newest(home) == want || o.Truth.Newest(pa+i) == want) {
-				kind = kernel.StaleDevice
+		wrong := func(home uint64, want cache.Version) kernel.HazardKind {
+			if o.Truth.Newest(home) == want || o.Truth.Newest(pa+home-at) == want {
+				return kernel.StaleDevice
 			}
-			o.see(&r, m.toDevice, what, home, v == want, kind)
-			i++
+			return kernel.DataCorruption
+		}
+		o.Truth.DeviceReadLines(pa, n, snoops, func(got uint64, v []cache.Version) {
+			o.compare(&r, m.toDevice, what, at+got-pa, v, wrong)
 		})
 	})
 	o.flush(&r, m.toDevice, what)
@@ -113,12 +106,29 @@ type run struct {
 	n     uint64
 }
 
-func (o *Oracle) see(r *run, step, what string, at uint64, good bool, kind kernel.HazardKind) {
-	if r.n > 0 && (good || kind != r.kind || at != r.first+r.n) {
-		o.flush(r, step, what)
+// compare looks at what was seen in the bytes whose own place is from at on; wrong names the defect of one that does not hold want.
+func (o *Oracle) compare(r *run, step, what string, at uint64, saw []cache.Version, wrong func(at uint64, want cache.Version) kernel.HazardKind) {
+	for len(saw) > 0 {
+		want := o.expected(at, len(saw))
+		if slices.Equal(saw[:len(want)], want) {
+			o.flush(r, step, what)
+		} else {
+			for i, w := range want {
+				if saw[i] == w {
+					o.flush(r, step, what)
+				} else {
+					o.see(r, step, what, at+uint64(i), wrong(at+uint64(i), w))
+				}
+			}
+		}
+		saw, at = saw[len(want):], at+uint64(len(want))
 	}
-	if good {
-		return
+}
+
+// see adds a byte with a defect to r.
+func (o *Oracle) see(r *run, step, what string, at uint64, kind kernel.HazardKind) {
+	if kind != r.kind || at != r.first+r.n {
+		o.flush(r, step, what)
 	}
 	if r.n == 0 {
 		r.kind, r.first = kind, at

@@ -69,6 +69,24 @@ func (o *Oracle) expect(pa uint64) *cache.Version {
 	return &o.recent[pa%cache.LineBytes]
 }
 
+// expected is what the bytes from pa on should hold, n of them or as many as the line has.
+func (o *Oracle) expected(pa uint64, n int) []cache.Version {
+	o.expect(pa)
+	l := o.recent[pa%cache.LineBytes:]
+	return l[:min(n, len(l))]
+}
+
+// write notes that n bytes from pa on should hold v.
+func (o *Oracle) write(pa, n uint64, v cache.Version) {
+	for n > 0 {
+		l := o.expected(pa, int(n))
+		for i := range l {
+			l[i] = v
+		}
+		pa, n = pa+uint64(len(l)), n-uint64(len(l))
+	}
+}
+
 // Mapping is one buffer that a driver has mapped.
 type Mapping struct {
 	Addr, Phys, Size uint64 // bus address, physical address, bytes

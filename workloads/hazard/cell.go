@@ -69,6 +69,9 @@ type Result struct {
 	Map, Unmap *workloads.Op
 	// Story tells the run that found the worst, or the first one.
 	Story []string
+
+	layout  *layout
+	emitted digest // of the calls in the direction that is timed, while they were watched
 }
 
 // Config is what of a run can be chosen.
@@ -79,6 +82,18 @@ type Config struct {
 
 // Run answers the question of one cell on machines like s, or like what the backend needs.
 func Run(s *platform.Spec, c Cell, cfg Config) (*Result, error) {
+	r, err := Observe(s, c, cfg.Seed)
+	if err != nil || cfg.Rounds == 0 {
+		return r, err
+	}
+	if _, ok := r.Likeness(); ok {
+		err = r.Measure(cfg)
+	}
+	return r, err
+}
+
+// Observe is Run without the cost.
+func Observe(s *platform.Spec, c Cell, seed uint64) (*Result, error) {
 	r := &Result{Cell: c}
 	if c.Backend.Missing != "" || c.Memory.Missing != "" {
 		r.Status, r.Why = NotModelled, cmp.Or(c.Backend.Missing, c.Memory.Missing)
@@ -104,20 +119,16 @@ func Run(s *platform.Spec, c Cell, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", c, err)
 	}
-	if err := r.observe(l, cfg); err != nil {
+	r.layout = l
+	if err := r.observe(l, seed); err != nil {
 		return nil, fmt.Errorf("%v: %w", c, err)
-	}
-	if cfg.Rounds > 0 && (r.Status == OK || r.Status == Hazardous) {
-		if err := r.measure(l, cfg); err != nil {
-			return nil, fmt.Errorf("%v: %w", c, err)
-		}
 	}
 	return r, nil
 }
 
-// build makes the machine of a cell with the device under test.
-func (c *Cell) build(l *layout, seed uint64) (*platform.Machine, *platform.Device, error) {
-	m, err := platform.Build(l.spec, platform.Options{Version: c.Call.Version, Backend: c.Backend.platform, CPUs: 1, Seed: seed, Extra: l.extra,
+// build makes the machine of a cell, which is like s, with the device under test.
+func (c *Cell) build(l *layout, s *platform.Spec, seed uint64) (*platform.Machine, *platform.Device, error) {
+	m, err := platform.Build(s, platform.Options{Version: c.Call.Version, Backend: c.Backend.platform, CPUs: 1, Seed: seed, Extra: l.extra,
 		P2PDMA: c.Memory.route != kernel.P2PUnsupported}) // there are no such pages without it
 	if err != nil {
 		return nil, nil, err

@@ -13,7 +13,8 @@
 // buffer, the driver maps it, whoever owns the rest of its cache lines goes on writing there, the device transfers, the driver
 // unmaps, the CPU reads. Another buffer of the device stays mapped throughout and must stay reachable. In the end the addresses in
 // use are counted. Package oracle watches all of it; the kernel's own reports (Env.OnHazard) are collected as well. The cost is taken
-// afterwards on a second machine without any of this.
+// afterwards on a second machine without any of this, once for all cells whose calls emitted the same instructions while they were
+// watched on the same machine (Likeness).
 //
 // Three things are kept apart: hazards of the call (Result.Hazards), what the backend lets the device reach beside it
 // (Result.Exposed), and errors that the kernel returns (Result.Err).

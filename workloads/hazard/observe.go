@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"dmapath/cache"
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/dma"
@@ -28,6 +29,7 @@ type observer struct {
 	adv     oracle.Adversary
 	probing bool // what is reached now is an exposure and not a hazard
 	dead    bool // the kernel has not survived
+	calling bool // the call under test is under way
 	story   []string
 	found   int // hazards of the present scene
 
@@ -37,20 +39,41 @@ type observer struct {
 // settling is how long after an unmap a lazy domain has certainly flushed: twice the timeout of the queue.
 const settling = 20 * sim.Millisecond
 
+// withoutCaches is s with the smallest caches: nobody looks at the time of what is only watched, and most of what building a machine
+// takes is clearing its caches.
+func withoutCaches(s *platform.Spec) *platform.Spec {
+	c := *s
+	small := func(size *platform.Bytes, ways platform.Count, atLeast platform.Bytes) {
+		n := platform.Bytes(ways) * cache.LineBytes // of one set
+		for n < atLeast {
+			n *= 2
+		}
+		*size = min(*size, n)
+	}
+	small(&c.Cache.L2.Size, c.Cache.L2.Ways, c.Cache.L1I.Size+c.Cache.L1D.Size)
+	small(&c.Cache.LLC.Size, c.Cache.LLC.Ways, c.Cache.L2.Size)
+	return &c
+}
+
 // observe fills in everything but the cost.
-func (r *Result) observe(l *layout, cfg Config) error {
-	m, d, err := r.build(l, cfg.Seed)
+func (r *Result) observe(l *layout, seed uint64) error {
+	m, d, err := r.build(l, withoutCaches(l.spec), seed)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	x := &observer{Result: r, m: m, dev: d, l: l, rnd: sim.NewRand(cfg.Seed, "hazard buffers"), list: d.Ctx.NewList(1)}
+	x := &observer{Result: r, m: m, dev: d, l: l, rnd: sim.NewRand(seed, "hazard buffers"), list: d.Ctx.NewList(1)}
 	truth := m.Watch(x.hazard)
 	x.o = oracle.New(oracle.Config{Truth: truth, Bus: d, Granule: r.Backend.granule, DeviceMemory: m.Env.DeviceMemory,
 		Bounced: func(pa uint64) bool { return m.Tlb.Find(pa) != nil }, Report: x.hazard})
 	// What happens is the same whether instructions take time or not; what they cost is measured elsewhere.
 	err = m.Do("driver", func(t *cpu.Thread) {
 		x.t = t
+		t.Tap = func(ops []cpu.Op) {
+			if x.calling && x.dir == x.Call.timed() {
+				x.emitted.add(ops)
+			}
+		}
 		x.all()
 	})
 	if err != nil {
@@ -166,8 +189,11 @@ func (x *observer) scene() *oracle.Mapping {
 	for _, f := range b.Foreign {
 		x.o.CPUWrite(f[0], f[1])
 	}
+	x.t.Sync()
+	x.calling = true
 	addr, err := c.do(x.t, ctx, &b, x.dir)
 	x.t.Sync()
+	x.calling = false
 	if err != nil {
 		x.say("2. %s fails: %v", c.mapFn, err)
 		if !x.dead {
@@ -201,8 +227,10 @@ func (x *observer) scene() *oracle.Mapping {
 	if c.skips && !x.sync(m, b, true) {
 		return m
 	}
+	x.calling = true
 	err = c.undo(x.t, ctx, &b, addr, x.dir)
 	x.t.Sync()
+	x.calling = false
 	x.say("4. %s", c.unmapFn)
 	if x.dead {
 		return m
@@ -303,7 +331,7 @@ func (x *observer) reaches(m *oracle.Mapping) bool {
 // measure fills in the cost: pairs of map and unmap from the device, on buffers like the cell's, between which warm surroundings
 // run.
 func (r *Result) measure(l *layout, cfg Config) error {
-	m, d, err := r.build(l, cfg.Seed)
+	m, d, err := r.build(l, l.spec, cfg.Seed)
 	if err != nil {
 		return err
 	}
@@ -315,10 +343,7 @@ func (r *Result) measure(l *layout, cfg Config) error {
 	if err := m.Settle(); err != nil {
 		return err
 	}
-	dir := kernel.FromDevice
-	if len(r.Call.dirs) == 1 {
-		dir = r.Call.dirs[0]
-	}
+	dir := r.Call.timed()
 	rnd, list := sim.NewRand(cfg.Seed, "hazard cost"), d.Ctx.NewList(1)
 	up, down := workloads.NewOp(cfg.Rounds), workloads.NewOp(cfg.Rounds)
 	m.Spawn(0, "cpu 0 driver", func(t *cpu.Thread) {

@@ -93,7 +93,7 @@ func (d *Table) lookup(t *cpu.Thread, r *ptRange, level int, tbl uint64, tblv cp
 			d.lookupEnd(t, r, p)
 			return d.exact(val, level, r.va), true
 		}
-		p = d.fmt.TableAddr(t, d.At.Features, p)
+		d.fmt.TableAddr(t, d.At.Features, p)
 		off := t.LoadOp(d.Env.Sym.PageOffsetBase, 0, t.Last())
 		n := 1
 		if level == 2 {

@@ -91,6 +91,33 @@ func TestLinkBouncesHeadAndTail(t *testing.T) {
 	}
 }
 
+// A piece that begins within a page and ends with one shares its page as much as any other.
+func TestLinkBouncesAHeadAlone(t *testing.T) {
+	for _, a := range []kernel.Arch{kernel.X86_64, kernel.ARM64} {
+		m, u := watched(t, kernel.V7_3, a)
+		m.dev.Untrusted, m.dev.MinAlign = true, 4095
+		const at, size = 0x40000800, 0x800
+		u.CPUWrite(at, size)
+		recorded.Run(func(th *cpu.Thread) {
+			th.ISA = a.ISA()
+			st := &iommudma.State{VA: th.SP() - 64}
+			if !m.l.TryAlloc(th, m.dev, st, at, size) {
+				t.Fatal("no range")
+			}
+			if err := m.l.Link(th, m.dev, st, at, 0, size, kernel.ToDevice, 0); err != nil {
+				t.Fatal(err)
+			}
+			if m.pools.Used() == 0 {
+				t.Errorf("%v: the device sees the rest of the page", a)
+			}
+			m.l.Destroy(th, m.dev, st, size, kernel.ToDevice, 0)
+			if m.pools.Used() != 0 {
+				t.Errorf("%v: %d slots left", a, m.pools.Used())
+			}
+		})
+	}
+}
+
 func linkBounces(t *testing.T, a kernel.Arch) {
 	t.Helper()
 	const off, size = 0x700, 3*4096 + 0x200

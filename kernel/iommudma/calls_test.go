@@ -126,7 +126,7 @@ func TestFailureInTheMiddleOfAList(t *testing.T) {
 			if len(m.drv.pages) != 0 || m.k.Stats.NotMapped != 0 {
 				t.Errorf("%s: %d pages stay mapped, %+v", v.Name(), len(m.drv.pages), m.k.Stats)
 			}
-			if addr, err = dma.MapBuffer(v, th, c, b, kernel.ToDevice, 0); err != nil {
+			if _, err = dma.MapBuffer(v, th, c, b, kernel.ToDevice, 0); err != nil {
 				t.Errorf("%s: again: %v", v.Name(), err)
 			}
 		})

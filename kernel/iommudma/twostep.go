@@ -85,7 +85,7 @@ func (l *Layer) link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset,
 	t.Branch(true, t.ALU(2, g))
 	t.Branch(false, t.LoadOp(st.VA+8, 0, 0))
 	if k.mayBounce(t, dev, size, dir) {
-		in := (phys | phys + size) & (1<<k.IOVA.Shift() - 1)
+		in := (phys | (phys + size)) & (1<<k.IOVA.Shift() - 1)
 		t.Branch(in == 0, t.ALU(3, 0))
 		if in != 0 {
 			no := attrs&(kernel.AttrMMIO|kernel.AttrRequireCoherent) != 0

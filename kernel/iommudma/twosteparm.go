@@ -94,7 +94,7 @@ func (l *Layer) linkArm(t *cpu.Thread, dev *kernel.Device, st *State, phys, offs
 	g = t.Load(k.at.granule, c)
 	t.Branch(!use, 0)
 	var err error
-	switch in := (phys | phys + size) & (1<<k.IOVA.Shift() - 1); {
+	switch in := (phys | (phys + size)) & (1<<k.IOVA.Shift() - 1); {
 	case use && in != 0 && attrs&(kernel.AttrMMIO|kernel.AttrRequireCoherent) != 0:
 		err = ErrNotPermitted
 	case use && in != 0:

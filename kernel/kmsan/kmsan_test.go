@@ -54,7 +54,7 @@ func TestDirections(t *testing.T) {
 // Two buffers of one page share its shadow; another page has another.
 func TestShadowIsPerPage(t *testing.T) {
 	s := boot(t, kernel.V7_3)
-	if s.pages(5) != s.pages(5) || s.pages(5) == s.pages(6) {
+	if first := s.pages(5); first == s.pages(6) || first != s.pages(5) {
 		t.Error("shadow pages are mixed up")
 	}
 }

@@ -61,7 +61,6 @@ type capabilities struct {
 type scratch struct {
 	owner *cpu.Stream
 	batch batch
-	sync  iommucore.Gather // of a sync in the middle of an unmap
 }
 
 // scratchOf returns the scratch of t's stack.

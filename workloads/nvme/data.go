@@ -3,7 +3,6 @@ package nvme
 import (
 	"dmapath/cpu"
 	"dmapath/kernel"
-	"dmapath/kernel/iommucore"
 	"dmapath/workloads"
 )
 
@@ -112,11 +111,4 @@ func (a *api) sglEntry(t *cpu.Thread, r *request, i int) {
 	v := t.ALU(2, 0)
 	t.Store(r.list.va+uint64(i)*16, 0, v)
 	t.Mem(cpu.Store, r.list.va+uint64(i)*16+8, 8, 0, t.ALU(2, v))
-}
-
-func piecesOf(segs []iommucore.Segment) (n int) {
-	for _, s := range segs {
-		n += int((s.Phys&4095 + s.Size + 4095) / 4096)
-	}
-	return n
 }

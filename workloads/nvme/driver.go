@@ -85,7 +85,6 @@ type driver struct {
 	small, page       *dmaPool // whole drivers: PRP and SGL lists
 	iods              *memPool // 6.12: scatterlists; 7.3: dma_vecs
 	phys              dma.Variant
-	mergeMask         uint64
 }
 
 // submitter is one CPU's side: its queue pair and the commands in flight.

@@ -211,7 +211,7 @@ func (m *Machine) addDevice(name string, rid uint16) (*Device, error) {
 	}
 	dom, err := m.Driver.NewDomain(int(m.Spec.IOMMU.Levels))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("iommu.levels is %d: %w", m.Spec.IOMMU.Levels, err)
 	}
 	if err := m.attach(d, dom); err != nil {
 		return nil, err

@@ -76,14 +76,21 @@ func (o *HazardOptions) wants(b hazard.Backend) bool {
 
 // Cells lists the chosen cells in the order of tables.
 func (o *HazardOptions) Cells() []hazard.Cell {
+	memories := slices.DeleteFunc(hazard.Memories(), func(m hazard.Memory) bool { return !chosen(o.Memories, m.Name) })
+	calls := slices.DeleteFunc(hazard.Calls(), func(c hazard.Call) bool { return !chosen(o.Calls, c.Name) })
+	backends := slices.DeleteFunc(hazard.Backends(), func(b hazard.Backend) bool { return !o.wants(b) })
 	var cells []hazard.Cell
 	for _, v := range []kernel.Version{kernel.V6_12, kernel.V7_3} {
-		for _, m := range hazard.Memories() {
-			for _, c := range hazard.Calls() {
-				for _, b := range hazard.Backends() {
-					if c.Version == v && chosen(o.Kernels, v.String()) && chosen(o.Memories, m.Name) && chosen(o.Calls, c.Name) && o.wants(b) {
-						cells = append(cells, hazard.Cell{Call: c, Memory: m, Backend: b})
-					}
+		if !chosen(o.Kernels, v.String()) {
+			continue
+		}
+		for _, m := range memories {
+			for _, c := range calls {
+				if c.Version != v {
+					continue
+				}
+				for _, b := range backends {
+					cells = append(cells, hazard.Cell{Call: c, Memory: m, Backend: b})
 				}
 			}
 		}

@@ -1,10 +1,6 @@
 package amdvi
 
-import (
-	"fmt"
-
-	"dmapath/kernel/iommucore"
-)
+import "dmapath/kernel/iommucore"
 
 // Adapter is the unit as the core's users see it.
 type Adapter struct{ *Unit }
@@ -25,7 +21,7 @@ func (a Adapter) NewDomain(levels int) (*iommucore.Domain, error) {
 
 // Attach is Unit.Attach of a domain that NewDomain made.
 func (a Adapter) Attach(rid uint16, d *iommucore.Domain) error {
-	own, err := own(rid, d)
+	own, err := iommucore.Own[*Domain](rid, d, "AMD-Vi")
 	if err != nil {
 		return err
 	}
@@ -34,17 +30,9 @@ func (a Adapter) Attach(rid uint16, d *iommucore.Domain) error {
 
 // AttachATS is Unit.AttachATS of a domain that NewDomain made.
 func (a Adapter) AttachATS(rid uint16, d *iommucore.Domain) error {
-	own, err := own(rid, d)
+	own, err := iommucore.Own[*Domain](rid, d, "AMD-Vi")
 	if err != nil {
 		return err
 	}
 	return a.Unit.AttachATS(rid, own)
-}
-
-func own(rid uint16, d *iommucore.Domain) (*Domain, error) {
-	own, ok := d.Driver().(*Domain)
-	if !ok {
-		return nil, fmt.Errorf("attach of device %04x: the domain is not one of AMD-Vi", rid)
-	}
-	return own, nil
 }

@@ -66,8 +66,22 @@ func (c *Ctx) mapSingle12(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs k
 
 // mapSingle73 is dma_map_single_attrs, which gcc 14 keeps as a function of the driver.
 func (c *Ctx) mapSingle73(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
-	vm := b.Virt != 0
-	t.Call(mapSingleAttrs)
+	if addr, err := c.enterSingle73(t, mapSingleAttrs, b, b.Virt != 0); err != nil {
+		return addr, err
+	}
+	t.ALU(1, 0)
+	_, v := c.MM.VirtToPage(t, kernel.Virt(b.Phys), 0)
+	t.Jump()
+	t.ALU(7, v)
+	t.Pop(3)
+	t.TailCall(mapPageAttrs73)
+	return c.mapPageBody73(t, b, dir, attrs)
+}
+
+// enterSingle73 emits the beginning of f, an inline function of 7.3 that takes a virtual address: three registers are saved, and
+// memory of vmalloc space (vm) is refused with an error, f being over then.
+func (c *Ctx) enterSingle73(t *cpu.Thread, f *cpu.Func, b Buffer, vm bool) (uint64, error) {
+	t.Call(f)
 	t.Push(1)
 	t.ALU(1, 0)
 	t.Push(1)
@@ -82,13 +96,7 @@ func (c *Ctx) mapSingle73(t *cpu.Thread, b Buffer, dir kernel.Direction, attrs k
 		t.Ret()
 		return addr, err
 	}
-	t.ALU(1, 0)
-	_, v := c.MM.VirtToPage(t, kernel.Virt(b.Phys), 0)
-	t.Jump()
-	t.ALU(7, v)
-	t.Pop(3)
-	t.TailCall(mapPageAttrs73)
-	return c.mapPageBody73(t, b, dir, attrs)
+	return 0, nil
 }
 
 // isVmalloc emits is_vmalloc_addr: 7 instructions for a direct-map address, 11 for one in vmalloc space.

@@ -20,19 +20,7 @@ func (mapSingleVirt73) Name() string { return "map_single_virt@7.3" }
 func (mapSingleVirt73) Map(t *cpu.Thread, c *Ctx, b Buffer, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
 	// Memory that the linear map does not contain has a virtual address in vmalloc space, if it has one at all (ioremap).
 	vm := b.Virt != 0 || b.Page == 0
-	t.Call(mapSingleVirt)
-	t.Push(1)
-	t.ALU(1, 0)
-	t.Push(1)
-	t.ALU(2, 0)
-	t.Push(1)
-	t.ALU(1, 0)
-	c.isVmalloc(t, vm)
-	t.Branch(vm, t.ALU(1, 0))
-	if vm {
-		addr, err := c.warnVmalloc(t, b)
-		t.Pop(3)
-		t.Ret()
+	if addr, err := c.enterSingle73(t, mapSingleVirt, b, vm); err != nil {
 		return addr, err
 	}
 	phys, v := c.MM.VirtToPhys(t, kernel.Virt(b.Phys), t.ALU(1, 0))

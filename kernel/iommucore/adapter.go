@@ -1,5 +1,7 @@
 package iommucore
 
+import "fmt"
+
 // Adapter is a booted IOMMU driver as the code that plugs in devices sees it: what a driver gives the core besides the
 // operations of its domains. Everything here happens at boot and costs no simulated time.
 type Adapter interface {
@@ -19,4 +21,14 @@ type Adapter interface {
 // the device's TLB as well.
 type DeviceTLBs interface {
 	AttachATS(rid uint16, d *Domain) error
+}
+
+// Own returns the driver's own domain behind d, which the device with requester id rid is to use; an error when another driver made
+// d. of names the driver.
+func Own[D Driver](rid uint16, d *Domain, of string) (D, error) {
+	own, ok := d.Driver().(D)
+	if !ok {
+		return own, fmt.Errorf("attach of device %04x: the domain is not one of %s", rid, of)
+	}
+	return own, nil
 }

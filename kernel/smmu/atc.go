@@ -155,9 +155,9 @@ func (u *Unit) enableATS(rid uint16, d *Domain) error {
 
 // AttachATS is iommucore.DeviceTLBs'.
 func (a Adapter) AttachATS(rid uint16, d *iommucore.Domain) error {
-	own, ok := d.Driver().(*Domain)
-	if !ok {
-		return fmt.Errorf("ATS of device %04x: the domain is not one of the SMMU driver", rid)
+	own, err := iommucore.Own[*Domain](rid, d, "the SMMU driver")
+	if err != nil {
+		return err
 	}
 	return a.enableATS(rid, own)
 }

@@ -211,9 +211,9 @@ func (a Adapter) NewDomain(levels int) (*iommucore.Domain, error) {
 
 // Attach is Unit.Attach of a domain that NewDomain made.
 func (a Adapter) Attach(rid uint16, d *iommucore.Domain) error {
-	own, ok := d.Driver().(*Domain)
-	if !ok {
-		return fmt.Errorf("attach of device %04x: the domain is not one of the SMMU driver", rid)
+	own, err := iommucore.Own[*Domain](rid, d, "the SMMU driver")
+	if err != nil {
+		return err
 	}
 	return a.Unit.Attach(rid, own)
 }

@@ -46,32 +46,26 @@ func (m *Mem) Unmap(t *cpu.Thread, d *kernel.Device, tlb, size uint64, dir kerne
 
 // SyncForCPU emits __swiotlb_sync_single_for_cpu: the copy back, if the device may have written.
 func (m *Mem) SyncForCPU(t *cpu.Thread, d *kernel.Device, tlb, size uint64, dir kernel.Direction) {
-	t.Call(fnSyncCPU)
-	t.Nop(2)
-	back := dir == kernel.FromDevice || dir == kernel.Bidirectional
-	t.Branch(back, t.ALU(1, 0))
-	if !back {
-		t.Branch(false, t.ALU(1, 0))
-		t.Ret()
-		return
-	}
-	t.ALU(1, 0)
-	m.tailBounce(t, d, m.Find(tlb), tlb, size, fromPool)
+	m.sync(t, d, fnSyncCPU, tlb, size, dir == kernel.FromDevice || dir == kernel.Bidirectional, fromPool)
 }
 
 // SyncForDevice emits __swiotlb_sync_single_for_device: the copy into the pool, if the device may read.
 func (m *Mem) SyncForDevice(t *cpu.Thread, d *kernel.Device, tlb, size uint64, dir kernel.Direction) {
-	t.Call(fnSyncDevice)
+	m.sync(t, d, fnSyncDevice, tlb, size, dir == kernel.ToDevice || dir == kernel.Bidirectional, toPool)
+}
+
+// sync emits f, one of the two: it copies when the direction asks for it.
+func (m *Mem) sync(t *cpu.Thread, d *kernel.Device, f *cpu.Func, tlb, size uint64, copies bool, w way) {
+	t.Call(f)
 	t.Nop(2)
-	into := dir == kernel.ToDevice || dir == kernel.Bidirectional
-	t.Branch(into, t.ALU(1, 0))
-	if !into {
+	t.Branch(copies, t.ALU(1, 0))
+	if !copies {
 		t.Branch(false, t.ALU(1, 0))
 		t.Ret()
 		return
 	}
 	t.ALU(1, 0)
-	m.tailBounce(t, d, m.Find(tlb), tlb, size, toPool)
+	m.tailBounce(t, d, m.Find(tlb), tlb, size, w)
 }
 
 // release emits swiotlb_release_slots after it was jumped to: the slots count as free again, with those behind and before them.

@@ -1,10 +1,6 @@
 package vtd
 
-import (
-	"fmt"
-
-	"dmapath/kernel/iommucore"
-)
+import "dmapath/kernel/iommucore"
 
 // Adapter is the unit as the core's users see it.
 type Adapter struct{ *Unit }
@@ -22,9 +18,9 @@ func (a Adapter) NewDomain(levels int) (*iommucore.Domain, error) {
 
 // Attach is Unit.Attach of a domain that NewDomain made.
 func (a Adapter) Attach(rid uint16, d *iommucore.Domain) error {
-	own, ok := d.Driver().(*Domain)
-	if !ok {
-		return fmt.Errorf("attach of device %04x: the domain is not one of VT-d", rid)
+	own, err := iommucore.Own[*Domain](rid, d, "VT-d")
+	if err != nil {
+		return err
 	}
 	return a.Unit.Attach(rid, own)
 }

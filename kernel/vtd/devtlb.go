@@ -121,9 +121,9 @@ func (d *Domain) flushDevTLB(t *cpu.Thread, tag *cacheTag, s span, node cpu.Val)
 
 // AttachATS is iommucore.DeviceTLBs'.
 func (a Adapter) AttachATS(rid uint16, d *iommucore.Domain) error {
-	own, ok := d.Driver().(*Domain)
-	if !ok {
-		return fmt.Errorf("ATS of device %04x: the domain is not one of VT-d", rid)
+	own, err := iommucore.Own[*Domain](rid, d, "VT-d")
+	if err != nil {
+		return err
 	}
 	return a.enableATS(rid, own)
 }

@@ -1,0 +1,198 @@
+package evidence
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"dmapath/results"
+)
+
+// Report is what a check found.
+type Report struct {
+	Name  string // one word: published
+	Title string
+	Rows  []Row // rows of one Set need not be neighbours
+	Notes []string
+}
+
+// Tally counts rows by verdict.
+type Tally [numVerdicts]int
+
+// Rows is the number of rows.
+func (t Tally) Rows() (n int) {
+	for _, v := range t {
+		n += v
+	}
+	return n
+}
+
+// Tally counts the rows of a set, of all with an empty name.
+func (r *Report) Tally(set string) (t Tally) {
+	for i := range r.Rows {
+		if row := &r.Rows[i]; set == "" || row.Set == set {
+			t[row.Verdict()]++
+		}
+	}
+	return t
+}
+
+// Err is nil when no row is a miss.
+func (r *Report) Err() error {
+	if t := r.Tally(""); t[Miss] > 0 {
+		return fmt.Errorf("%s: %d of %d rows are outside their tolerance", r.Name, t[Miss], t[OK]+t[Miss])
+	}
+	return nil
+}
+
+// sets lists the sets in the order of their first row.
+func (r *Report) sets() (list []string) {
+	for i := range r.Rows {
+		if !slices.Contains(list, r.Rows[i].Set) {
+			list = append(list, r.Rows[i].Set)
+		}
+	}
+	return list
+}
+
+// Record shows the report: a table per set, then how many rows came out how. Measurements hold each row's prediction, reference,
+// error and tolerance.
+func (r *Report) Record() *results.Record {
+	rec := &results.Record{Name: "Validate"}
+	sets := r.sets()
+	for _, set := range sets {
+		rec.Tables = append(rec.Tables, r.table(set))
+	}
+	if len(sets) > 0 {
+		rec.Tables = append(rec.Tables, Summary([]*Report{r}))
+	}
+	rec.Warnings = slices.Clone(r.Notes)
+	for i := range r.Rows {
+		r.Rows[i].measure(rec, r.Name)
+	}
+	return rec
+}
+
+// table shows the rows of one set, with the reasons and sources below.
+func (r *Report) table(set string) *results.Table {
+	t := &results.Table{ID: "rows", Title: set, Columns: []results.Column{{Name: "what", Text: true}, {Name: "predicted"}, {Name: "reference"},
+		{Name: "unit", Text: true}, {Name: "error", Unit: "%", Decimals: 1, Signed: true}, {Name: "tol."}, {Name: "verdict", Text: true}}}
+	if set == "" {
+		t.Title = r.Title
+	}
+	note := func(s string) {
+		if s != "" && !slices.Contains(t.Notes, s) {
+			t.Notes = append(t.Notes, s)
+		}
+	}
+	var sources []string
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if row.Set != set {
+			continue
+		}
+		t.Add(row.What, Figures(row.Predicted), Figures(row.Reference), row.Unit, 100*row.Error(), row.tolerance(), row.Verdict().String())
+		switch {
+		case row.Skip != "":
+			note("Skipped, " + row.What + ": " + row.Skip)
+		case row.Verdict() == Miss && row.Why != "":
+			note("Miss, " + row.What + ": " + row.Why)
+		}
+		if row.Source != "" && !slices.Contains(sources, row.Source) {
+			sources = append(sources, row.Source)
+		}
+	}
+	if len(sources) > 0 {
+		note("Reference: " + strings.Join(sources, "; ") + ".")
+	}
+	return t
+}
+
+// tolerance writes what is allowed.
+func (r *Row) tolerance() string {
+	var s []string
+	if r.Tolerance > 0 {
+		s = append(s, Figures(100*r.Tolerance)+" %")
+	}
+	if r.Slack > 0 {
+		s = append(s, "+-"+Figures(r.Slack))
+	}
+	if s == nil {
+		return "exact"
+	}
+	return strings.Join(s, ", ")
+}
+
+// Figures writes a value of any magnitude in about four figures; whole numbers stay whole up to a million. "-" is no number.
+func Figures(v float64) string {
+	a := math.Abs(v)
+	switch {
+	case math.IsNaN(v):
+		return "-"
+	case math.IsInf(v, 0):
+		return fmt.Sprint(v)
+	case v == math.Trunc(v) && a < 1e6:
+		return fmt.Sprintf("%.0f", v)
+	case a >= 1e9 || a < 1e-3:
+		return fmt.Sprintf("%.3g", v)
+	case a >= 1000:
+		return fmt.Sprintf("%.0f", v)
+	case a >= 100:
+		return fmt.Sprintf("%.1f", v)
+	case a >= 10:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.3f", v)
+}
+
+// Summary counts the rows of several reports by set and verdict.
+func Summary(list []*Report) *results.Table {
+	t := &results.Table{ID: "summary", Title: "Rows by verdict", Keys: 2, Columns: []results.Column{{Name: "check", Text: true}, {Name: "set", Text: true},
+		{Name: "rows"}, {Name: "ok"}, {Name: "miss"}, {Name: "fitted"}, {Name: "un-verified"}, {Name: "skipped"}, {Name: "worst error", Unit: "%", Decimals: 1, Signed: true}}}
+	add := func(check, set string, n Tally, worst float64) {
+		t.Add(check, set, n.Rows(), n[OK], n[Miss], n[Fitted], n[Unverified], n[Skipped], 100*worst)
+	}
+	var all Tally
+	for _, r := range list {
+		for _, set := range r.sets() {
+			add(r.Name, set, r.Tally(set), r.worst(set))
+		}
+		for v, n := range r.Tally("") {
+			all[v] += n
+		}
+	}
+	add("all", "", all, math.NaN())
+	t.Notes = []string{"Worst is the largest error among the rows that decide (ok and miss)."}
+	return t
+}
+
+// worst is the error of the deciding row furthest off.
+func (r *Report) worst(set string) float64 {
+	worst := math.NaN()
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if v := row.Verdict(); row.Set != set || v != OK && v != Miss {
+			continue
+		}
+		if e := row.Error(); !math.IsNaN(e) && !(math.Abs(e) <= math.Abs(worst)) {
+			worst = e
+		}
+	}
+	return worst
+}
+
+// measure adds the long form of a row.
+func (r *Row) measure(rec *results.Record, check string) {
+	dims := []results.Dim{{Key: "check", Value: check}, {Key: "set", Value: r.Set}, {Key: "what", Value: r.What}, {Key: "verdict", Value: r.Verdict().String()}}
+	add := func(metric, unit string, v float64) {
+		if math.IsInf(v, 0) {
+			v = math.NaN()
+		}
+		rec.Add(results.Measurement{Dims: dims, Metric: metric, Unit: unit, Value: v, CI95: math.NaN(), N: 1})
+	}
+	add("predicted", r.Unit, r.Predicted)
+	add("reference", r.Unit, r.Reference)
+	add("error", "percent", 100*r.Error())
+	add("tolerance", "percent", 100*r.Tolerance)
+}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"cmp"
+	"compress/gzip"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -97,6 +98,8 @@ type KernelTraces struct {
 	Calls []*RecordedCall // in the order of summary.csv
 	Notes []string        // what is not there and therefore not compared
 	index map[CallKey]*RecordedCall
+	fsys  fs.FS
+	name  string // of the directory, for messages
 }
 
 // maxProblems bounds how many errors of one file are listed.
@@ -113,11 +116,17 @@ func ReadKernelTraces(dir string) (*KernelTraces, error) {
 	case !st.IsDir():
 		return nil, fmt.Errorf("%s is a file; wanted is a directory with summary.csv", dir)
 	}
-	k := &KernelTraces{index: map[CallKey]*RecordedCall{}}
-	if err := k.file(dir, "summary.csv", k.readSummary); err != nil {
+	return ReadKernelTracesFS(os.DirFS(dir), dir)
+}
+
+// ReadKernelTracesFS reads the root of a file system, which errors call by name. Each file may be compressed by gzip and then ends in
+// .csv.gz.
+func ReadKernelTracesFS(fsys fs.FS, name string) (*KernelTraces, error) {
+	k := &KernelTraces{index: map[CallKey]*RecordedCall{}, fsys: fsys, name: name}
+	if err := k.file("summary.csv", k.readSummary); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%s: no summary.csv; wanted is a file with one line per recorded call and the columns %s",
-				dir, strings.Join(append(slices.Clone(keyColumns), "instructions", "loads", "stores"), ", "))
+				name, strings.Join(append(slices.Clone(keyColumns), "instructions", "loads", "stores"), ", "))
 		}
 		return nil, err
 	}
@@ -128,25 +137,25 @@ func ReadKernelTraces(dir string) (*KernelTraces, error) {
 		{"functions.csv", "misses are broken down by function only where there is a steps file", k.readFunctions},
 		{"variants.csv", "only the most common path of each call is compared", k.readVariants},
 	} {
-		err := k.file(dir, f.name, f.read)
+		err := k.file(f.name, f.read)
 		if errors.Is(err, fs.ErrNotExist) {
 			k.Notes = append(k.Notes, fmt.Sprintf("no %s: %s", f.name, f.what))
 		} else if err != nil {
 			return nil, err
 		}
 	}
-	return k, k.readSteps(dir)
+	return k, k.readSteps()
 }
 
 // readSteps takes the functions of calls that functions.csv does not know from their steps file, if there is one.
-func (k *KernelTraces) readSteps(dir string) error {
+func (k *KernelTraces) readSteps() error {
 	var errs []error
 	for _, c := range k.Calls {
 		if len(c.Functions) > 0 || c.Of == 0 || strings.ContainsAny(c.Kernel+c.Backend+c.API, `/\`) {
 			continue
 		}
 		name := fmt.Sprintf("steps/%s__%s__%s__%d.csv", c.Kernel, c.Backend, c.API, c.Size)
-		err := k.file(dir, filepath.FromSlash(name), c.readSteps)
+		err := k.file(name, c.readSteps)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -190,13 +199,25 @@ func (c *RecordedCall) readSteps(name string, r io.Reader) error {
 	return s.err()
 }
 
-func (k *KernelTraces) file(dir, name string, read func(name string, r io.Reader) error) error {
-	f, err := os.Open(filepath.Join(dir, name))
+// file reads a file of the directory, or the same compressed.
+func (k *KernelTraces) file(name string, read func(name string, r io.Reader) error) error {
+	shown := filepath.Join(k.name, filepath.FromSlash(name))
+	f, err := k.fsys.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if z, err := k.fsys.Open(name + ".gz"); err == nil {
+			defer z.Close()
+			r, err := gzip.NewReader(z)
+			if err != nil {
+				return fmt.Errorf("%s.gz: %w", shown, err)
+			}
+			return read(shown+".gz", r)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return read(filepath.Join(dir, name), f)
+	return read(shown, f)
 }
 
 var keyColumns = []string{"kernel", "backend", "api", "size"}

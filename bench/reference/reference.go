@@ -1,0 +1,46 @@
+// Package reference holds what the model is held against and that is small enough to travel with the program, so that `dmapath validate`
+// needs no files: what real kernels did. See README.md for how it was recorded.
+package reference
+
+import (
+	"embed"
+	"io/fs"
+	"path"
+)
+
+//go:embed kernel-traces event-traces
+var files embed.FS
+
+// KernelTraces returns the directories of recorded instruction counts, each a file system in the format of bench.ReadKernelTraces,
+// with a name for messages.
+func KernelTraces() (list []Directory) {
+	for _, name := range []string{"kernel-traces", "kernel-traces/arm64"} {
+		sub, err := fs.Sub(files, name)
+		if err != nil {
+			panic(err) // the names are constants
+		}
+		list = append(list, Directory{name, sub})
+	}
+	return list
+}
+
+// Directory is a named file system.
+type Directory struct {
+	Name string
+	FS   fs.FS
+}
+
+// EventTraces returns the names of the recorded event traces, in the order of tables; Open opens one. They are gzip files.
+func EventTraces() (names []string) {
+	list, err := fs.ReadDir(files, "event-traces")
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range list {
+		names = append(names, path.Join("event-traces", f.Name()))
+	}
+	return names
+}
+
+// Open opens a file that EventTraces names.
+func Open(name string) (fs.File, error) { return files.Open(name) }

@@ -88,3 +88,24 @@ func TestFigures(t *testing.T) {
 		}
 	}
 }
+
+// A short table keeps everything that is not ok, and of the rest the rows furthest off.
+func TestShortTable(t *testing.T) {
+	r := &Report{}
+	for i := range 10 {
+		r.Rows = append(r.Rows, Row{Set: "s", What: string(rune('a' + i)), Predicted: 100 + float64(i), Reference: 100, Tolerance: 0.085})
+	}
+	for _, c := range []struct {
+		max  int
+		want string
+	}{{0, "abcdefghij"}, {10, "abcdefghij"}, {4, "ghij"}, {1, "j"}} {
+		var got string
+		rows, left := r.shown("s", c.max)
+		for _, row := range rows {
+			got += row.What
+		}
+		if got != c.want || left != 10-len(c.want) {
+			t.Errorf("at most %d: %s and %d more, want %s", c.max, got, left, c.want)
+		}
+	}
+}

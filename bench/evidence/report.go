@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -46,8 +47,8 @@ func (r *Report) Err() error {
 	return nil
 }
 
-// sets lists the sets in the order of their first row.
-func (r *Report) sets() (list []string) {
+// Sets lists the sets in the order of their first row.
+func (r *Report) Sets() (list []string) {
 	for i := range r.Rows {
 		if !slices.Contains(list, r.Rows[i].Set) {
 			list = append(list, r.Rows[i].Set)
@@ -60,22 +61,52 @@ func (r *Report) sets() (list []string) {
 // error and tolerance.
 func (r *Report) Record() *results.Record {
 	rec := &results.Record{Name: "Validate"}
-	sets := r.sets()
+	sets := r.Sets()
 	for _, set := range sets {
-		rec.Tables = append(rec.Tables, r.table(set))
+		rec.Tables = append(rec.Tables, r.Table(set, 0))
 	}
 	if len(sets) > 0 {
 		rec.Tables = append(rec.Tables, Summary([]*Report{r}))
 	}
 	rec.Warnings = slices.Clone(r.Notes)
-	for i := range r.Rows {
-		r.Rows[i].measure(rec, r.Name)
-	}
+	r.Measure(rec)
 	return rec
 }
 
-// table shows the rows of one set, with the reasons and sources below.
-func (r *Report) table(set string) *results.Table {
+// Measure adds the rows of r to a record.
+func (r *Report) Measure(rec *results.Record) {
+	for i := range r.Rows {
+		r.Rows[i].measure(rec, r.Name)
+	}
+}
+
+// shown says which rows of a set a table of at most max rows (0: any number) holds: of those that are ok only the ones furthest off when
+// there are too many, everything else always.
+func (r *Report) shown(set string, max int) (rows []*Row, left int) {
+	var ok []*Row
+	for i := range r.Rows {
+		if row := &r.Rows[i]; row.Set == set {
+			rows = append(rows, row)
+			if row.Verdict() == OK {
+				ok = append(ok, row)
+			}
+		}
+	}
+	left = min(len(rows)-max, len(ok))
+	if max == 0 || left <= 0 {
+		return rows, 0
+	}
+	slices.SortStableFunc(ok, func(a, b *Row) int { return cmp.Compare(math.Abs(a.Error()), math.Abs(b.Error())) })
+	drop := map[*Row]bool{}
+	for _, row := range ok[:left] {
+		drop[row] = true
+	}
+	return slices.DeleteFunc(rows, func(row *Row) bool { return drop[row] }), left
+}
+
+// Table shows the rows of one set, with reasons and sources below. With max above zero, rows that are ok are left out, the nearest first,
+// until no more than max remain, and a note says how many.
+func (r *Report) Table(set string, max int) *results.Table {
 	t := &results.Table{ID: "rows", Title: set, Columns: []results.Column{{Name: "what", Text: true}, {Name: "predicted"}, {Name: "reference"},
 		{Name: "unit", Text: true}, {Name: "error", Unit: "%", Decimals: 1, Signed: true}, {Name: "tol."}, {Name: "verdict", Text: true}}}
 	if set == "" {
@@ -87,11 +118,8 @@ func (r *Report) table(set string) *results.Table {
 		}
 	}
 	var sources []string
-	for i := range r.Rows {
-		row := &r.Rows[i]
-		if row.Set != set {
-			continue
-		}
+	rows, left := r.shown(set, max)
+	for _, row := range rows {
 		t.Add(row.What, Figures(row.Predicted), Figures(row.Reference), row.Unit, 100*row.Error(), row.tolerance(), row.Verdict().String())
 		switch {
 		case row.Skip != "":
@@ -102,6 +130,9 @@ func (r *Report) table(set string) *results.Table {
 		if row.Source != "" && !slices.Contains(sources, row.Source) {
 			sources = append(sources, row.Source)
 		}
+	}
+	if left > 0 {
+		note(fmt.Sprintf("%d more rows are ok and nearer than these.", left))
 	}
 	if len(sources) > 0 {
 		note("Reference: " + strings.Join(sources, "; ") + ".")
@@ -155,7 +186,7 @@ func Summary(list []*Report) *results.Table {
 	}
 	var all Tally
 	for _, r := range list {
-		for _, set := range r.sets() {
+		for _, set := range r.Sets() {
 			add(r.Name, set, r.Tally(set), r.worst(set))
 		}
 		for v, n := range r.Tally("") {

@@ -107,7 +107,7 @@ func (r *Report) shown(set string, max int) (rows []*Row, left int) {
 // Table shows the rows of one set, with reasons and sources below. With max above zero, rows that are ok are left out, the nearest first,
 // until no more than max remain, and a note says how many.
 func (r *Report) Table(set string, max int) *results.Table {
-	t := &results.Table{ID: "rows", Title: set, Columns: []results.Column{{Name: "what", Text: true}, {Name: "predicted"}, {Name: "reference"},
+	t := &results.Table{ID: "rows", Title: set, Columns: []results.Column{{Name: "what", Text: true}, {Name: "model"}, {Name: "reference"},
 		{Name: "unit", Text: true}, {Name: "error", Unit: "%", Decimals: 1, Signed: true}, {Name: "tol."}, {Name: "verdict", Text: true}}}
 	if set == "" {
 		t.Title = r.Title
@@ -142,17 +142,16 @@ func (r *Report) Table(set string, max int) *results.Table {
 
 // tolerance writes what is allowed.
 func (r *Row) tolerance() string {
-	var s []string
-	if r.Tolerance > 0 {
-		s = append(s, Figures(100*r.Tolerance)+" %")
+	rel, abs := Figures(100*r.Tolerance)+"%", "+-"+Figures(r.Slack)
+	switch {
+	case r.Tolerance > 0 && r.Slack > 0:
+		return rel + abs
+	case r.Tolerance > 0:
+		return rel
+	case r.Slack > 0:
+		return abs
 	}
-	if r.Slack > 0 {
-		s = append(s, "+-"+Figures(r.Slack))
-	}
-	if s == nil {
-		return "exact"
-	}
-	return strings.Join(s, ", ")
+	return "exact"
 }
 
 // Figures writes a value of any magnitude in about four figures; whole numbers stay whole up to a million. "-" is no number.
@@ -180,7 +179,7 @@ func Figures(v float64) string {
 // Summary counts the rows of several reports by set and verdict.
 func Summary(list []*Report) *results.Table {
 	t := &results.Table{ID: "summary", Title: "Rows by verdict", Keys: 2, Columns: []results.Column{{Name: "check", Text: true}, {Name: "set", Text: true},
-		{Name: "rows"}, {Name: "ok"}, {Name: "miss"}, {Name: "fitted"}, {Name: "un-verified"}, {Name: "skipped"}, {Name: "worst error", Unit: "%", Decimals: 1, Signed: true}}}
+		{Name: "rows"}, {Name: "ok"}, {Name: "miss"}, {Name: "fit"}, {Name: "unv"}, {Name: "skip"}, {Name: "worst", Unit: "%", Decimals: 1, Signed: true}}}
 	add := func(check, set string, n Tally, worst float64) {
 		t.Add(check, set, n.Rows(), n[OK], n[Miss], n[Fitted], n[Unverified], n[Skipped], 100*worst)
 	}
@@ -194,7 +193,26 @@ func Summary(list []*Report) *results.Table {
 		}
 	}
 	add("all", "", all, math.NaN())
-	t.Notes = []string{"Worst is the largest error among the rows that decide (ok and miss)."}
+	t.Notes = []string{"fit: parameters were fitted on it; unv: the reference is unverified; skip: could not be run. Worst is the largest error among the rows " +
+		"that decide (ok and miss)."}
+	return t
+}
+
+// All is every row of several reports, as the CSV has them.
+func All(list []*Report) *results.Table {
+	t := &results.Table{ID: "rows", Title: "All rows", Keys: 3, Columns: []results.Column{{Name: "check", Text: true}, {Name: "set", Text: true}, {Name: "what", Text: true},
+		{Name: "unit", Text: true}, {Name: "predicted", Decimals: 3}, {Name: "reference", Decimals: 3}, {Name: "error", Unit: "%", Decimals: 1, Signed: true},
+		{Name: "tolerance", Unit: "%", Decimals: 1}, {Name: "slack", Decimals: 3}, {Name: "verdict", Text: true}, {Name: "source", Text: true}, {Name: "why", Text: true}}}
+	for _, r := range list {
+		for i := range r.Rows {
+			row := &r.Rows[i]
+			why := row.Why
+			if row.Skip != "" {
+				why = row.Skip
+			}
+			t.Add(r.Name, row.Set, row.What, row.Unit, row.Predicted, row.Reference, 100*row.Error(), 100*row.Tolerance, row.Slack, row.Verdict().String(), row.Source, why)
+		}
+	}
 	return t
 }
 

@@ -3,23 +3,106 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"dmapath/bench"
 	"dmapath/bench/behaviour"
+	"dmapath/bench/evidence"
+	"dmapath/bench/validation"
 	"dmapath/results"
 )
 
 func newValidate() *cobra.Command {
+	var o options
+	var only []string
 	cmd := &cobra.Command{
 		Use:   "validate",
-		Short: "the model against references",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Short: "the model against references: every check there is",
+		Long: `validate runs every check that needs no files and no particular machine, and prints predicted, reference, error,
+tolerance and verdict for each row. A miss stays in the table. With --out the same goes into a directory as a page
+(validation.md), rows.csv and validation.json. The subcommands run one check each, with other references too.
+
+The exit code is 1 when a row is outside its tolerance.
+
+Examples:
+  dmapath validate
+  dmapath validate --out validation
+  dmapath validate --only kernel-traces,behaviours
+  dmapath validate kernel-traces --dir DIR          other recordings
+  dmapath validate host                             this machine; never part of validate, because it differs by machine`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.validate(cmd, only) },
 	}
+	f := cmd.Flags()
+	f.StringSliceVar(&only, "only", nil, "checks to run: "+strings.Join(checkNames(), ", ")+" (all)")
+	f.StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench")
+	f.StringVar(&o.out, "out", "", "directory for the page, CSV, JSON and manifest")
+	f.IntVar(&o.jobs, "jobs", 0, "processors to use (0: all); the results do not depend on it")
+	f.BoolVar(&o.quiet, "quiet", false, "no progress line")
+	complete(cmd, "only", checkNames())
+	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
 	cmd.AddCommand(newValidateKernelTraces(), newValidateBehaviours())
 	return cmd
+}
+
+func checkNames() (names []string) {
+	for _, c := range validation.Checks() {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+func (o *options) validate(cmd *cobra.Command, only []string) error {
+	if err := o.checkJobs(); err != nil {
+		return err
+	}
+	if _, err := results.ParseFormat(o.format); err != nil {
+		return fmt.Errorf("--format: %w", err)
+	}
+	list := validation.Checks()
+	if len(only) > 0 {
+		list = nil
+		for _, name := range only {
+			c, ok := validation.Find(name)
+			if !ok {
+				return fmt.Errorf("--only: there is no check %q: allowed are %s", name, strings.Join(checkNames(), ", "))
+			}
+			list = append(list, c)
+		}
+	}
+	var dir *results.OutputDir
+	if o.out != "" {
+		var err error
+		if dir, err = results.NewOutputDir(filepath.Clean(o.out)); err != nil {
+			return err
+		}
+		defer dir.Abort()
+	}
+	var reports []*evidence.Report
+	err := interruptible(cmd.Context(), func() (err error) {
+		reports, err = validation.Run(cmd.Context(), list, o.jobs, o.progress(cmd.ErrOrStderr()))
+		return err
+	})
+	if err != nil {
+		return failure{err}
+	}
+	if dir != nil {
+		if err := validation.Write(dir, reports, nil, validation.Manifest(list)); err != nil {
+			return failure{err}
+		}
+	}
+	r := validation.Record(reports, validation.PageRows)
+	r.Version, r.Command = results.Version(), "dmapath validate"
+	if err := o.emit(cmd.OutOrStdout(), r); err != nil {
+		return failure{err}
+	}
+	if miss, of := validation.Misses(reports); miss > 0 {
+		return failure{fmt.Errorf("%d of %d rows are outside their tolerance", miss, of)}
+	}
+	return nil
 }
 
 func newValidateKernelTraces() *cobra.Command {

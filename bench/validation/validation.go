@@ -1,0 +1,89 @@
+// Package validation is the list of checks that `dmapath validate` runs, and the page that shows what came of them. A check is a
+// package of its own under bench/ which returns an evidence.Report; adding one is a line in Checks.
+package validation
+
+import (
+	"context"
+	"fmt"
+
+	"dmapath/bench"
+	"dmapath/bench/behaviour"
+	"dmapath/bench/evidence"
+	"dmapath/bench/reference"
+)
+
+// Check is one way to hold the model against something else.
+type Check struct {
+	Name  string // as the subcommand: kernel-traces
+	Short string // one line
+	Run   func(ctx context.Context, jobs int) (*evidence.Report, error)
+}
+
+// Checks lists all, in the order of the page: from single mechanisms to whole machines.
+func Checks() []Check {
+	return []Check{
+		{"kernel-traces", "instructions, loads, stores and lines of each call against recorded kernels", kernelTraces},
+		{"behaviours", "the shape of published measurements: cliffs, collapses, ratios", behaviours},
+	}
+}
+
+// Find returns the check of a name.
+func Find(name string) (Check, bool) {
+	for _, c := range Checks() {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Check{}, false
+}
+
+// Run runs checks one after the other, each on up to jobs processors (0: all); progress is called before each. The reports do not
+// depend on jobs.
+func Run(ctx context.Context, list []Check, jobs int, progress func(done, total int, what string)) ([]*evidence.Report, error) {
+	var out []*evidence.Report
+	for i, c := range list {
+		if progress != nil {
+			progress(i, len(list), c.Name)
+		}
+		r, err := c.Run(ctx, jobs)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+		out = append(out, r)
+	}
+	if progress != nil {
+		progress(len(list), len(list), "")
+	}
+	return out, nil
+}
+
+// kernelTraces holds the model against the recordings that travel with the program, x86-64 and arm64.
+func kernelTraces(ctx context.Context, jobs int) (*evidence.Report, error) {
+	var all *evidence.Report
+	for _, d := range reference.KernelTraces() {
+		k, err := bench.ReadKernelTracesFS(d.FS, d.Name)
+		if err != nil {
+			return nil, err
+		}
+		v, err := k.Validate(ctx, d.Name, jobs)
+		if err != nil {
+			return nil, err
+		}
+		r := v.Evidence()
+		if all == nil {
+			all = r
+			continue
+		}
+		all.Rows = append(all.Rows, r.Rows...)
+		all.Notes = append(all.Notes, r.Notes...)
+	}
+	return all, nil
+}
+
+func behaviours(ctx context.Context, jobs int) (*evidence.Report, error) {
+	list, err := behaviour.Run(ctx, behaviour.All(), jobs)
+	if err != nil {
+		return nil, err
+	}
+	return behaviour.Evidence(list), nil
+}

@@ -109,6 +109,25 @@ func Default() Experiment {
 	}
 }
 
+// DropUnfit leaves out the backends that platform s cannot have, as long as one remains, and says why. It is for backends that nobody
+// asked for by name.
+func (x *Experiment) DropUnfit(s *platform.Spec) (why []error) {
+	var have []string
+	for _, b := range x.Backends {
+		err := s.Fits(kernel.V7_3, platform.Backend(b))
+		if err == nil {
+			have = append(have, b)
+			continue
+		}
+		why = append(why, fmt.Errorf("backend %s is left out: %w", b, err))
+	}
+	if len(have) == 0 {
+		return nil
+	}
+	x.Backends = have
+	return why
+}
+
 // Validate lists every problem of the experiment on platform s.
 func (x *Experiment) Validate(s *platform.Spec) error {
 	var errs []error

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -98,6 +99,31 @@ func (o *HazardOptions) Cells() []hazard.Cell {
 	return cells
 }
 
+// fitting lists the chosen cells for platform s. A backend that s cannot have is an error when it was asked for by name, and
+// otherwise stays in the matrix as one that cannot be run.
+func (o *HazardOptions) fitting(s *platform.Spec) ([]hazard.Cell, error) {
+	missing := map[string]string{}
+	for _, b := range hazard.Backends() {
+		if !o.wants(b) || b.Missing != "" {
+			continue
+		}
+		err := b.Fit(s)
+		if err != nil && (slices.Contains(o.Backends, b.Name) || !errors.As(err, new(platform.Unfit))) {
+			return nil, fmt.Errorf("backend %s: %w", b.Name, err)
+		}
+		if err != nil {
+			missing[b.Name] = err.Error()
+		}
+	}
+	cells := o.Cells()
+	for i := range cells {
+		if why := missing[cells[i].Backend.Name]; why != "" {
+			cells[i].Backend.Missing = why
+		}
+	}
+	return cells, nil
+}
+
 // FindCell returns the cell that name (map_phys@7.3/ram/strict) means.
 func FindCell(name string) (hazard.Cell, error) {
 	f := strings.Split(name, "/")
@@ -126,7 +152,10 @@ func RunHazards(ctx context.Context, s *platform.Spec, o HazardOptions, jobs int
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
-	cells := o.Cells()
+	cells, err := o.fitting(s)
+	if err != nil {
+		return nil, err
+	}
 	h := &Hazards{Platform: s, Opt: o, Results: make([]*hazard.Result, len(cells))}
 	type window struct {
 		hazard.Backend
@@ -136,6 +165,9 @@ func RunHazards(ctx context.Context, s *platform.Spec, o HazardOptions, jobs int
 	var windows []window
 	if o.Windows {
 		for _, b := range hazard.Backends() {
+			if slices.ContainsFunc(cells, func(c hazard.Cell) bool { return c.Backend.Name == b.Name && c.Backend.Missing != "" }) {
+				continue
+			}
 			for _, v := range hazard.WindowsOf(b) {
 				for _, l := range hazard.LoadsOf(b) {
 					if o.wants(b) && chosen(o.Kernels, kernelOf(v)) {

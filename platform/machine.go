@@ -81,6 +81,15 @@ func Build(s *Spec, o Options) (*Machine, error) {
 	return m, unfit(err)
 }
 
+// Fits says why the platform cannot have a device on a backend of a kernel; nil when it can. Its errors are Unfit.
+func (s *Spec) Fits(v kernel.Version, b Backend) error {
+	m, err := Build(s, Options{Version: v, Backend: b, CPUs: 1, Seed: 1})
+	if err == nil {
+		_, err = m.AddDevice("0000:01:00.0", 0x0100)
+	}
+	return err
+}
+
 func build(s *Spec, o Options) (*Machine, error) {
 	if o.CPUs < 1 || o.CPUs > int(s.CPU.Cores) {
 		return nil, fmt.Errorf("cpus is %d: allowed are 1 to %d, the cores of %s", o.CPUs, s.CPU.Cores, s.Name)

@@ -81,7 +81,15 @@ func (o *options) load(cmd *cobra.Command) (*platform.Spec, bench.Experiment, er
 	if err := o.experiment(cmd, s, &x); err != nil {
 		return nil, x, err
 	}
-	return s, x, x.Validate(s)
+	if err := x.Validate(s); err != nil {
+		return nil, x, err
+	}
+	if o.config == "" && !cmd.Flags().Changed("backend") {
+		for _, why := range x.DropUnfit(s) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "dmapath:", why)
+		}
+	}
+	return s, x, nil
 }
 
 func (o *options) compare(cmd *cobra.Command) error {

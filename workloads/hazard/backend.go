@@ -1,6 +1,7 @@
 package hazard
 
 import (
+	"dmapath/kernel"
 	"dmapath/kernel/mapops"
 	"dmapath/platform"
 )
@@ -34,6 +35,15 @@ func (b *Backend) machine(s *platform.Spec) (*platform.Spec, error) {
 	c := *s
 	b.adjust(&c)
 	return &c, c.Check()
+}
+
+// Fit says why the backend cannot be run when platform s was asked for, nil when it can: its error is platform.Unfit.
+func (b *Backend) Fit(s *platform.Spec) error {
+	m, err := b.machine(s)
+	if err != nil {
+		return err
+	}
+	return m.Fits(kernel.V7_3, b.platform)
 }
 
 // notCoherent is a machine whose devices do not snoop.

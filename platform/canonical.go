@@ -165,6 +165,15 @@ func (s *Spec) Canonical() []byte {
 				continue
 			}
 			pv := s.prov[c.key]
+			if pv.Range != "" {
+				q := strconv.Quote
+				fmt.Fprintf(&b, "%s%s: {value: %s, confidence: %s, source: %s, range: [%s]", indent, c.name, q(c.text(s)), pv.Confidence, q(pv.Source), pv.ends(c.field))
+				if pv.RangeSource != "" {
+					fmt.Fprintf(&b, ", range_source: %s", q(pv.RangeSource))
+				}
+				b.WriteString("}\n")
+				continue
+			}
 			v := c.text(s) + "; " + string(pv.Confidence) + "; " + pv.Source
 			fmt.Fprintf(&b, "%s%s: %s\n", indent, c.name, strconv.Quote(v))
 		}
@@ -173,7 +182,20 @@ func (s *Spec) Canonical() []byte {
 	return b.Bytes()
 }
 
-// Hash returns the SHA-256 of all values, in hex. Names, titles, sources and notes do not enter: two Specs that
+// ends writes pv's range as the items of a list.
+func (pv *Provenance) ends(f *field) string {
+	sep := ".."
+	if f.kind.units == nil {
+		sep = "|"
+	}
+	parts := strings.Split(pv.Range, sep)
+	for i := range parts {
+		parts[i] = strconv.Quote(parts[i])
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Hash returns the SHA-256 of all values, in hex. Names, titles, sources, ranges and notes do not enter: two Specs that
 // simulate the same have the same hash.
 func (s *Spec) Hash() string {
 	h := sha256.New()

@@ -28,7 +28,7 @@ func (s *Spec) impossible() Problems {
 				break
 			}
 		}
-		ps = append(ps, Problem{File: pv.File, Line: pv.Line, Col: pv.Col, Key: key, Text: fmt.Sprintf(format, args...)})
+		ps = append(ps, Problem{File: pv.File, Line: pv.Line, Col: pv.Col, Key: key, Text: fmt.Sprintf(format, args...), keys: all})
 	}
 	size := func(b Bytes) string { return bytesKind.formatNumber(int64(b)) }
 	sets := func(key string, bytes Bytes, ways Count) Bytes {

@@ -22,6 +22,19 @@
 // literature without a copy to check) and guess (plausible, nothing more). A figure that was not read again for this
 // project is inferred at best.
 //
+// # What a value may be as well
+//
+// A guess or an inferred value has a plausible range, which Range returns: a rule by confidence and kind (UncertaintyRule), or what the
+// file says beside the value:
+//
+//	fence: {value: 33cycles, confidence: inferred, source: "...", range: [30cycles, 45cycles], range_source: "mfence 33-45 on SKX"}
+//	replacement: {value: lru, confidence: guess, source: "...", range: [lru, srrip]}
+//
+// Ranges are read from figures that somebody published where there are any, and are conventions otherwise: they say what is tried, and
+// are no intervals of confidence. Settings, such as installed memory or kernel options, are not varied. Sample draws a machine from the
+// ranges, which is always a valid one: sizes and ways move to the nearest that go together, contradictions are drawn again. Step goes to the next
+// valid value of one key.
+//
 // # Reading
 //
 // Parse and Load read strictly: an unknown or repeated key, a wrong or missing unit, a value outside its range, a missing value,
@@ -44,5 +57,6 @@
 //
 // Spec is the machine as a tree of plain structs; Hertz, Bytes, Cycles, Count and the rest are its value types, times are
 // sim.Time. Provenance is where one value comes from. Problems is the error that lists everything. Names, Load, Parse,
-// (*Spec).Set, Check, Show, Canonical and Hash are what callers use.
+// (*Spec).Set, Check, Show, Canonical and Hash are what callers use; Range, Uncertain, Sample, Numeric, Step and Ordinal are for those who
+// ask how much a result depends on a value.
 package platform

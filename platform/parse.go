@@ -37,6 +37,8 @@ type Provenance struct {
 	Confidence Confidence
 	File       string // the file, "--set" for an override
 	Line, Col  int    // 0 for an override
+	// Range is the plausible range as text, LO..HI or WORD|WORD, when the file gives one; RangeSource says where it is from.
+	Range, RangeSource string
 }
 
 // Parse reads a platform file. name is what problems call it; Spec.Name is its name: key, or name without folder and ending.
@@ -183,7 +185,8 @@ func (p *fileParser) section(sec *node, m *ast.MappingNode) {
 	}
 }
 
-// value reads one parameter in either form: "VALUE; CONFIDENCE; SOURCE" or keys value, confidence, source.
+// value reads one parameter in either form: "VALUE; CONFIDENCE; SOURCE" or keys value, confidence, source and perhaps range and
+// range_source.
 func (p *fileParser) value(f *field, n ast.Node) {
 	if f.kind == nil {
 		panic("platform: value without kind " + f.key)
@@ -201,23 +204,33 @@ func (p *fileParser) value(f *field, n ast.Node) {
 			if name == "" {
 				return
 			}
-			s, ok := p.scalar(v.Value, join(f.key, name))
+			var s string
+			var ok bool
+			if !contains(valueKeys, name) {
+				p.bad(pos(v), f.key, "unknown key %q%s: a value has %s", name, didYouMean(name, valueKeys), strings.Join(valueKeys, ", "))
+				return
+			}
+			if name == "range" {
+				s, ok = p.rangeOf(f, v.Value)
+			} else {
+				s, ok = p.scalar(v.Value, join(f.key, name))
+			}
 			if !ok {
 				return
 			}
 			switch {
+			case name == "range" && pv.Range == "":
+				pv.Range = s
+			case name == "range_source" && pv.RangeSource == "":
+				pv.RangeSource = s
 			case name == "value" && text == "":
 				text = s
 			case name == "confidence" && pv.Confidence == "":
 				pv.Confidence = Confidence(s)
 			case name == "source" && pv.Source == "":
 				pv.Source = s
-			case name == "value", name == "confidence", name == "source":
-				p.bad(pos(v), join(f.key, name), "is given twice or empty")
-				return
 			default:
-				p.bad(pos(v), f.key, "unknown key %q%s: a value has value, confidence, source", name,
-					didYouMean(name, []string{"value", "confidence", "source"}))
+				p.bad(pos(v), join(f.key, name), "is given twice or empty")
 				return
 			}
 		}
@@ -240,7 +253,44 @@ func (p *fileParser) value(f *field, n ast.Node) {
 		p.bad(pos(n), f.key, "%v", err)
 		return
 	}
+	if pv.Range != "" {
+		if _, err := f.parseRange(p.spec, pv.Range); err != nil {
+			p.bad(pos(n), f.key, "%v", err)
+			return
+		}
+	} else if pv.RangeSource != "" {
+		p.bad(pos(n), f.key, "has a range_source but no range")
+		return
+	}
 	p.spec.prov[f.key] = pv
+}
+
+// valueKeys are the keys of a value in its long form.
+var valueKeys = []string{"value", "confidence", "source", "range", "range_source"}
+
+// rangeOf reads a range, [LO, HI] or a list of words, as the text that Provenance holds.
+func (p *fileParser) rangeOf(f *field, n ast.Node) (string, bool) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		p.bad(pos(n), f.key, "range is a list, [LOW, HIGH] or the words that are plausible")
+		return "", false
+	}
+	var parts []string
+	for _, v := range seq.Values {
+		s, ok := p.scalar(v, join(f.key, "range"))
+		if !ok {
+			return "", false
+		}
+		parts = append(parts, s)
+	}
+	if f.kind.units == nil {
+		return strings.Join(parts, "|"), true
+	}
+	if len(parts) != 2 {
+		p.bad(pos(n), f.key, "range has %d ends: [LOW, HIGH] is wanted", len(parts))
+		return "", false
+	}
+	return strings.Join(parts, ".."), true
 }
 
 // splitCompact takes "VALUE; CONFIDENCE; SOURCE" apart; the last two may be missing.

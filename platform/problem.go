@@ -12,6 +12,7 @@ type Problem struct {
 	Line, Col int
 	Key       string // dotted; empty when it is about the file
 	Text      string
+	keys      []string // all values that contradict each other, Key among them; nil for other mistakes
 }
 
 func (p Problem) String() string {

@@ -141,9 +141,12 @@ func (f *field) allowed() string {
 	return f.bounds
 }
 
+// at is the place of f's value in s.
+func (f *field) at(s *Spec) reflect.Value { return reflect.ValueOf(s).Elem().FieldByIndex(f.index) }
+
 // put parses text, checks it against f's own limits and stores it in s. On an error s is as before.
 func (f *field) put(s *Spec, text string) error {
-	dst := reflect.ValueOf(s).Elem().FieldByIndex(f.index)
+	dst := f.at(s)
 	switch f.kind {
 	case wordKind:
 		for _, w := range f.words {
@@ -191,7 +194,7 @@ func (f *field) put(s *Spec, text string) error {
 
 // text returns f's value in s as a platform file writes it.
 func (f *field) text(s *Spec) string {
-	v := reflect.ValueOf(s).Elem().FieldByIndex(f.index)
+	v := f.at(s)
 	switch f.kind {
 	case wordKind:
 		return v.String()

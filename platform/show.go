@@ -34,6 +34,12 @@ func (s *Spec) Show(w io.Writer) error {
 			case pv.File != "--set" && src == noSource:
 				src = fmt.Sprintf("%s (%s:%d)", noSource, pv.File, pv.Line)
 			}
+			if r, ok := s.Range(f.key); ok {
+				if r.Source != "" {
+					src += "; range: " + r.Source
+				}
+				src = "[" + r.String() + "] " + src
+			}
 			key := strings.TrimPrefix(f.key, sec.name+".")
 			fill(&b, fmt.Sprintf("  %-*s  %-*s  %-9s  ", wk, key, wv, f.text(s), pv.Confidence), src, showWidth)
 		})
@@ -51,6 +57,7 @@ func (s *Spec) Show(w io.Writer) error {
 		}
 	}
 	fmt.Fprintf(&b, "\n%d of %d values are guesses.\n", len(s.Guesses()), len(theSchema().fields))
+	fill(&b, "", fmt.Sprintf("%d values have a plausible range, in brackets, which compare --uncertainty varies. %s", len(s.Uncertain()), UncertaintyRule), showWidth)
 	_, err := w.Write(b.Bytes())
 	return err
 }

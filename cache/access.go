@@ -229,12 +229,12 @@ func (h *Hierarchy) evictL2(id int, set uint64, i int, now sim.Time, after int) 
 	switch {
 	case h.cfg.LLC.Inclusive && st != Modified:
 	case h.cfg.LLC.Inclusive || st == Shared:
-		h.insertLLC(pa, st == Modified, h.llc.ways, now)
+		h.insertLLC(pa, st == Modified, h.llc.ways, now, id)
 	default: // an owned line is not in a non-inclusive LLC
 		lset := h.llcSet(pa)
 		h.settleLLC(lset)
 		if after < int(h.llc.ways) {
-			h.llc.sink(lset, h.allocLLC(lset, pa, st == Modified, h.llc.ways, now), after)
+			h.llc.sink(lset, h.allocLLC(lset, pa, st == Modified, h.llc.ways, now, id), after)
 		} else if st == Modified { // it has left the LLC again
 			h.llc.stats.Evictions++
 			h.llc.stats.Writebacks++

@@ -57,7 +57,10 @@ func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.
 	case i >= 0:
 		h.llc.stats.Hits++
 		h.llc.touch(set, i)
-		done, lvl = now+h.llc.lat, LLC
+		if h.far != nil {
+			now = h.behindAtomics(id, pa, i, now, 0)
+		}
+		done, lvl = now+h.llc.lat+h.lay.fromLLC(h.llc.row[i], id), LLC
 		dirty := State(h.llc.row[i]&tagState) == Modified
 		if !h.cfg.LLC.Inclusive && (own || e < 0) { // the line moves up
 			h.llc.drop(set, i)
@@ -68,12 +71,12 @@ func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.
 	case e >= 0: // only other private caches have it
 		h.llc.stats.Misses++
 		h.coh.Transfers++
-		done, lvl = now+h.cfg.Peer, Peer
+		done, lvl = now+h.cfg.Peer+h.nearest(e, id), Peer
 	default:
 		h.llc.stats.Misses++
 		done, lvl = h.mem.read(pa, now+h.llc.lat+h.cfg.DRAM.Overhead), DRAM
 		if h.cfg.LLC.Inclusive {
-			h.insertLLC(pa, false, h.llc.ways, now)
+			h.insertLLC(pa, false, h.llc.ways, now, id)
 		}
 	}
 	if own {
@@ -95,7 +98,7 @@ func (h *Hierarchy) fromOwner(id, o, e int, pa uint64, now sim.Time, own bool) (
 	i := oc.l2.mustFind(oc.l2.set(pa), pa)
 	t := oc.l2.row[i]
 	start := h.leaves(&oc.l2, i, now)
-	done := start + h.cfg.Peer
+	done := start + h.cfg.Peer + h.lay.between(o, id)
 	if own {
 		oc.lost.line, oc.lost.until = pa>>6, start+h.llc.lat
 		h.coh.Invalidations++
@@ -109,7 +112,7 @@ func (h *Hierarchy) fromOwner(id, o, e int, pa uint64, now sim.Time, own bool) (
 	oc.demote(pa, i, Shared)
 	h.dir.entries[e].setOwner(noOwner)
 	h.dir.add(pa, id, false)
-	h.insertLLC(pa, State(t&tagState) == Modified, h.llc.ways, now)
+	h.insertLLC(pa, State(t&tagState) == Modified, h.llc.ways, now, o)
 	return done, Peer, Shared
 }
 
@@ -189,7 +192,16 @@ func (h *Hierarchy) upgrade(id int, pa uint64, now sim.Time) (done sim.Time, lvl
 	return done, lvl
 }
 
-// sharersReady returns from when on the copies of entry e in cores other than id can be taken away, the last of them.
+// nearest returns what a line takes longer to core id from the nearest core that holds the line of entry e than within a node.
+func (h *Hierarchy) nearest(e, id int) sim.Time {
+	hop := sim.Never
+	for c := h.dir.next(e, 0); c >= 0 && hop > 0; c = h.dir.next(e, c+1) {
+		hop = min(hop, h.lay.between(c, id))
+	}
+	return hop
+}
+
+// sharersReady returns from when on the copies of entry e in cores other than id can be taken away, the last of them, with the hop to it.
 func (h *Hierarchy) sharersReady(e int, pa uint64, id int, now sim.Time) sim.Time {
 	from := now
 	for c := h.dir.next(e, 0); c >= 0; c = h.dir.next(e, c+1) {
@@ -197,7 +209,7 @@ func (h *Hierarchy) sharersReady(e int, pa uint64, id int, now sim.Time) sim.Tim
 			continue
 		}
 		a := &h.cores[c].l2
-		from = max(from, h.leaves(a, a.mustFind(a.set(pa), pa), now))
+		from = max(from, h.leaves(a, a.mustFind(a.set(pa), pa), now)+h.lay.between(c, id))
 	}
 	return from
 }
@@ -222,8 +234,8 @@ func (h *Hierarchy) dropOthers(e int, pa uint64, id int) (dirty bool) {
 	return dirty
 }
 
-// insertLLC puts a line into the LLC, allocating among its first n ways if it is not there.
-func (h *Hierarchy) insertLLC(pa uint64, dirty bool, n uint64, now sim.Time) {
+// insertLLC puts a line of core by, of a device if by is negative, into the LLC, allocating among its first n ways if it is not there.
+func (h *Hierarchy) insertLLC(pa uint64, dirty bool, n uint64, now sim.Time, by int) {
 	a := &h.llc
 	set := h.llcSet(pa)
 	h.settleLLC(set)
@@ -234,18 +246,18 @@ func (h *Hierarchy) insertLLC(pa uint64, dirty bool, n uint64, now sim.Time) {
 		a.touch(set, i)
 		return
 	}
-	h.allocLLC(set, pa, dirty, n, now)
+	h.allocLLC(set, pa, dirty, n, now, by)
 }
 
-// allocLLC puts a line that the LLC does not hold into one of the first n ways of its set, and returns which.
-func (h *Hierarchy) allocLLC(set, pa uint64, dirty bool, n uint64, now sim.Time) int {
+// allocLLC puts a line of by that the LLC does not hold into one of the first n ways of its set, and returns which.
+func (h *Hierarchy) allocLLC(set, pa uint64, dirty bool, n uint64, now sim.Time, by int) int {
 	flags := uint64(Shared)
 	if dirty {
 		flags = uint64(Modified)
 	}
 	i := h.llc.victim(set, n)
 	h.evictLLC(set, i, now)
-	h.llc.place(set, i, pa, flags)
+	h.llc.place(set, i, pa, flags|h.lay.part(by))
 	return i
 }
 

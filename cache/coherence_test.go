@@ -363,7 +363,7 @@ func TestInclusiveLLCTakesLinesAway(t *testing.T) {
 				n++
 				h.DeviceWrite(pa, 64, us) // into the first DDIO ways
 				read(h, 1, pa, 2*us)      // and up, leaving room or, inclusive, the copy
-				h.insertLLC(pa, false, h.llc.ways, 3*us)
+				h.insertLLC(pa, false, h.llc.ways, 3*us, 1)
 			}
 		}
 		_, st := h.Probe(0, 0)

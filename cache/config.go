@@ -104,6 +104,11 @@ type Config struct {
 	DRAM     DRAMConfig
 	IO       IOConfig
 	Prefetch PrefetchConfig
+	Topology Topology
+	// FarAtomics: atomic operations are carried out in the LLC (see Hierarchy.Atomic), not on a line that the core owns. FarBusy is how
+	// long one of them keeps its line busy there.
+	FarAtomics bool
+	FarBusy    sim.Time
 	// Window is how many distinct lines Displace cycles through per core: the size of the rest of the driver's and
 	// application's working set. 0: it streams and never touches a line twice.
 	Window int
@@ -234,6 +239,17 @@ func (c Config) Validate() error {
 	inRange("next-line prefetch", c.Prefetch.NextLine, 0, 8)
 	inRange("stride prefetch", c.Prefetch.Stride, 0, 16)
 	inRange("code prefetch", c.Prefetch.Code, 0, 8)
+	t := c.Topology
+	inRange("nodes", t.Nodes, 0, MaxNodes)
+	if n, s := max(t.Nodes, 1), t.Sockets; s < 0 || s > 0 && n%s != 0 {
+		bad("%d nodes do not lie in %d sockets", n, s)
+	}
+	if t.Nodes > 1 && t.NodeCores < 1 {
+		bad("cores of a node are %d: with several nodes at least 1", t.NodeCores)
+	}
+	span("hop between nodes", t.HopNode, 0, sim.Microsecond)
+	span("hop between sockets", t.HopSocket, 0, 10*sim.Microsecond)
+	span("busy time of an atomic", c.FarBusy, 0, sim.Microsecond)
 	inRange("displacement window", c.Window, 0, 1<<30)
 	if len(errs) == 0 {
 		return nil

@@ -38,15 +38,15 @@ func (h *Hierarchy) DeviceRead(pa uint64, n int, now sim.Time) (done sim.Time, l
 func (h *Hierarchy) readLine(pa uint64, now sim.Time) (sim.Time, Level) {
 	h.settleLLC(h.llcSet(pa))
 	h.llc.stats.Accesses++
-	if ready, ok := h.ownerReady(pa, now); ok {
+	if ready, hop, ok := h.ownerReady(pa, now); ok {
 		h.llc.stats.Misses++
-		return max(now, ready) + h.cfg.IO.Latency + h.snoop, Peer
+		return max(now, ready) + h.cfg.IO.Latency + h.snoop + hop, Peer
 	}
 	set := h.llcSet(pa)
 	if i := h.llc.find(set, pa); i >= 0 {
 		h.llc.stats.Hits++
 		h.llc.touch(set, i)
-		return now + h.cfg.IO.Latency, LLC
+		return now + h.cfg.IO.Latency + h.lay.hop[h.llc.row[i]>>nodeShift&7][ioNode], LLC
 	}
 	h.llc.stats.Misses++
 	if h.dir.find(pa) >= 0 {
@@ -55,11 +55,11 @@ func (h *Hierarchy) readLine(pa uint64, now sim.Time) (sim.Time, Level) {
 	return h.mem.read(pa, now+h.cfg.IO.Latency+h.cfg.DRAM.Overhead), DRAM
 }
 
-// ownerReady reports whether a core may have written the line, and when its copy is there.
-func (h *Hierarchy) ownerReady(pa uint64, now sim.Time) (ready sim.Time, ok bool) {
+// ownerReady reports whether a core may have written the line, when its copy is there, and the hop from it to where devices enter.
+func (h *Hierarchy) ownerReady(pa uint64, now sim.Time) (ready, hop sim.Time, ok bool) {
 	e := h.dir.find(pa)
 	if e < 0 || h.dir.entries[e].owner() < 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	o := h.dir.entries[e].owner()
 	a := &h.cores[o].l2
@@ -67,12 +67,12 @@ func (h *Hierarchy) ownerReady(pa uint64, now sim.Time) (ready sim.Time, ok bool
 	h.settleL2(o, set)
 	i := a.find(set, pa)
 	if i < 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	if a.row[i]&tagFlight != 0 && a.asked(i) <= now {
 		ready = a.ready(i)
 	}
-	return ready, true
+	return ready, h.lay.hop[h.lay.node[o]&7][ioNode], true
 }
 
 // DeviceWrite does a write of n bytes, 1 to 4096 within a page, that reaches the fabric at now. It returns when all of it is
@@ -96,12 +96,12 @@ func (h *Hierarchy) writeLine(pa uint64, whole bool, now sim.Time) (done sim.Tim
 		h.io.Partial++
 	}
 	done = now + h.cfg.IO.Latency
-	ready, _ := h.ownerReady(pa, now)
+	ready, hop, _ := h.ownerReady(pa, now)
 	dirty, held := false, false
 	if e := h.dir.find(pa); e >= 0 {
 		h.io.Snooped++
 		dirty, held = h.dropOthers(e, pa, -1), true
-		done = max(now, ready) + h.cfg.IO.Latency + h.snoop
+		done = max(now, ready) + h.cfg.IO.Latency + h.snoop + hop
 	}
 	i := h.llc.find(set, pa)
 	if h.cfg.IO.DDIOWays == 0 {
@@ -127,6 +127,6 @@ func (h *Hierarchy) writeLine(pa uint64, whole bool, now sim.Time) (done sim.Tim
 		done = h.mem.read(pa, now+h.cfg.IO.Latency+h.cfg.DRAM.Overhead)
 	}
 	h.io.Allocated++
-	h.insertLLC(pa, true, uint64(h.cfg.IO.DDIOWays), now)
+	h.insertLLC(pa, true, uint64(h.cfg.IO.DDIOWays), now, -1)
 	return done
 }

@@ -56,6 +56,8 @@ type Hierarchy struct {
 	fold  uint   // shift of the LLC's index hash
 	dir   directory
 	mem   dram
+	lay   layout
+	far   []farLine // see Atomic; nil without FarAtomics
 	coh   CoherenceStats
 	io    IOStats
 	snoop sim.Time // Peer beyond the LLC lookup
@@ -84,6 +86,10 @@ func New(cfg Config) (*Hierarchy, error) {
 	h.llc.foot.window(cfg.Window, h.llc.sets)
 	h.fold = uint(bits.Len(uint(h.llc.sets) - 1))
 	h.recip = ^uint64(0) / uint64(h.llc.sets)
+	h.lay = newLayout(cfg.Topology, cfg.Cores)
+	if cfg.FarAtomics {
+		h.far = make([]farLine, farLines)
+	}
 	h.dir = newDirectory(cfg.Cores, min(cfg.Cores, 8)*cfg.L2.Bytes/LineBytes)
 	return h, nil
 }

@@ -29,7 +29,7 @@ func (h *Hierarchy) maintain(core int, pa uint64, now sim.Time, drop, write bool
 func (h *Hierarchy) maintainLine(core int, pa uint64, now sim.Time, drop, write bool) (done sim.Time) {
 	set := h.llcSet(pa)
 	h.settleLLC(set)
-	ready, owned := h.ownerReady(pa, now)
+	ready, _, owned := h.ownerReady(pa, now)
 	now = max(now, ready)
 	done = now + h.llc.lat
 	dirty := false

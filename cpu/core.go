@@ -31,6 +31,7 @@ const (
 // All times below are cycles of the core's clock, counted from simulated time 0.
 type Core struct {
 	id     int
+	far    bool // atomics are carried out in the LLC
 	cfg    Config
 	clock  sim.Clock
 	period uint64 // picoseconds per cycle, 2^-50
@@ -146,7 +147,7 @@ func NewCore(id int, cfg Config, h *cache.Hierarchy, sp *Space) (*Core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	c := &Core{id: id, cfg: cfg, clock: clock, h: h, sp: sp, pred: newPredictor(cfg.Predictor)}
+	c := &Core{id: id, cfg: cfg, clock: clock, h: h, sp: sp, pred: newPredictor(cfg.Predictor), far: h.Config().FarAtomics}
 	for k := Class(0); k < NumClasses; k++ {
 		ci := classInfo{lat: int64(cfg.Latency[k]), slots: int64(max(cfg.Slots[k], 1)), ports: uint32(cfg.Ports[k]), kind: kinds[k]}
 		if k.Reads() {

@@ -444,13 +444,24 @@ func (c *Core) atomic(op *Op, ci *classInfo, t, before int64, fa *FnCount) int64
 	start := t
 	t = c.translate(op.Addr, c.issue(ci, t), fa)
 	c.walk = t - start
-	done := c.own(c.pa, op.PC, t, fa) + ci.lat
+	done := c.ownAtomic(op.PC, t, fa) + ci.lat
 	if c.cfg.AtomicDrains {
 		c.barrier = max(c.barrier, done)
 		c.commit = max(c.commit, done<<posShift)
 	}
 	c.lsq.add(op.Addr, op.Size, done, done)
 	return done
+}
+
+// ownAtomic returns when the atomic of the line of c.pa that starts at t is done: once the core owns the line, or in the LLC.
+func (c *Core) ownAtomic(pc uint32, t int64, fa *FnCount) int64 {
+	if !c.far {
+		return c.own(c.pa, pc, t, fa)
+	}
+	done, lvl := c.h.Atomic(c.id, c.pa, c.edge(t))
+	fa.Level[lvl]++
+	c.cause = levelStall[lvl]
+	return max(t, c.cyc(done))
 }
 
 // leave sends a retired op that holds a store queue entry to the caches.

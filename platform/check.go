@@ -68,6 +68,11 @@ func (s *Spec) impossible() Problems {
 	if s.Cache.Peer < s.Cache.LLC.Latency {
 		bad("cache.peer cache.llc.latency", "%s is below cache.llc.latency, which it contains", timeKind.formatNumber(int64(s.Cache.Peer)))
 	}
+	if t := s.Cache.Topology; s.CPU.Cores%t.Nodes != 0 {
+		bad("cache.topology.nodes cpu.cores", "%d cores do not lie in %d nodes of equal size", s.CPU.Cores, t.Nodes)
+	} else if t.Nodes%t.Sockets != 0 {
+		bad("cache.topology.sockets cache.topology.nodes", "%d nodes do not lie in %d sockets of equal size", t.Nodes, t.Sockets)
+	}
 	if d := s.DRAM; d.TREFI > 0 && d.TRFC >= d.TREFI {
 		bad("dram.trfc dram.trefi", "leaves nothing of dram.trefi (%s)", timeKind.formatNumber(int64(d.TREFI)))
 	}

@@ -146,8 +146,19 @@ type Caches struct {
 	L2       Private  `key:"l2"`
 	LLC      Shared   `key:"llc"`
 	Peer     sim.Time `key:"peer" range:"1ns..10us" doc:"line from another core, load to use"`
+	Topology Topology `key:"topology"`
 	IO       IO       `key:"io"`
 	Prefetch Prefetch `key:"prefetch"`
+}
+
+// Topology is how far the cores are from each other, and where atomics are carried out.
+type Topology struct {
+	Nodes      Count    `key:"nodes" range:"1..8" doc:"NUMA nodes, each with its part of cores and LLC"`
+	Sockets    Count    `key:"sockets" range:"1..8" doc:"sockets, each with its part of the nodes"`
+	HopNode    sim.Time `key:"hop_node" range:"0ns..1us" doc:"added to a line from another node"`
+	HopSocket  sim.Time `key:"hop_socket" range:"0ns..10us" doc:"added to a line from another socket"`
+	FarAtomics Switch   `key:"far_atomics" doc:"atomics are carried out in the LLC"`
+	FarBusy    sim.Time `key:"far_atomic" range:"0ns..1us" doc:"line busy there, per atomic"`
 }
 
 // Private is a cache of one core. Lines have 64 bytes at every level.

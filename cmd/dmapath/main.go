@@ -103,6 +103,6 @@ Exit codes: 0 success; 1 the run failed or a check did not hold; 2 usage or conf
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("dmapath {{.Version}}\n")
-	root.AddCommand(newCompare(), newExplain(), newHazards(), newReplay(), newList(), newPlatform(), newValidate())
+	root.AddCommand(newCompare(), newExplain(), newHazards(), newMapBenchmark(), newReplay(), newList(), newPlatform(), newValidate())
 	return root
 }

@@ -171,7 +171,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		return nil, failed
 	}
 	res.Elapsed = m.Eng.Now() - start
-	res.Text = sum.format(&cfg)
+	res.Text = sum.output(&cfg).String()
 	return res, nil
 }
 
@@ -233,22 +233,20 @@ func clock(t *cpu.Thread) {
 
 var ktimeGet = cpu.NewFunc("ktime_get", "kernel/time/timekeeping.c", 160)
 
-// format prints what tools/dma/dma_map_benchmark prints; the heading differs between the versions.
-func (s *totals) format(c *Config) string {
-	dir := c.Dir.String()
-	head := fmt.Sprintf("dma mapping benchmark: threads:%d seconds:%d node:%d dir:%s granule: %d", c.Threads, c.Seconds, c.Node, dir, c.Granule)
-	if c.Variant.Version() == kernel.V7_3 {
-		mode := [...]string{"SINGLE_MODE", "SG_MODE"}[c.Mode]
-		head = fmt.Sprintf("dma mapping benchmark(%s): threads:%d seconds:%d node:%d dir:%s granule:%d", mode, c.Threads, c.Seconds, c.Node, dir, c.Granule)
+// output is what the tool of the variant's kernel prints.
+func (s *totals) output(c *Config) *Output {
+	o := &Output{Version: c.Variant.Version(), Mode: c.Mode, Threads: c.Threads, Seconds: c.Seconds, Node: c.Node, Dir: c.Dir, Granule: c.Granule}
+	if s.loops == 0 {
+		return o
 	}
-	line := func(name string, sum, sq uint64) string {
-		if s.loops == 0 {
-			return ""
-		}
+	mean := func(sum, sq uint64) (float64, float64) {
 		avg := sum / s.loops
-		return fmt.Sprintf("average %s latency(us):%.1f standard deviation:%.1f\n", name, float64(avg)/10, float64(isqrt(sq/s.loops-avg*avg))/10)
+		return float64(avg) / 10, float64(isqrt(sq/s.loops-avg*avg)) / 10
 	}
-	return head + "\n" + line("map", s.mapSum, s.mapSq) + line("unmap", s.unmapSum, s.unmapSq)
+	o.Figures = true
+	o.Map, o.MapSD = mean(s.mapSum, s.mapSq)
+	o.Unmap, o.UnmapSD = mean(s.unmapSum, s.unmapSq)
+	return o
 }
 
 // isqrt is int_sqrt64: the integer part of the root.

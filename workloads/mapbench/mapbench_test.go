@@ -69,7 +69,7 @@ func TestThreeLinesOfBothKernels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := sum.format(&Config{Variant: v, Threads: 4, Seconds: 30, Node: -1, Dir: kernel.FromDevice, Granule: 2}); got != c.head+figures {
+		if got := sum.output(&Config{Variant: v, Threads: 4, Seconds: 30, Node: -1, Dir: kernel.FromDevice, Granule: 2}).String(); got != c.head+figures {
 			t.Errorf("%s:\n%s\nwant\n%s", c.variant, got, c.head+figures)
 		}
 	}

@@ -59,6 +59,8 @@ type Config struct {
 	WalkCaches  [3]tlb.Config // caches of directory entries that map 2 MiB, 1 GiB and 512 GiB; Entries 0: none
 	Walkers     int           // concurrent page walks, 1 to 8
 	WalkStart   int           // cycles before the first entry is read
+	NestedShift uint8         // page size, log2, by which a hypervisor maps the machine's memory: 12, 21 or 30; 0: no hypervisor
+	NestedTLB   int           // translations of the hypervisor kept for pages that hold tables, 0 to 4096; see nestedWalk
 	TextPhys    uint64        // physical address of TextBase, when no region maps it
 	TextShift   uint8         // page size that maps kernel text, log2: 12, 21 or 30
 	TablePhys   uint64        // physical window, 2^40 bytes, of the kernel's own page tables
@@ -137,6 +139,10 @@ func (c *Config) Validate() error {
 	if s := c.TextShift; s != 12 && s != 21 && s != 30 {
 		errs = append(errs, fmt.Errorf("cpu: TextShift is %d: allowed are 12, 21 and 30", s))
 	}
+	if s := c.NestedShift; s != 0 && s != 12 && s != 21 && s != 30 {
+		errs = append(errs, fmt.Errorf("cpu: NestedShift is %d: allowed are 0, 12, 21 and 30", s))
+	}
+	in("NestedTLB", c.NestedTLB, 0, 4096)
 	if c.TextPhys&4095 != 0 {
 		errs = append(errs, fmt.Errorf("cpu: TextPhys is %#x: it must be page-aligned", c.TextPhys))
 	}

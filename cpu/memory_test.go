@@ -319,7 +319,7 @@ func TestPageWalksReadAsManyEntriesAsThePageSizeNeeds(t *testing.T) {
 					return s.Accesses
 				}
 				before = count()
-				r.c.pageWalk(va, r.c.sp.Find(va).PageShift, 0)
+				r.c.pageWalk(va, 0, r.c.sp.Find(va).PageShift, 0)
 				after = count()
 				return after - before
 			}

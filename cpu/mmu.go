@@ -17,6 +17,10 @@ type mmu struct {
 	dir              [3]*tlb.Cache   // entries of tables that map 2 MiB, 1 GiB, 512 GiB regions
 	walkers          []int64         // cycle from which each walker is free
 
+	nested uint8         // page size of the hypervisor's mapping, 0: none
+	tables *tlb.Cache    // its translations of pages that hold tables
+	ndir   [3]*tlb.Cache // entries of its tables, as dir
+
 	text      *tlb.Cache // first-level instruction TLB of kernel text
 	textShift uint8      // page size it holds text in
 	textSize  uint8      // page size of the tables that map text
@@ -77,6 +81,9 @@ func (m *mmu) init(cfg *Config, sp *Space) error {
 			m.dir[i] = t
 		}
 	}
+	if err := m.initNested(cfg); err != nil {
+		return err
+	}
 	m.walkers = make([]int64, cfg.Walkers)
 	m.gen = 1
 	if sp == nil {
@@ -86,7 +93,7 @@ func (m *mmu) init(cfg *Config, sp *Space) error {
 		if r.PageShift != 12 && r.PageShift != 21 && r.PageShift != 30 {
 			return fmt.Errorf("cpu: region %s: PageShift is %d: allowed are 12, 21 and 30", r.Name, r.PageShift)
 		}
-		if m.dshift[r.PageShift] == 0 && !r.Uncached {
+		if m.dshift[m.held(r.PageShift)] == 0 && !r.Uncached {
 			return fmt.Errorf("cpu: region %s: no data TLB holds pages of 2^%d bytes or less", r.Name, r.PageShift)
 		}
 	}
@@ -94,7 +101,7 @@ func (m *mmu) init(cfg *Config, sp *Space) error {
 	if r := sp.Find(TextBase); r != nil {
 		m.textSize, m.textPhys = r.PageShift, r.PBase+TextBase-r.VBase
 	}
-	m.textShift = m.ishift[m.textSize]
+	m.textShift = m.ishift[m.held(m.textSize)]
 	if m.textShift == 0 {
 		return fmt.Errorf("cpu: no instruction TLB holds pages of 2^%d bytes or less", m.textSize)
 	}
@@ -108,10 +115,8 @@ func (m *mmu) forget() {
 			t.InvalidateAll()
 		}
 	}
-	for _, t := range m.dir {
-		if t != nil {
-			t.InvalidateAll()
-		}
+	for _, t := range m.walkCaches() {
+		t.InvalidateAll()
 	}
 	m.gen++
 }
@@ -123,10 +128,8 @@ func (m *mmu) displace(fraction float64) {
 			t.Displace(int(fraction*float64(t.Config().Entries) + 0.5))
 		}
 	}
-	for _, t := range m.dir {
-		if t != nil {
-			t.Displace(int(fraction*float64(t.Config().Entries) + 0.5))
-		}
+	for _, t := range m.walkCaches() {
+		t.Displace(int(fraction*float64(t.Config().Entries) + 0.5))
 	}
 	m.gen++
 }
@@ -142,8 +145,10 @@ func (m *mmu) foreign(code, data int) {
 	if t := m.stlb[12]; t != nil {
 		t.Displace(code + data)
 	}
-	if t := m.dir[0]; t != nil {
-		t.Displace((code + data) / 8)
+	for _, t := range [...]*tlb.Cache{m.dir[0], m.ndir[0], m.tables} {
+		if t != nil {
+			t.Displace((code + data) / 8)
+		}
 	}
 	m.gen++
 }
@@ -181,11 +186,11 @@ func (c *Core) translateSlow(va uint64, t int64, fa *FnCount) int64 {
 	}
 	m := &c.mmu
 	delta := r.PBase - r.VBase
-	s := m.dshift[r.PageShift]
+	s := m.dshift[m.held(r.PageShift)]
 	first := m.dtlb[s]
 	if _, ok := first.Lookup(0, va>>s, s); !ok {
 		fa.DTLBMisses++
-		t = c.second(va, r.PageShift, t, fa)
+		t = c.second(va, va+delta, r.PageShift, t, fa)
 		first.Insert(0, va>>s, s, 0)
 		m.gen++
 	}
@@ -195,10 +200,10 @@ func (c *Core) translateSlow(va uint64, t int64, fa *FnCount) int64 {
 	return t
 }
 
-// second looks va up in the second level and walks the page tables if it is not there.
-func (c *Core) second(va uint64, shift uint8, t int64, fa *FnCount) int64 {
+// second looks va up in the second level and walks the page tables, which map it to pa by a page of size shift, if it is not there.
+func (c *Core) second(va, pa uint64, shift uint8, t int64, fa *FnCount) int64 {
 	m := &c.mmu
-	s := m.sshift[shift]
+	s := m.sshift[m.held(shift)]
 	t2 := m.stlb[s]
 	t += int64(c.cfg.STLBLatency)
 	if t2 != nil {
@@ -207,16 +212,16 @@ func (c *Core) second(va uint64, shift uint8, t int64, fa *FnCount) int64 {
 		}
 	}
 	fa.Walks++
-	t = c.pageWalk(va, shift, t)
+	t = c.pageWalk(va, pa, shift, t)
 	if t2 != nil {
 		t2.Insert(0, va>>s, s, 0)
 	}
 	return t
 }
 
-// pageWalk reads the table entries that map va, from the lowest directory level that a walk cache knows downwards, and
-// returns when the last one is there.
-func (c *Core) pageWalk(va uint64, shift uint8, t int64) int64 {
+// pageWalk reads the table entries that map va to data, from the lowest directory level that a walk cache knows downwards, and
+// returns when the last one is there. Below a hypervisor the tables lie at addresses that it translates, and so do the data.
+func (c *Core) pageWalk(va, data uint64, shift uint8, t int64) int64 {
 	m := &c.mmu
 	w := 0
 	for i := range m.walkers {
@@ -238,12 +243,18 @@ func (c *Core) pageWalk(va uint64, shift uint8, t int64) int64 {
 	}
 	for ; level >= leaf; level-- {
 		pa := c.cfg.TablePhys + tableBase[level] + (va&(1<<48-1))>>(12+9*level)<<3
+		if m.nested != 0 {
+			t = c.nestedTable(pa, t)
+		}
 		t = c.read(pa, t)
 		if level > leaf {
 			if d := m.dir[level-1]; d != nil {
 				d.Insert(0, va>>dirShift[level-1], dirShift[level-1], 0)
 			}
 		}
+	}
+	if m.nested != 0 {
+		t = c.nestedWalk(data, t)
 	}
 	m.walkers[w] = t
 	return t

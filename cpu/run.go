@@ -301,7 +301,7 @@ func (c *Core) fetchLine(pc uint32, fetch int64, fa *FnCount) int64 {
 		c.codePage = page
 		m := &c.mmu
 		if _, ok := m.text.Lookup(0, page, m.textShift); !ok {
-			at = c.second(va, m.textSize, at, fa)
+			at = c.second(va, m.textPhys+uint64(pc), m.textSize, at, fa)
 			m.text.Insert(0, page, m.textShift, 0)
 			arrive, cause = at, StallITLB
 		}

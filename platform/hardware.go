@@ -47,6 +47,7 @@ func (s *Spec) coreConfig() cpu.Config {
 		StringBytes: int(c.String.BytesPerCycle), StringAhead: int(c.String.LinesAhead), PauseDispatch: int(c.Latency.Pause),
 		Lfence: int(c.Latency.Serialize), Mispredict: int(c.Branch.Mispredict), BTBMiss: int(c.Branch.BTBMiss),
 		Predictor: predictorConfig(&c.Branch), STLBLatency: int(t.STLBLatency), Walkers: int(t.Walkers), WalkStart: int(t.WalkStart),
+		NestedShift: nestedShifts[t.Nested], NestedTLB: int(t.NestedTLB),
 		TextPhys: textPhys, TextShift: shiftOf(s.Memory.Text), TablePhys: tablesPhys,
 	}
 	p, l, n := &c.Ports, &c.Latency, &c.Slots
@@ -84,6 +85,9 @@ func (s *Spec) coreConfig() cpu.Config {
 	}
 	return cfg
 }
+
+// nestedShifts is the key tlb.nested as package cpu takes it.
+var nestedShifts = map[Word]uint8{"off": 0, "4KiB": 12, "2MiB": 21, "1GiB": 30}
 
 // predictorConfig spreads the counters of the preset over a bimodal table and tagged tables whose histories grow
 // geometrically up to the preset's length.

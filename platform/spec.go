@@ -130,6 +130,9 @@ type TLB struct {
 	PDECache    Count  `key:"pde_cache" range:"0..4096" doc:"page-directory entries cached"`
 	PDPTECache  Count  `key:"pdpte_cache" range:"0..1024" doc:"PDPT entries cached"`
 	PML4Cache   Count  `key:"pml4_cache" range:"0..1024" doc:"PML4 entries cached"`
+
+	Nested    Word  `key:"nested" words:"off 4KiB 2MiB 1GiB" doc:"pages of the host below a virtual machine; off: bare metal"`
+	NestedTLB Count `key:"nested_tlb" range:"0..4096" doc:"host translations kept for pages of tables"`
 }
 
 // TLBArray is one translation cache. Entries 0 means that it is not there.

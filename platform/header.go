@@ -18,29 +18,29 @@ func (p *fileParser) header(top *ast.MappingNode) {
 		seen[t.Value] = true
 		switch key := t.Value; key {
 		case "name":
-			if s, ok := p.scalar(v.Value, key); ok {
+			if s, ok := p.Scalar(v.Value, key); ok {
 				if !validName(s) {
-					p.bad(pos(v.Value), key, "%q: lower-case letters, digits, '-', '_' and '.' are allowed", s)
+					p.Bad(Pos(v.Value), key, "%q: lower-case letters, digits, '-', '_' and '.' are allowed", s)
 				}
 				p.spec.Name = s
 			}
 		case "title":
-			p.spec.Title, _ = p.scalar(v.Value, key)
+			p.spec.Title, _ = p.Scalar(v.Value, key)
 		case "based_on":
-			if s, ok := p.scalar(v.Value, key); ok {
+			if s, ok := p.Scalar(v.Value, key); ok {
 				if !validName(s) {
-					p.bad(pos(v.Value), key, "%q: lower-case letters, digits, '-', '_' and '.' are allowed", s)
+					p.Bad(Pos(v.Value), key, "%q: lower-case letters, digits, '-', '_' and '.' are allowed", s)
 				}
 				p.spec.Extends = s
 			}
 		case "extends":
-			s, ok := p.scalar(v.Value, key)
+			s, ok := p.Scalar(v.Value, key)
 			if !ok {
 				continue
 			}
 			parent = preset(s)
 			if parent == nil {
-				p.bad(pos(v.Value), key, "there is no preset %q%s: presets are %s", s, didYouMean(s, Names()), strings.Join(Names(), ", "))
+				p.Bad(Pos(v.Value), key, "there is no preset %q%s: presets are %s", s, didYouMean(s, Names()), strings.Join(Names(), ", "))
 			}
 		case "sources":
 			p.readSources(v.Value)
@@ -49,7 +49,7 @@ func (p *fileParser) header(top *ast.MappingNode) {
 		}
 	}
 	if seen["extends"] && seen["based_on"] {
-		p.bad(pos(top), "based_on", "is for complete files; a file that extends a preset has extends alone")
+		p.Bad(Pos(top), "based_on", "is for complete files; a file that extends a preset has extends alone")
 	}
 	if parent != nil {
 		p.inherit(parent)
@@ -71,7 +71,7 @@ func (p *fileParser) inherit(parent *Spec) {
 	}
 	for _, k := range sortedKeys(mine.sources) {
 		if old, ok := parent.sources[k]; ok && old != mine.sources[k] {
-			p.bad(p.given["sources."+k], "sources."+k, "preset %s has another source of this name: choose a new one", parent.Name)
+			p.Bad(p.given["sources."+k], "sources."+k, "preset %s has another source of this name: choose a new one", parent.Name)
 			continue
 		}
 		s.sources[k] = mine.sources[k]
@@ -83,27 +83,27 @@ func (p *fileParser) inherit(parent *Spec) {
 }
 
 func (p *fileParser) readSources(n ast.Node) {
-	m := p.mapping(n, "sources")
+	m := p.Mapping(n, "sources")
 	if m == nil {
 		return
 	}
 	for _, v := range m.Values {
-		name := p.keyOf(v, "sources")
+		name := p.KeyOf(v, "sources")
 		if name == "" {
 			continue
 		}
 		key := "sources." + name
 		if !validName(name) || strings.Contains(name, ".") {
-			p.bad(pos(v), key, "lower-case letters, digits, '-' and '_' are allowed in a source's name")
+			p.Bad(Pos(v), key, "lower-case letters, digits, '-' and '_' are allowed in a source's name")
 			continue
 		}
 		if _, dup := p.spec.sources[name]; dup {
-			p.bad(pos(v), key, "is given twice")
+			p.Bad(Pos(v), key, "is given twice")
 			continue
 		}
-		if s, ok := p.scalar(v.Value, key); ok {
+		if s, ok := p.Scalar(v.Value, key); ok {
 			p.spec.sources[name] = s
-			p.given[key] = pos(v)
+			p.given[key] = Pos(v)
 		}
 	}
 }
@@ -111,11 +111,11 @@ func (p *fileParser) readSources(n ast.Node) {
 func (p *fileParser) readNotes(n ast.Node) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		p.bad(pos(n), "notes", "a list of sentences is wanted here")
+		p.Bad(Pos(n), "notes", "a list of sentences is wanted here")
 		return
 	}
 	for _, v := range seq.Values {
-		if s, ok := p.scalar(v, "notes"); ok {
+		if s, ok := p.Scalar(v, "notes"); ok {
 			p.spec.notes = append(p.spec.notes, s)
 		}
 	}

@@ -1,16 +1,11 @@
 package platform
 
 import (
-	"errors"
 	"fmt"
 	"sort"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
 
@@ -44,125 +39,50 @@ type Provenance struct {
 // Parse reads a platform file. name is what problems call it; Spec.Name is its name: key, or name without folder and ending.
 // The error lists every problem of the file.
 func Parse(name string, data []byte) (*Spec, error) {
-	p := &fileParser{file: name, spec: &Spec{sources: map[string]string{}, prov: map[string]Provenance{}}}
+	p := &fileParser{Reader: Reader{File: name, Kind: "platform file"}, spec: &Spec{sources: map[string]string{}, prov: map[string]Provenance{}}}
 	p.parse(data)
-	if err := p.problems.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	return p.spec, nil
 }
 
 type fileParser struct {
-	file     string
-	spec     *Spec
-	problems Problems
-	given    map[string]*token.Position // keys and sections that the file has
-	cited    []Problem                  // the position of each use of a source; Text is its name
-}
-
-func (p *fileParser) bad(at *token.Position, key, format string, args ...any) {
-	pr := Problem{File: p.file, Key: key, Text: fmt.Sprintf(format, args...)}
-	if at != nil {
-		pr.Line, pr.Col = at.Line, at.Column
-	}
-	p.problems = append(p.problems, pr)
+	Reader
+	spec  *Spec
+	given map[string]*token.Position // keys and sections that the file has
+	cited []Problem                  // the position of each use of a source; Text is its name
 }
 
 func (p *fileParser) parse(data []byte) {
 	p.given = map[string]*token.Position{}
-	p.spec.Name = baseName(p.file)
-	if !utf8.Valid(data) {
-		p.bad(nil, "", "the file is not UTF-8 text")
-		return
-	}
-	file, err := parseYAML(data)
-	if err != nil {
-		p.syntax(err)
-		return
-	}
-	if len(file.Docs) > 1 {
-		p.bad(pos(file.Docs[1].Body), "", "a platform file is one YAML document, here a second one starts")
-		return
-	}
-	var top *ast.MappingNode
-	if len(file.Docs) == 1 {
-		top = p.mapping(file.Docs[0].Body, "")
-	}
+	p.spec.Name = baseName(p.File)
+	top := p.Top(data)
 	if top == nil {
-		if len(p.problems) == 0 {
-			p.bad(nil, "", "the file is empty")
-		}
 		return
 	}
 	p.header(top)
 	p.section(theSchema().root, top)
 	p.checkCitations()
 	p.checkMissing()
-	if len(p.problems) == 0 {
-		p.problems = append(p.problems, p.spec.impossible()...)
+	if len(p.Problems) == 0 {
+		p.Problems = append(p.Problems, p.spec.impossible()...)
 	}
-}
-
-// parseYAML calls the library, which panics on some malformed input.
-func parseYAML(data []byte) (f *ast.File, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			f, err = nil, errors.New("not YAML that can be read")
-		}
-	}()
-	return parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
-}
-
-func (p *fileParser) syntax(err error) {
-	var se *yaml.SyntaxError
-	if errors.As(err, &se) && se.Token != nil {
-		p.bad(se.Token.Position, "", "%s", se.Message)
-		return
-	}
-	p.bad(nil, "", "%s", firstLine(err.Error()))
-}
-
-// mapping returns n as a mapping, or nil after reporting why not.
-func (p *fileParser) mapping(n ast.Node, key string) *ast.MappingNode {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		return n
-	case *ast.MappingValueNode:
-		return ast.Mapping(n.Start, false, n)
-	case nil, *ast.NullNode, *ast.CommentGroupNode:
-		p.bad(pos(n), key, "keys are wanted here")
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		p.bad(pos(n), key, "anchors, aliases and tags are not used in platform files")
-	default:
-		p.bad(pos(n), key, "keys are wanted here, not a value")
-	}
-	return nil
-}
-
-// keyOf returns the text of a mapping key, "" after reporting that it is not one.
-func (p *fileParser) keyOf(v *ast.MappingValueNode, section string) string {
-	if _, ok := v.Key.(*ast.StringNode); ok {
-		if t := v.Key.GetToken(); t != nil && t.Value != "" {
-			return t.Value
-		}
-	}
-	p.bad(pos(v), section, "the key is not a word")
-	return ""
 }
 
 // section reads the children of sec from m.
 func (p *fileParser) section(sec *node, m *ast.MappingNode) {
 	for _, v := range m.Values {
-		name := p.keyOf(v, sec.key)
+		name := p.KeyOf(v, sec.key)
 		if name == "" {
 			continue
 		}
 		key := join(sec.key, name)
 		if first, dup := p.given[key]; dup {
-			p.bad(pos(v), key, "is given twice, first in line %d", first.Line)
+			p.Bad(Pos(v), key, "is given twice, first in line %d", first.Line)
 			continue
 		}
-		p.given[key] = pos(v)
+		p.given[key] = Pos(v)
 		if sec.key == "" && contains(headerKeys, name) {
 			continue
 		}
@@ -174,11 +94,11 @@ func (p *fileParser) section(sec *node, m *ast.MappingNode) {
 			if sec.key == "" {
 				names, where = append(names, headerKeys...), "a platform file"
 			}
-			p.bad(pos(v), key, "unknown key in %s%s", where, didYouMean(name, names))
+			p.Bad(Pos(v), key, "unknown key in %s%s", where, didYouMean(name, names))
 		case c.field != nil:
 			p.value(c.field, v.Value)
 		default:
-			if mm := p.mapping(v.Value, key); mm != nil {
+			if mm := p.Mapping(v.Value, key); mm != nil {
 				p.section(c, mm)
 			}
 		}
@@ -192,28 +112,28 @@ func (p *fileParser) value(f *field, n ast.Node) {
 		panic("platform: value without kind " + f.key)
 	}
 	var text string
-	pv := Provenance{File: p.file}
-	if at := pos(n); at != nil {
+	pv := Provenance{File: p.File}
+	if at := Pos(n); at != nil {
 		pv.Line, pv.Col = at.Line, at.Column
 	}
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
-		m := p.mapping(n, f.key)
+		m := p.Mapping(n, f.key)
 		for _, v := range m.Values {
-			name := p.keyOf(v, f.key)
+			name := p.KeyOf(v, f.key)
 			if name == "" {
 				return
 			}
 			var s string
 			var ok bool
 			if !contains(valueKeys, name) {
-				p.bad(pos(v), f.key, "unknown key %q%s: a value has %s", name, didYouMean(name, valueKeys), strings.Join(valueKeys, ", "))
+				p.Bad(Pos(v), f.key, "unknown key %q%s: a value has %s", name, didYouMean(name, valueKeys), strings.Join(valueKeys, ", "))
 				return
 			}
 			if name == "range" {
 				s, ok = p.rangeOf(f, v.Value)
 			} else {
-				s, ok = p.scalar(v.Value, join(f.key, name))
+				s, ok = p.Scalar(v.Value, join(f.key, name))
 			}
 			if !ok {
 				return
@@ -230,36 +150,36 @@ func (p *fileParser) value(f *field, n ast.Node) {
 			case name == "source" && pv.Source == "":
 				pv.Source = s
 			default:
-				p.bad(pos(v), join(f.key, name), "is given twice or empty")
+				p.Bad(Pos(v), join(f.key, name), "is given twice or empty")
 				return
 			}
 		}
 		if text == "" {
-			p.bad(pos(n), f.key, "value is missing")
+			p.Bad(Pos(n), f.key, "value is missing")
 			return
 		}
 	default:
-		s, ok := p.scalar(n, f.key)
+		s, ok := p.Scalar(n, f.key)
 		if !ok {
 			return
 		}
 		text, pv.Confidence, pv.Source = splitCompact(s)
 	}
 	if err := pv.complete(); err != nil {
-		p.bad(pos(n), f.key, "%v", err)
+		p.Bad(Pos(n), f.key, "%v", err)
 	}
 	p.cite(f.key, pv)
 	if err := f.put(p.spec, text); err != nil {
-		p.bad(pos(n), f.key, "%v", err)
+		p.Bad(Pos(n), f.key, "%v", err)
 		return
 	}
 	if pv.Range != "" {
 		if _, err := f.parseRange(p.spec, pv.Range); err != nil {
-			p.bad(pos(n), f.key, "%v", err)
+			p.Bad(Pos(n), f.key, "%v", err)
 			return
 		}
 	} else if pv.RangeSource != "" {
-		p.bad(pos(n), f.key, "has a range_source but no range")
+		p.Bad(Pos(n), f.key, "has a range_source but no range")
 		return
 	}
 	p.spec.prov[f.key] = pv
@@ -272,12 +192,12 @@ var valueKeys = []string{"value", "confidence", "source", "range", "range_source
 func (p *fileParser) rangeOf(f *field, n ast.Node) (string, bool) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		p.bad(pos(n), f.key, "range is a list, [LOW, HIGH] or the words that are plausible")
+		p.Bad(Pos(n), f.key, "range is a list, [LOW, HIGH] or the words that are plausible")
 		return "", false
 	}
 	var parts []string
 	for _, v := range seq.Values {
-		s, ok := p.scalar(v, join(f.key, "range"))
+		s, ok := p.Scalar(v, join(f.key, "range"))
 		if !ok {
 			return "", false
 		}
@@ -287,7 +207,7 @@ func (p *fileParser) rangeOf(f *field, n ast.Node) (string, bool) {
 		return strings.Join(parts, "|"), true
 	}
 	if len(parts) != 2 {
-		p.bad(pos(n), f.key, "range has %d ends: [LOW, HIGH] is wanted", len(parts))
+		p.Bad(Pos(n), f.key, "range has %d ends: [LOW, HIGH] is wanted", len(parts))
 		return "", false
 	}
 	return strings.Join(parts, ".."), true
@@ -353,7 +273,7 @@ func (p *fileParser) cite(key string, pv Provenance) {
 func (p *fileParser) checkCitations() {
 	for _, c := range p.cited {
 		if _, ok := p.spec.sources[c.Text]; !ok {
-			p.bad(&token.Position{Line: c.Line, Column: c.Col}, c.Key, "source %q is not in sources%s", "@"+c.Text,
+			p.Bad(&token.Position{Line: c.Line, Column: c.Col}, c.Key, "source %q is not in sources%s", "@"+c.Text,
 				didYouMean(c.Text, sortedKeys(p.spec.sources)))
 		}
 	}
@@ -371,12 +291,12 @@ func (p *fileParser) checkMissing() {
 		} else if n.field == nil && n.key != "" {
 			count := 0
 			n.leaves(func(*field) { count++ })
-			p.bad(at, n.key, "the section is missing, with %d values; a file that begins with a preset says extends", count)
+			p.Bad(at, n.key, "the section is missing, with %d values; a file that begins with a preset says extends", count)
 			return
 		}
 		if n.field != nil {
 			if _, ok := p.spec.prov[n.key]; !ok && p.given[n.key] == nil {
-				p.bad(at, n.key, "is missing (%s; allowed %s)", n.doc, n.allowed())
+				p.Bad(at, n.key, "is missing (%s; allowed %s)", n.doc, n.allowed())
 			}
 			return
 		}
@@ -385,62 +305,6 @@ func (p *fileParser) checkMissing() {
 		}
 	}
 	walk(theSchema().root, nil)
-}
-
-// scalar returns the text of n as written, with runs of white space made one space.
-func (p *fileParser) scalar(n ast.Node, key string) (string, bool) {
-	var s string
-	switch n := n.(type) {
-	case *ast.StringNode:
-		s = n.Value
-	case *ast.LiteralNode:
-		s = n.Value.Value
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		s = n.GetToken().Value
-	case nil, *ast.NullNode:
-		p.bad(pos(n), key, "has no value")
-		return "", false
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		p.bad(pos(n), key, "anchors, aliases and tags are not used in platform files")
-		return "", false
-	default:
-		p.bad(pos(n), key, "one value is wanted here")
-		return "", false
-	}
-	s = strings.Join(strings.Fields(s), " ")
-	if s == "" {
-		p.bad(pos(n), key, "is empty")
-		return "", false
-	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			p.bad(pos(n), key, "contains the character %U, which cannot be printed", r)
-			return "", false
-		}
-	}
-	return s, true
-}
-
-// pos returns where n starts, nil when unknown.
-func pos(n ast.Node) *token.Position {
-	switch n := n.(type) {
-	case nil:
-		return nil
-	case *ast.MappingValueNode:
-		if n != nil && n.Key != nil {
-			if t := n.Key.GetToken(); t != nil {
-				return t.Position
-			}
-		}
-	case *ast.MappingNode:
-		if len(n.Values) > 0 && !n.IsFlowStyle {
-			return pos(n.Values[0])
-		}
-	}
-	if t := n.GetToken(); t != nil {
-		return t.Position
-	}
-	return nil
 }
 
 func validName(s string) bool {

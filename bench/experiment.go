@@ -13,13 +13,14 @@ import (
 	"dmapath/workloads"
 	"dmapath/workloads/mapbench"
 	"dmapath/workloads/nic"
+	"dmapath/workloads/probe"
 	"dmapath/workloads/recorded"
 )
 
 // Experiment is everything that decides what compare prints: with the platform beside it, it is the manifest. Times and
 // sizes are text with a unit, as in a platform file.
 type Experiment struct {
-	Workloads  []string `yaml:"workloads"` // nvme, nic, map-benchmark
+	Workloads  []string `yaml:"workloads"` // nvme, nic, map-benchmark, dma-probe
 	Variants   []string `yaml:"variants"`  // CALL@KERNEL; differences are against the first
 	Backends   []string `yaml:"backends"`
 	Caches     []string `yaml:"caches"` // hot, warm, cold
@@ -33,6 +34,7 @@ type Experiment struct {
 	NVMe       NVMe     `yaml:"nvme"`
 	NIC        NIC      `yaml:"nic"`
 	MapBench   MapBench `yaml:"map_benchmark"`
+	Probe      Probe    `yaml:"probe"`
 }
 
 // NVMe is the drive and its load.
@@ -89,7 +91,7 @@ type MapBench struct {
 
 // Workloads, cache states and sources that exist.
 var (
-	Workloads = []string{"nvme", "nic", "map-benchmark"}
+	Workloads = []string{"nvme", "nic", "map-benchmark", dmaProbe}
 	Caches    = []string{"hot", "warm", "cold"}
 	Sources   = []string{"modelled", "recorded"}
 )
@@ -106,6 +108,7 @@ func Default() Experiment {
 			Coalesce: 1, CoalesceTime: "0ns", Surround: 11450},
 		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, Driver: "per-packet", TxPercent: 50, Moderation: "20us", Surround: 1500},
 		MapBench: MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 64},
+		Probe:    Probe{Access: string(probe.Read), Size: "64B", Window: "4MiB", Order: "random", Outstanding: 64, Pages: "scattered", State: "device"},
 	}
 }
 
@@ -233,6 +236,7 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 		bad("size is %s: map-benchmark allows up to 128KiB (dma_opt_mapping_size)", x.Size)
 	}
 	errs = append(errs, x.driverProblems(s)...)
+	errs = append(errs, x.probeProblems(s)...)
 	if x.Source == "recorded" && len(errs) == 0 {
 		errs = append(errs, x.recordings(s, uint64(size))...)
 	}

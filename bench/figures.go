@@ -23,6 +23,9 @@ func (c *Comparison) Write(dir *results.OutputDir, r *results.Record, m *results
 		}
 	}
 	for _, w := range c.Exp.Workloads {
+		if w == dmaProbe {
+			continue // no calls to draw
+		}
 		for _, b := range c.Exp.Backends {
 			p, err := c.costFigure(w, b)
 			if err != nil {

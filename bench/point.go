@@ -17,6 +17,7 @@ import (
 	"dmapath/workloads/mapbench"
 	"dmapath/workloads/nic"
 	"dmapath/workloads/nvme"
+	"dmapath/workloads/probe"
 	"dmapath/workloads/recorded"
 )
 
@@ -42,11 +43,14 @@ type Outcome struct {
 // Points lists the grid of x in the order of tables: workload, backend, cache, variant.
 func (x *Experiment) Points() []Point {
 	var ps []Point
+	probed := map[string]bool{}
 	for _, w := range x.Workloads {
 		for _, b := range x.Backends {
 			for _, c := range x.Caches {
 				for _, v := range x.Variants {
-					ps = append(ps, Point{w, b, c, v})
+					if p := (Point{w, b, c, v}); w != dmaProbe || probeDiffers(probed, p) {
+						ps = append(ps, p)
+					}
 				}
 			}
 		}
@@ -105,6 +109,11 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 		var c nic.Config
 		if c, err = x.nic(v, whole, around); err == nil {
 			r, err = nic.Run(m, dev, c)
+		}
+	case p.Workload == dmaProbe:
+		var c probe.Config
+		if c, err = x.probeConfig(); err == nil {
+			r, err = probe.Run(m, dev, c)
 		}
 	default:
 		b := &x.MapBench

@@ -260,7 +260,7 @@ func (x *Replay) unitTable(rs []replayed) *results.Table {
 	for i := range rs {
 		st := rs[i].M.Unit.Statistics()
 		o := Outcome{IOMMU: *st}
-		t.Add(rs[i].name, st.Requests, o.hitRate(), st.Walks, o.walkMean(), st.Invalidations, st.Waits, st.Dropped)
+		t.Add(rs[i].name, st.Requests, o.HitRate(), st.Walks, o.WalkMean(), st.Invalidations, st.Waits, st.Dropped)
 	}
 	t.Notes = []string{"requests: each buffer is moved once by the device before its unmap. invalidations: descriptors executed, without waits. dropped: IOTLB entries found by them."}
 	return t

@@ -66,6 +66,10 @@ func (c *Comparison) Record() *results.Record {
 		}
 	}
 	for _, w := range c.Exp.Workloads {
+		if w == dmaProbe {
+			r.Tables = append(r.Tables, c.probeTable())
+			continue
+		}
 		r.Tables = append(r.Tables, c.countTable(w))
 	}
 	for _, w := range c.Exp.Workloads {
@@ -132,12 +136,15 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 		add("throughput", "per_second", rate, half, o.IOs)
 		perIO := float64(o.Bytes) / float64(o.IOs) * 8 / 1e9
 		add("bandwidth", "Gbit/s", rate*perIO, half*perIO, o.IOs)
-		share, half := o.MapShare(o.Clock, false), o.shareHalf()
-		add("mapping_share_of_cpu", "percent", 100*share, 100*half, o.IOs)
-		busy := o.MapShare(o.Clock, true)
-		add("mapping_share_of_busy", "percent", 100*busy, 100*half*busy/share, o.IOs)
+		if o.CPUs > 0 {
+			share, half := o.MapShare(o.Clock, false), o.shareHalf()
+			add("mapping_share_of_cpu", "percent", 100*share, 100*half, o.IOs)
+			busy := o.MapShare(o.Clock, true)
+			add("mapping_share_of_busy", "percent", 100*busy, 100*half*busy/share, o.IOs)
+		}
 	}
 	if o.Latency != nil && o.Latency.N > 0 {
+		add("latency_mean", "ns", o.Latency.Mean(), normal95*o.Latency.StdDev()/math.Sqrt(float64(o.Latency.N)), int64(o.Latency.N))
 		add("latency_p50", "ns", float64(o.Latency.Quantile(0.5)), quantileHalf(o.Latency, 0.5), int64(o.Latency.N))
 		add("latency_p99", "ns", float64(o.Latency.Quantile(0.99)), quantileHalf(o.Latency, 0.99), int64(o.Latency.N))
 	}
@@ -146,10 +153,10 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 	add("faults", "count", float64(o.Faults), math.NaN(), o.IOs)
 	if o.Walkers > 0 {
 		n := float64(o.IOMMU.Hits + o.IOMMU.Merges + o.IOMMU.Walks)
-		p := o.hitRate() / 100
-		add("iotlb_hit_rate", "percent", o.hitRate(), 100*normal95*math.Sqrt(p*(1-p)/n), int64(o.IOMMU.Requests))
+		p := o.HitRate() / 100
+		add("iotlb_hit_rate", "percent", o.HitRate(), 100*normal95*math.Sqrt(p*(1-p)/n), int64(o.IOMMU.Requests))
 		walks := o.IOMMU.WalkTimes
-		add("walk_mean", "ns", o.walkMean(), normal95*walks.StdDev()/float64(sim.Nanosecond)/math.Sqrt(float64(walks.N)), int64(o.IOMMU.Walks))
+		add("walk_mean", "ns", o.WalkMean(), normal95*walks.StdDev()/float64(sim.Nanosecond)/math.Sqrt(float64(walks.N)), int64(o.IOMMU.Walks))
 	}
 }
 
@@ -180,14 +187,14 @@ func (o *Outcome) shareHalf() (half float64) {
 	return half / float64(o.CPUs)
 }
 
-// hitRate is the share of translated requests that the IOTLB answered, in percent; NaN without any.
-func (o *Outcome) hitRate() float64 {
+// HitRate is the share of translated requests that the IOTLB answered, in percent; NaN without any.
+func (o *Outcome) HitRate() float64 {
 	s := &o.IOMMU
 	return 100 * float64(s.Hits+s.Merges) / float64(s.Hits+s.Merges+s.Walks)
 }
 
-// walkMean is the mean latency of a page walk in nanoseconds; NaN without any.
-func (o *Outcome) walkMean() float64 {
+// WalkMean is the mean latency of a page walk in nanoseconds; NaN without any.
+func (o *Outcome) WalkMean() float64 {
 	if h := o.IOMMU.WalkTimes; h != nil && h.N > 0 {
 		return h.Mean() / float64(sim.Nanosecond)
 	}
@@ -437,12 +444,15 @@ func (c *Comparison) systemTable() *results.Table {
 			{Name: "walk", Unit: "ns", Decimals: 0}}}
 	state := c.stepCache()
 	for _, w := range c.Exp.Workloads {
+		if w == dmaProbe {
+			continue // it has a table of its own, and no CPU
+		}
 		for _, b := range c.Exp.Backends {
 			for _, o := range c.row(w, b, state) {
 				rate, half := o.Throughput()
 				hit, walk := math.NaN(), math.NaN()
 				if o.Walkers > 0 {
-					hit, walk = o.hitRate(), o.walkMean()
+					hit, walk = o.HitRate(), o.WalkMean()
 				}
 				t.Add(w+" "+short(b), o.Variant, rate/1000, half/1000, rate*float64(o.Bytes)/float64(o.IOs)*8/1e9, 100*o.MapShare(o.Clock, true), hit, walk)
 			}

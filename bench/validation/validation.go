@@ -9,6 +9,7 @@ import (
 	"dmapath/bench"
 	"dmapath/bench/behaviour"
 	"dmapath/bench/evidence"
+	"dmapath/bench/published"
 	"dmapath/bench/reference"
 )
 
@@ -24,6 +25,7 @@ func Checks() []Check {
 	return []Check{
 		{"kernel-traces", "instructions, loads, stores and lines of each call against recorded kernels", kernelTraces},
 		{"behaviours", "the shape of published measurements: cliffs, collapses, ratios", behaviours},
+		{"published", "measurements that others have published, repeated on the same machines", publishedTables},
 	}
 }
 
@@ -55,6 +57,11 @@ func Run(ctx context.Context, list []Check, jobs int, progress func(done, total 
 		progress(len(list), len(list), "")
 	}
 	return out, nil
+}
+
+// publishedTables runs the targets of the program.
+func publishedTables(ctx context.Context, jobs int) (*evidence.Report, error) {
+	return published.Run(ctx, published.Options{}, jobs)
 }
 
 // kernelTraces holds the model against the recordings that travel with the program, x86-64 and arm64.

@@ -53,6 +53,7 @@
 // # Types
 //
 // Hierarchy answers accesses; Config describes it; Level says where a line was; State is its MESI state; Stats counts, and its
-// Check method verifies accesses = hits + misses + merges. Memory holds the contents of the few words that
+// Check method verifies accesses = hits + misses + merges. Split is the same arrays as Valgrind's cachegrind puts them together
+// (bench/cachegrind). Memory holds the contents of the few words that
 // somebody reads: it has no timing.
 package cache

@@ -20,9 +20,9 @@
 //   - no seeds: sort -R, hash tables seeded by the kernel's random bytes and the like make runs differ.
 //
 // Whether two runs are the same shows in the numbers of references, which are rows of their own. Where these agree exactly,
-// misses have to agree within Same, and all recorded so far do so exactly, or by the 2 of
-// 49,711 by which cachegrind differs from itself; else references within Refs and misses within Differ. Data of more than one line (states of the processor) are cut to one line by
-// cachegrind, and here.
+// misses have to agree within Same; all programs recorded so far do so exactly, or by 2 of 49,711, by which cachegrind differs
+// from itself. Else references have to agree within Refs and misses within Differ. Data longer than the smallest line (states
+// of the processor) are cut to it by cachegrind, and here.
 //
 // # What it does not test
 //

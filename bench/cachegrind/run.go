@@ -141,7 +141,7 @@ func (o *Options) one(ctx context.Context, t *Trace) (d ran, err error) {
 	if s.Fetches.Refs+s.Reads.Refs+s.Writes.Refs == 0 {
 		return d, fmt.Errorf("%s: no access found in %d lines: want the output of valgrind --tool=lackey --trace-mem=yes", t.Name, d.reader.Lines)
 	}
-	d.rows = compare(fmt.Sprintf("%s, I1 %v, D1 %v, LL %v", t.Name, gs[0], gs[1], gs[2]), s, t.Count)
+	d.rows = compare(fmt.Sprintf("%s: I1 %v D1 %v LL %v", t.Name, gs[0], gs[1], gs[2]), s, t.Count)
 	if d.reader.Malformed > 0 {
 		d.notes = append(d.notes, fmt.Sprintf("%s: %d lines are no accesses and were passed over.", t.Name, d.reader.Malformed))
 	}

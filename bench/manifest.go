@@ -1,9 +1,7 @@
 package bench
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strconv"
@@ -36,7 +34,7 @@ func FromManifest(name string, m *results.Manifest) (*platform.Spec, Experiment,
 	if !ok {
 		return nil, x, fmt.Errorf("%s: config has no section experiment", name)
 	}
-	if err := decode([]byte(text), &x); err != nil {
+	if err := results.DecodeYAML([]byte(text), &x); err != nil {
 		return nil, x, fmt.Errorf("%s: config.experiment: %w", name, err)
 	}
 	if text, ok = m.Section("platform"); !ok {
@@ -44,19 +42,6 @@ func FromManifest(name string, m *results.Manifest) (*platform.Spec, Experiment,
 	}
 	s, err := platform.Parse(name+": config.platform", []byte(text))
 	return s, x, err
-}
-
-// decode reads YAML strictly into x.
-func decode(text []byte, x *Experiment) (err error) {
-	defer func() {
-		if r := recover(); r != nil { // the YAML library panics on some malformed input
-			err = fmt.Errorf("not YAML that can be read")
-		}
-	}()
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(x); err != nil && err != io.EOF {
-		return fmt.Errorf("%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
-	}
-	return nil
 }
 
 // Set changes one value by its key, as in nvme.queue_depth=8; lists take their items separated by commas.

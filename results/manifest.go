@@ -209,3 +209,16 @@ func ReadManifest(name string, data []byte) (m *Manifest, err error) {
 	}
 	return m, nil
 }
+
+// DecodeYAML reads YAML strictly: a key that into does not have is an error, with its line.
+func DecodeYAML(text []byte, into any) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // the YAML library panics on some malformed input
+			err = errors.New("not YAML that can be read")
+		}
+	}()
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(into); err != nil && err != io.EOF {
+		return errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	return nil
+}

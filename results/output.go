@@ -46,6 +46,19 @@ func WriteFile(path string, write func(io.Writer) error) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
+// WriteHashed is WriteFile; it returns size and digest of what was written, with path as the name.
+func WriteHashed(path string, write func(io.Writer) error) (Output, error) {
+	h := sha256.New()
+	var n int64
+	err := WriteFile(path, func(w io.Writer) error {
+		c := &countWriter{w: io.MultiWriter(w, h)}
+		err := write(c)
+		n = c.n
+		return err
+	})
+	return Output{Name: path, Bytes: n, SHA256: hex.EncodeToString(h.Sum(nil))}, err
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -104,18 +117,12 @@ func (o *OutputDir) create(name string, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	h := sha256.New()
-	var n int64
-	err := WriteFile(path, func(w io.Writer) error {
-		c := &countWriter{w: io.MultiWriter(w, h)}
-		err := write(c)
-		n = c.n
-		return err
-	})
+	f, err := WriteHashed(path, write)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
-	o.files[name] = Output{Name: name, Bytes: n, SHA256: hex.EncodeToString(h.Sum(nil))}
+	f.Name = name
+	o.files[name] = f
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 const (
 	exitFailed = 1 // the run failed or a check did not hold
 	exitUsage  = 2 // usage or configuration error
+	exitSome   = 3 // some points of a sweep failed
 )
 
 // failure is an error that is not the user's: exit code 1 instead of 2. A machine that cannot be built (platform.Unfit) is the
@@ -44,12 +45,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	var f failure
 	var unfit platform.Unfit
+	var some someFailed
 	switch {
 	case err == nil || errors.Is(err, syscall.EPIPE):
 		return 0
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "dmapath: interrupted")
 		return 130
+	case errors.As(err, &some):
+		report(stderr, some.error)
+		return exitSome
 	case errors.As(err, &f) && !errors.As(err, &unfit):
 		report(stderr, f.error)
 		return exitFailed
@@ -93,16 +98,19 @@ Examples:
   dmapath compare --workload nic --cache cold       one workload, one cache state
   dmapath explain map_phys@7.3 --backend iommu-strict
   dmapath replay trace.txt                          calls of a recorded trace on the modelled kernel
+  dmapath sweep --set iommu.walkers=1..8 --backend iommu-strict
+  dmapath map-benchmark -t 8 -s 1 -g 1              the kernel's tool on the simulated machine
   dmapath validate kernel-traces --dir DIR          the model against recorded instructions
   dmapath platform show icelake-sp                  every parameter with its source
 
-Exit codes: 0 success; 1 the run failed or a check did not hold; 2 usage or configuration error; 130 interrupted.`,
+Exit codes: 0 success; 1 the run failed or a check did not hold; 2 usage or configuration error; 3 some points
+of a sweep failed; 130 interrupted.`,
 		SilenceUsage: true, SilenceErrors: true, Version: results.Version(),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("dmapath {{.Version}}\n")
-	root.AddCommand(newCompare(), newExplain(), newHazards(), newMapBenchmark(), newReplay(), newList(), newPlatform(), newValidate())
+	root.AddCommand(newCompare(), newExplain(), newHazards(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newList(), newPlatform(), newValidate())
 	return root
 }

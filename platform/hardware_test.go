@@ -28,8 +28,9 @@ func TestPresetsMakeHardware(t *testing.T) {
 		if err := caches.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		// A load from memory whose row is closed takes what the sources say, 81 ns (Graviton 2) to 110-125 ns (DDR5).
-		if _, miss, _ := caches.RowTimes(); miss < 80*sim.Nanosecond || miss > 125*sim.Nanosecond {
+		// A load from memory whose row is closed takes what the sources say, 60-70 ns (a client with DDR3) and 81 ns (Graviton 2)
+		// to 110-125 ns (DDR5).
+		if _, miss, _ := caches.RowTimes(); miss < 60*sim.Nanosecond || miss > 125*sim.Nanosecond {
 			t.Errorf("%s: a load from memory takes %v", name, miss)
 		}
 		port := s.pcieConfig()

@@ -29,7 +29,8 @@ Examples:
   dmapath compare --source recorded --cache warm
   dmapath compare --ram 1TiB --memory-model sparsemem-extreme --cache cold
   dmapath compare --set iommu.iotlb.entries=64 --set workload.nvme.queue_depth=128
-  dmapath compare --config dmapath-out/manifest.yaml`,
+  dmapath compare --config dmapath-out/manifest.yaml
+  dmapath compare --uncertainty --workload nvme     which conclusions survive what is not known`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.compare(cmd) },
 	}
@@ -45,6 +46,7 @@ Examples:
 	f.StringVar(&o.out, "out", "dmapath-out", "directory for CSV, JSON, plots and manifest; empty for none")
 	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress line")
+	o.uncertaintyFlag(cmd)
 	complete(cmd, "workload", bench.Workloads)
 	complete(cmd, "cache", bench.Caches)
 	complete(cmd, "source", bench.Sources)
@@ -102,6 +104,9 @@ func (o *options) compare(cmd *cobra.Command) error {
 	s, x, err := o.load(cmd)
 	if err != nil {
 		return err
+	}
+	if cmd.Flags().Changed(samplesFlag) {
+		return o.vary(cmd, s, x)
 	}
 	var dir *results.OutputDir
 	if o.out != "" {

@@ -97,6 +97,7 @@ Examples:
   dmapath compare                                   the main job, tables on standard output
   dmapath compare --workload nic --cache cold       one workload, one cache state
   dmapath explain map_phys@7.3 --backend iommu-strict
+  dmapath whatif map_phys@7.3                       which parameters the result depends on
   dmapath replay trace.txt                          calls of a recorded trace on the modelled kernel
   dmapath sweep --set iommu.walkers=1..8 --backend iommu-strict
   dmapath map-benchmark -t 8 -s 1 -g 1              the kernel's tool on the simulated machine
@@ -111,6 +112,6 @@ of a sweep failed; 130 interrupted.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("dmapath {{.Version}}\n")
-	root.AddCommand(newCompare(), newExplain(), newHazards(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newList(), newPlatform(), newValidate())
+	root.AddCommand(newCompare(), newExplain(), newHazards(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newList(), newPlatform(), newValidate())
 	return root
 }

@@ -33,6 +33,7 @@ type options struct {
 	format, out              string
 	jobs                     int
 	quiet                    bool
+	samples                  string // of --uncertainty; empty: compare once
 }
 
 // machineFlags are the flags that every simulating command has.

@@ -15,6 +15,7 @@ type Engine struct {
 	free     []uint64 // slots of procs whose process has ended
 	stopped  bool
 	resume   Handler
+	current  *Proc // the process that runs, nil while a handler does or nothing
 }
 
 // NewEngine returns an engine at time 0.
@@ -43,6 +44,9 @@ func (e *Engine) At(t Time, h Handler, arg uint64) {
 	}
 	e.q.push(e.now, t, h, arg)
 }
+
+// Current returns the process that is running, nil outside of one.
+func (e *Engine) Current() *Proc { return e.current }
 
 // Next returns the time of the earliest pending event, or Never.
 func (e *Engine) Next() Time {

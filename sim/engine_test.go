@@ -160,3 +160,30 @@ func BenchmarkEvent(b *testing.B) {
 		})
 	}
 }
+
+// A process that runs is the current one, also after others ran in between; outside there is none.
+func TestCurrent(t *testing.T) {
+	e := NewEngine()
+	var a, b *Proc
+	body := func(p *Proc) {
+		for i := range 3 {
+			if e.Current() != p {
+				t.Errorf("%s runs and %v is the current process", p.Name, e.Current())
+			}
+			p.SleepUntil(Time(i+1) * Microsecond)
+		}
+	}
+	a, b = e.Go("a", body), e.Go("b", body)
+	if a == b || e.Current() != nil {
+		t.Error("a process runs before the engine does")
+	}
+	h := e.Register("handler", func(uint64) {
+		if e.Current() != nil {
+			t.Error("a handler is taken for a process")
+		}
+	})
+	e.At(1500*Nanosecond, h, 0)
+	if err := e.Run(Never); err != nil || e.Current() != nil {
+		t.Error(err, e.Current())
+	}
+}

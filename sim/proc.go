@@ -41,9 +41,11 @@ func (e *Engine) Go(name string, body func(p *Proc)) *Proc {
 }
 
 func (p *Proc) step() {
+	p.e.current = p
 	if _, ok := p.next(); !ok {
 		p.e.free = append(p.e.free, p.id)
 	}
+	p.e.current = nil
 }
 
 // killed unwinds the stack of a process whose engine is closed.

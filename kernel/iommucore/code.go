@@ -29,3 +29,15 @@ func codeOf(e *kernel.Env) *code {
 	}
 	return &code{(*Domain).map12, (*Domain).map12Loop, (*Domain).syncMap, (*Domain).unmapFast, (*Domain).unmap12, (*Domain).iovaToPhys}
 }
+
+// UseMapPages says that the domain's driver has map_pages and unmap_pages also on x86 with 7.3, where others have generic page tables
+// (is_iommupt is clear), and iotlb_sync_map also on arm64, where others have none. No recording contains either: on x86 the loop is 6.12's.
+func (d *Domain) UseMapPages() {
+	d.syncs = true
+	if d.Env.Arch.ISA() == cpu.A64 || d.Env.Version != kernel.V7_3 {
+		return
+	}
+	d.code = &code{(*Domain).map73, (*Domain).map12Loop, (*Domain).syncMap, (*Domain).unmapFast, (*Domain).unmap12, (*Domain).iovaToPhys}
+	ops := d.At.OpFlushAll - 32
+	d.At.OpMap, d.At.OpUnmap = ops+16, ops+24
+}

@@ -130,6 +130,7 @@ type Domain struct {
 
 	driver Driver
 	code   *code
+	syncs  bool // the driver has iotlb_sync_map on arm64
 }
 
 // Driver returns the page-table code behind the domain.

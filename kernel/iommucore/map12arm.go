@@ -26,7 +26,13 @@ func (d *Domain) map12arm(t *cpu.Thread, iova, phys, size uint64, prot Prot) err
 	err := d.map12armLoop(t, iova, phys, size, prot)
 	t.Branch(err != nil, t.ALU(1, 0))
 	if err == nil {
-		t.Branch(true, t.Load(d.At.OpSyncMap, ops))
+		op := t.Load(d.At.OpSyncMap, ops)
+		t.Branch(!d.syncs, op)
+		if d.syncs {
+			t.ALU(3, 0)
+			err = d.driver.SyncMap(t, op, false, iova, size)
+			t.Branch(err != nil, t.ALU(1, 0))
+		}
 	}
 	t.Pop(2)
 	t.ALU(1, 0)

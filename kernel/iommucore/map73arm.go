@@ -19,8 +19,14 @@ func (d *Domain) map73arm(t *cpu.Thread, iova, phys, size uint64, prot Prot) err
 	err := d.MapNosync(t, iova, phys, size, prot)
 	t.Branch(err != nil, t.ALU(1, 0))
 	if err == nil {
-		t.Branch(true, t.Load(d.At.OpSyncMap, t.Load(d.At.Ops, 0)))
+		op := t.Load(d.At.OpSyncMap, t.Load(d.At.Ops, 0))
+		t.Branch(!d.syncs, op)
 		t.ALU(1, 0)
+		if d.syncs {
+			t.ALU(2, 0)
+			err = d.driver.SyncMap(t, op, false, iova, size)
+			t.Branch(err != nil, t.ALU(1, 0))
+		}
 	}
 	t.Pop(6)
 	t.Nop(1)
@@ -132,13 +138,17 @@ func (d *Domain) nosync73arm(t *cpu.Thread, iova, phys, size uint64, prot Prot) 
 	return err
 }
 
-// syncMapArm is iommu_sync_map of 7.3 on arm64 after it was entered: no driver there has iotlb_sync_map.
+// syncMapArm is iommu_sync_map of 7.3 on arm64 after it was entered: no hardware's driver there has iotlb_sync_map, virtio-iommu's has.
 func (d *Domain) syncMapArm(t *cpu.Thread, iova, size uint64) error {
 	t.ALU(1, 0)
 	t.Nop(1)
 	ops := t.Load(d.At.Ops, 0)
-	t.Branch(true, t.Load(d.At.OpSyncMap, ops))
+	op := t.Load(d.At.OpSyncMap, ops)
+	t.Branch(!d.syncs, op)
 	t.ALU(1, 0)
+	if d.syncs {
+		return d.driver.SyncMap(t, op, true, iova, size)
+	}
 	t.Ret()
 	return nil
 }

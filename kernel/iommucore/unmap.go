@@ -80,6 +80,9 @@ func (d *Domain) unmap12(t *cpu.Thread, iova, size uint64, g *Gather) uint64 {
 			if n == 0 {
 				break
 			}
+			if d.Env.Version == kernel.V7_3 { // a driver without generic page tables, see UseMapPages
+				d.gathered(t, iova+done, n, g)
+			}
 			done += n
 			t.Nop(1)
 			t.ALU(3, 0)

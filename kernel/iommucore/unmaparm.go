@@ -147,7 +147,7 @@ func (d *Domain) unmap73arm(t *cpu.Thread, iova, size uint64, g *Gather) uint64 
 				break
 			}
 			t.Nop(1)
-			d.gatherArm(t, iova+done, got, g)
+			d.gathered(t, iova+done, got, g)
 			done += got
 			t.Branch(done >= size, t.ALU(3, 0))
 			if done < size {
@@ -171,9 +171,14 @@ func (d *Domain) unmap73arm(t *cpu.Thread, iova, size uint64, g *Gather) uint64 
 	return done
 }
 
-// gatherArm puts the range into a gather that the driver has left empty, so that iotlb_sync is called.
-func (d *Domain) gatherArm(t *cpu.Thread, iova, size uint64, g *Gather) {
-	start := t.LoadPair(g.VA+GatherStart, 0)
+// gathered puts the range into a gather that the driver has left empty, so that iotlb_sync is called (7.3).
+func (d *Domain) gathered(t *cpu.Thread, iova, size uint64, g *Gather) {
+	var start cpu.Val
+	if t.ISA == cpu.A64 {
+		start = t.LoadPair(g.VA+GatherStart, 0)
+	} else {
+		start = t.LoadOp(g.VA+GatherStart, 0, t.Load(g.VA+GatherEnd, 0))
+	}
 	empty := g.Start >= g.End
 	t.Branch(!empty, t.ALU(1, start))
 	if !empty {

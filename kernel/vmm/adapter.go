@@ -27,11 +27,24 @@ func (a Adapter) Attach(rid uint16, d *iommucore.Domain) error {
 	if err != nil {
 		return err
 	}
+	if err := h.give(rid, own); err != nil {
+		return err
+	}
+	return a.Adapter.Attach(rid, d)
+}
+
+// give gives the device to the guest, in a domain of the host's that is its shadow.
+func (h *Host) give(rid uint16, own *iommucore.Domain) error {
+	for _, s := range h.shadows {
+		if s.rid == rid {
+			return fmt.Errorf("attach of device %04x: the guest has it already", rid)
+		}
+	}
 	if err := h.adapter.Attach(rid, own); err != nil {
 		return err
 	}
 	h.shadows = append(h.shadows, &shadow{h: h, rid: rid, dom: own})
-	return a.Adapter.Attach(rid, d)
+	return nil
 }
 
 // AttachPassthrough is not modelled: all memory of the guest would be mapped at once.

@@ -85,7 +85,7 @@ func (s *shadow) add(t *cpu.Thread, p page) {
 	h.code(t, &stages[stMapNotify])
 	h.code(t, &stages[stSyscall])
 	h.code(t, &stages[stVFIOMap])
-	for off := uint64(0); off < p.size; off += 4096 * pinBatch { // vaddr_get_pfns: pinning in batches
+	for off := uint64(0); off < p.size && t.Core != nil; off += 4096 * pinBatch { // vaddr_get_pfns: pinning in batches; at boot it takes no time
 		h.code(t, &stages[stPin])
 	}
 	if err := s.dom.Map(t, p.iova, p.pa, p.size, p.prot); err != nil {

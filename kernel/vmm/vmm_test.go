@@ -64,21 +64,7 @@ type machine struct {
 
 func newMachine(t *testing.T, v kernel.Version) *machine {
 	t.Helper()
-	m := &machine{eng: sim.NewEngine(), mem: cache.NewMemory()}
-	cfg := hwvtd.DefaultConfig()
-	cfg.RegBase = realVA
-	var err error
-	if m.hw, err = hwvtd.New(cfg, m.eng, steady{}, m.mem); err != nil {
-		t.Fatal(err)
-	}
-	env := func(base uint64) *kernel.Env {
-		return kernel.NewEnv(kernel.Config{Version: v, CPUs: 4, Coherent: true}, m.mem, base)
-	}
-	below, above := env(8<<30), env(16<<30)
-	unit, err := vtd.NewUnit(below, m.hw, realVA, &pages{env: below})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, below, above, unit := newHost(t, v)
 	c, _ := m.hw.ReadReg(realVA+8, 0)
 	e, _ := m.hw.ReadReg(realVA+16, 0)
 	host, window := vmm.New(vmm.Config{Env: below, Adapter: vtd.Adapter{Unit: unit}, Levels: 4, Exit: exit, Base: guestVA, Cap: c, ECap: e})
@@ -98,6 +84,26 @@ func newMachine(t *testing.T, v kernel.Version) *machine {
 	}
 	m.guest = d.Driver().(*vtd.Domain)
 	return m
+}
+
+// newHost makes the hardware, the memories of host and guest, and the host's driver.
+func newHost(t *testing.T, v kernel.Version) (m *machine, below, above *kernel.Env, unit *vtd.Unit) {
+	t.Helper()
+	m = &machine{eng: sim.NewEngine(), mem: cache.NewMemory()}
+	cfg := hwvtd.DefaultConfig()
+	cfg.RegBase = realVA
+	var err error
+	if m.hw, err = hwvtd.New(cfg, m.eng, steady{}, m.mem); err != nil {
+		t.Fatal(err)
+	}
+	env := func(base uint64) *kernel.Env {
+		return kernel.NewEnv(kernel.Config{Version: v, CPUs: 4, Coherent: true}, m.mem, base)
+	}
+	below, above = env(8<<30), env(16<<30)
+	if unit, err = vtd.NewUnit(below, m.hw, realVA, &pages{env: below}); err != nil {
+		t.Fatal(err)
+	}
+	return m, below, above, unit
 }
 
 func (m *machine) cpu(c int, body func(p *sim.Proc, t *cpu.Thread)) {

@@ -73,26 +73,21 @@ func (w *Window) WriteReg(addr, val uint64, _ sim.Time) {
 	}
 }
 
+// vtdHandler is the virtual unit's own.
+var vtdHandler = []stage{{cpu.NewFunc("vtd_mem_write", fileQEMU, 1600), 90, onDevice}}
+
 // Exit is one access of the running guest: everything from the exit of the guest to its entry.
 func (w *Window) Exit(t *cpu.Thread, va, val uint64, write bool) uint64 {
-	h := w.host
-	h.Exits++
-	t.Enter(fnRun)
-	h.leaveGuest(t)
-	h.toUser(t)
-	h.dispatch(t, write)
-	if !write {
-		val, _ = w.ReadReg(va, 0)
-	} else {
+	w.host.handle(t, vtdHandler, func() {
+		if !write {
+			val, _ = w.ReadReg(va, 0)
+			return
+		}
 		w.WriteReg(va, val, 0)
 		if va-w.base == regIQT {
 			w.process(t)
 		}
-	}
-	h.undispatch(t)
-	h.toKernel(t)
-	h.enterGuest(t)
-	t.Leave()
+	})
 	return val
 }
 

@@ -30,7 +30,7 @@ type Parts struct {
 	Tlb    *swiotlb.Mem      // bounce pools
 	Layer  *iommudma.Layer   // nil without an IOMMU
 	Driver iommucore.Adapter // nil without an IOMMU
-	Host   *vmm.Host         // below the kernel when iommu.trapped is on, else nil
+	Host   *vmm.Host         // below the kernel when it is a guest (iommu.trapped, virtio-iommu), else nil
 
 	ops              *mapops.Table   // what dev->dma_ops of all devices points to; nil for dma-direct and iommu-dma
 	dmaDebug         *dmadebug.Debug // the state of the debug options; nil when they are off
@@ -84,7 +84,7 @@ func (m *Machine) boot() (err error) {
 	}
 	m.nodes, m.magazines = m.MM.NewCache("iommu_iova", 40, 64), m.MM.NewCache("iommu_iova_magazine", 1024, 1024)
 	m.Layer = iommudma.NewLayer()
-	if m.Driver, err = m.dialect.driver(m); err != nil {
+	if m.Driver, err = m.driver(); err != nil {
 		return err
 	}
 	m.Driver.Enable()
@@ -203,7 +203,7 @@ func (m *Machine) addDevice(name string, rid uint16) (*Device, error) {
 		return d, d.Ctx.Validate()
 	}
 	m.Unit.Drain(port)
-	if m.Opt.Backend == IommuPassthrough {
+	if m.Opt.Backend.Passthrough() {
 		if err := m.Driver.AttachPassthrough(rid); err != nil {
 			return nil, err
 		}
@@ -227,7 +227,7 @@ func (m *Machine) addDevice(name string, rid uint16) (*Device, error) {
 }
 
 // translates reports whether devices' addresses are translated.
-func (m *Machine) translates() bool { return m.Unit != nil && m.Opt.Backend != IommuPassthrough }
+func (m *Machine) translates() bool { return m.Unit != nil && !m.Opt.Backend.Passthrough() }
 
 // attach makes d use the domain; a device with a TLB of its own translates for itself.
 func (m *Machine) attach(d *Device, dom *iommucore.Domain) error {

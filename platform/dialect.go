@@ -9,8 +9,10 @@ import (
 	"dmapath/iommu/smmu"
 	"dmapath/iommu/smmutable"
 	hwvtd "dmapath/iommu/vtd"
+	"dmapath/kernel"
 	"dmapath/kernel/amdvi"
 	"dmapath/kernel/iommucore"
+	"dmapath/kernel/mm"
 	driversmmu "dmapath/kernel/smmu"
 	"dmapath/kernel/vtd"
 	"dmapath/tlb"
@@ -21,8 +23,8 @@ type dialect struct {
 	name string // as iommu.dialect has it
 	// hardware builds the unit that the machine's platform file describes; its registers lie at cpu.MMIOBase.
 	hardware func(m *Machine) (iommu.Unit, error)
-	// driver boots the kernel's driver on m.Unit, short of enabling it.
-	driver func(m *Machine) (iommucore.Adapter, error)
+	// driver boots the driver of a kernel on m.Unit, short of enabling it: the kernel's, or that of a host below it.
+	driver func(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, error)
 	// reserved are the ranges of I/O addresses that the driver or the architecture keeps out of every domain
 	// (iommu_get_resv_regions), first and last byte.
 	reserved [][2]uint64
@@ -43,6 +45,14 @@ var dialects = []dialect{
 	{"vt-d", vtdHardware, vtdDriver, [][2]uint64{msiWindow}},
 	{"amd-vi", amdHardware, amdDriver, [][2]uint64{msiWindow, hyperTransport}},
 	{"smmuv3", smmuHardware, smmuDriver, [][2]uint64{softwareMSI}},
+}
+
+// driver boots what drives the devices' IOMMU: the dialect's driver, or on top of it a guest's.
+func (m *Machine) driver() (iommucore.Adapter, error) {
+	if m.Opt.Backend.Virtio() {
+		return m.virtioDriver()
+	}
+	return m.dialect.driver(m, m.Env, m.MM)
 }
 
 // dialectNames returns their names, in the order of the list.
@@ -75,11 +85,11 @@ func vtdHardware(m *Machine) (iommu.Unit, error) {
 	return hwvtd.New(m.Spec.vtdConfig(), m.Eng, m.Hier, m.Mem)
 }
 
-func vtdDriver(m *Machine) (iommucore.Adapter, error) {
+func vtdDriver(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, error) {
 	if m.Spec.IOMMU.Trapped {
 		return m.guestDriver()
 	}
-	u, err := vtd.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM)
+	u, err := vtd.NewUnit(env, m.Unit, cpu.MMIOBase, memory)
 	return vtd.Adapter{Unit: u}, err
 }
 
@@ -108,8 +118,8 @@ func amdHardware(m *Machine) (iommu.Unit, error) {
 	return amd.New(m.Spec.amdConfig(), m.Eng, m.Hier, m.Mem)
 }
 
-func amdDriver(m *Machine) (iommucore.Adapter, error) {
-	u, err := amdvi.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM)
+func amdDriver(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, error) {
+	u, err := amdvi.NewUnit(env, m.Unit, cpu.MMIOBase, memory)
 	return amdvi.Adapter{Unit: u}, err
 }
 
@@ -129,11 +139,11 @@ func smmuHardware(m *Machine) (iommu.Unit, error) {
 	return smmu.New(m.Spec.smmuConfig(), m.Eng, m.Hier, m.Mem)
 }
 
-func smmuDriver(m *Machine) (iommucore.Adapter, error) {
+func smmuDriver(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, error) {
 	if err := m.secondStage(m.Unit.(*smmu.Unit)); err != nil {
 		return nil, err
 	}
-	u, err := driversmmu.NewUnit(m.Env, m.Unit, cpu.MMIOBase, m.MM)
+	u, err := driversmmu.NewUnit(env, m.Unit, cpu.MMIOBase, memory)
 	return driversmmu.Adapter{Unit: u}, err
 }
 

@@ -1,10 +1,13 @@
 package platform
 
 import (
+	"fmt"
+
 	"dmapath/cpu"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/mm"
+	"dmapath/kernel/virtioiommu"
 	"dmapath/kernel/vmm"
 	"dmapath/kernel/vtd"
 )
@@ -14,13 +17,11 @@ const windowVA = cpu.MMIOBase + 0x10000
 
 // lazy says that iommu-dma defers invalidations: asked for, and not overruled because the kernel is a guest whose unit has
 // caching mode.
-func (m *Machine) lazy() bool { return m.Opt.Backend == IommuLazy && !bool(m.Spec.IOMMU.Trapped) }
+func (m *Machine) lazy() bool { return m.Opt.Backend.Lazy() && !bool(m.Spec.IOMMU.Trapped) }
 
 // guestDriver boots a host with the driver of m.Unit and, on the virtual unit that the host emulates, the guest's driver.
 func (m *Machine) guestDriver() (iommucore.Adapter, error) {
-	env := kernel.NewEnv(m.Env.Config, m.Mem, m.reserved[0]+kernelBytes)
-	env.PerCPU(kernel.PerCPUStride/2, 64) // the guest's per-CPU data lies below
-	memory, err := mm.NewConfigured(env, m.Spec.MemoryConfig())
+	env, memory, err := m.hostKernel()
 	if err != nil {
 		return nil, err
 	}
@@ -34,4 +35,56 @@ func (m *Machine) guestDriver() (iommucore.Adapter, error) {
 	m.Host = host
 	virtual, err := vtd.NewUnit(m.Env, window, windowVA, m.MM)
 	return vmm.Adapter{Adapter: vtd.Adapter{Unit: virtual}, Host: host}, err
+}
+
+// aside is Do where the engine may be running already: in the process that runs then. A device can be plugged in at any time.
+func (m *Machine) aside(name string, body func(t *cpu.Thread)) error {
+	p := m.Eng.Current()
+	if p == nil {
+		return m.Do(name, body)
+	}
+	body(cpu.NewThread(p, 0, nil, m.stream(stackTop(0)-3*kernel.StackBytes)))
+	return nil
+}
+
+// hostKernel returns a second kernel above the guest's.
+func (m *Machine) hostKernel() (*kernel.Env, *mm.MM, error) {
+	env := kernel.NewEnv(m.Env.Config, m.Mem, m.reserved[0]+kernelBytes)
+	env.PerCPU(kernel.PerCPUStride/2, 64) // the guest's per-CPU data lies below
+	memory, err := mm.NewConfigured(env, m.Spec.MemoryConfig())
+	return env, memory, err
+}
+
+// virtioDriver boots a host with the driver of m.Unit, the virtio-iommu that it emulates, and the guest's driver of that.
+func (m *Machine) virtioDriver() (iommucore.Adapter, error) {
+	for _, c := range []struct {
+		on  bool
+		key string
+	}{{bool(m.Spec.IOMMU.Trapped), "iommu.trapped"}, {m.Spec.IOMMU.SecondStage != "off", "iommu.second_stage"}} {
+		if c.on {
+			return nil, fmt.Errorf("backend %s: %s makes the kernel a guest as well; set it to off", m.Opt.Backend, c.key)
+		}
+	}
+	env, memory, err := m.hostKernel()
+	if err != nil {
+		return nil, err
+	}
+	real, err := m.dialect.driver(m, env, memory)
+	if err != nil {
+		return nil, err
+	}
+	var ram []vmm.Range
+	for _, r := range m.memory {
+		if r.Kind == mm.RAM || r.Kind == mm.HotRAM {
+			ram = append(ram, vmm.Range{Start: r.Start, Bytes: r.End() - r.Start})
+		}
+	}
+	host, window, err := vmm.NewVirtio(vmm.Config{Env: env, Adapter: real, Levels: int(m.Spec.IOMMU.Levels), Exit: m.Spec.IOMMU.Exit,
+		SVM: m.dialect.name == "amd-vi", Base: windowVA, RAM: ram})
+	if err != nil {
+		return nil, err
+	}
+	m.Host = host
+	unit, err := virtioiommu.NewUnit(virtioiommu.Config{Env: m.Env, HW: window, Regs: windowVA, MM: m.MM, Boot: m.aside})
+	return vmm.VirtioAdapter{Adapter: virtioiommu.Adapter{Unit: unit}, Window: window}, err
 }

@@ -21,23 +21,38 @@ const (
 	IommuStrict      Backend = "iommu-strict"      // iommu.strict=1
 	IommuLazy        Backend = "iommu-lazy"        // iommu.strict=0: flush queue
 	IommuPassthrough Backend = "iommu-passthrough" // iommu.passthrough=1: dma-direct behind an IOMMU that passes addresses
-	SwiotlbForce     Backend = "swiotlb-force"     // swiotlb=force: dma-direct, and every mapping bounces
-	OpsGart          Backend = "ops-gart"          // dma_map_ops: AMD's GART with iommu=force; no device behind it
-	OpsGrant         Backend = "ops-grant"         // dma_map_ops: grants to another Xen domain; no device behind it
+	// A guest with a virtio-iommu and a device of its own; the platform's IOMMU is the host's.
+	ViommuStrict      Backend = "viommu-strict"
+	ViommuLazy        Backend = "viommu-lazy"
+	ViommuPassthrough Backend = "viommu-passthrough" // the guest's domain bypasses, and the host maps all its memory
+	SwiotlbForce      Backend = "swiotlb-force"      // swiotlb=force: dma-direct, and every mapping bounces
+	OpsGart           Backend = "ops-gart"           // dma_map_ops: AMD's GART with iommu=force; no device behind it
+	OpsGrant          Backend = "ops-grant"          // dma_map_ops: grants to another Xen domain; no device behind it
 )
 
 // Backends lists them in the order of tables.
-var Backends = []Backend{Direct, IommuStrict, IommuLazy, IommuPassthrough, SwiotlbForce, OpsGart, OpsGrant}
+var Backends = []Backend{Direct, IommuStrict, IommuLazy, IommuPassthrough, ViommuStrict, ViommuLazy, ViommuPassthrough, SwiotlbForce, OpsGart, OpsGrant}
 
 // Provider reports whether b maps by a table of functions of the device (package mapops). The hardware or hypervisor that would translate is
 // not modelled: a device cannot use such an address.
 func (b Backend) Provider() bool { return b == OpsGart || b == OpsGrant }
 
 // HasIOMMU reports whether the machine has an IOMMU.
-func (b Backend) HasIOMMU() bool { return b == IommuStrict || b == IommuLazy || b == IommuPassthrough }
+func (b Backend) HasIOMMU() bool {
+	return b == IommuStrict || b == IommuLazy || b == IommuPassthrough || b.Virtio()
+}
+
+// Virtio reports whether the kernel is a guest with a virtio-iommu.
+func (b Backend) Virtio() bool {
+	return b == ViommuStrict || b == ViommuLazy || b == ViommuPassthrough
+}
+
+// Lazy reports whether invalidations are asked to be deferred, Passthrough whether the kernel gives devices physical addresses behind an IOMMU.
+func (b Backend) Lazy() bool        { return b == IommuLazy || b == ViommuLazy }
+func (b Backend) Passthrough() bool { return b == IommuPassthrough || b == ViommuPassthrough }
 
 // Translates reports whether a device's DMA operations are iommu-dma or a provider of its own, and not dma-direct.
-func (b Backend) Translates() bool { return b != Direct && b != SwiotlbForce && b != IommuPassthrough }
+func (b Backend) Translates() bool { return b != Direct && b != SwiotlbForce && !b.Passthrough() }
 
 // Options is what of a machine belongs to the run and not to the platform.
 type Options struct {
@@ -129,7 +144,7 @@ func build(s *Spec, o Options) (*Machine, error) {
 		return nil, err
 	}
 	n := uint64(kernelBytes)
-	if s.IOMMU.Trapped {
+	if bool(s.IOMMU.Trapped) || o.Backend.Virtio() {
 		n *= 2 // the host's above the guest's
 	}
 	base := s.RAMEnd() - n // at the top, where memblock allocates from

@@ -69,6 +69,8 @@ func Backends() []Backend {
 		{Name: "ats", What: "iommu-dma, strict, a device with a TLB of its own", platform: platform.IommuStrict, granule: 4096, adjust: ownTLB},
 		{Name: "untrusted", What: "iommu-dma, strict, a device of an external port: what shares a page with other data bounces", platform: platform.IommuStrict, granule: 4096,
 			setUp: func(d *platform.Device) { d.Ctx.Dev.Untrusted = true }},
+		{Name: "viommu", What: "iommu-dma in a guest with a virtio-iommu, strict", platform: platform.ViommuStrict, granule: 4096},
+		{Name: "viommu-lazy", What: "iommu-dma in a guest with a virtio-iommu, flush queue", platform: platform.ViommuLazy, granule: 4096},
 		{Name: "amd", What: "iommu-dma on AMD-Vi, strict", platform: platform.IommuStrict, preset: "genoa", granule: 4096},
 		{Name: "amd-lazy", What: "iommu-dma on AMD-Vi, flush queue", platform: platform.IommuLazy, preset: "genoa", granule: 4096},
 		{Name: "smmu", What: "iommu-dma on an Arm SMMUv3, strict", platform: platform.IommuStrict, preset: "neoverse-n1", granule: 4096},

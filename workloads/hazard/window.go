@@ -30,7 +30,7 @@ const Probe = 5 * sim.Microsecond
 // LoadsOf lists the loads at which windows are measured on b, in unmaps per second; 0 is as many as one CPU can. Where every unmap
 // invalidates, the load makes no difference.
 func LoadsOf(b Backend) []int64 {
-	if b.platform == platform.IommuLazy {
+	if b.platform.Lazy() {
 		return []int64{100, 1_000, 10_000, 100_000, 0}
 	}
 	return []int64{0}
@@ -42,7 +42,7 @@ func WindowsOf(b Backend) []string {
 	switch {
 	case b.Missing != "" || !b.platform.HasIOMMU():
 		return nil
-	case b.platform == platform.IommuLazy:
+	case b.platform.Lazy():
 		return []string{plain(kernel.V6_12), plain(kernel.V7_3), "iova_link@7.3"}
 	}
 	return []string{plain(kernel.V6_12), plain(kernel.V7_3)}

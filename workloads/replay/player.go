@@ -200,7 +200,7 @@ func (p *Player) place(h *held, c *Call) bool {
 	h.how = c.How
 	if c.How == List || c.How == Link {
 		switch {
-		case p.M.Layer == nil || p.M.Opt.Backend == platform.IommuPassthrough || len(h.phys) > listMost:
+		case p.M.Layer == nil || p.M.Opt.Backend.Passthrough() || len(h.phys) > listMost:
 			h.how = Single
 			p.PerRun++
 		case c.How == Link && p.M.Env.Version != kernel.V7_3:

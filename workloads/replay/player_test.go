@@ -87,7 +87,7 @@ func TestEveryInterfaceOnEveryBackend(t *testing.T) {
 			if p.Map[Coherent] != [Classes]*workloads.Op{} {
 				t.Errorf("%s, %s: a coherent allocation was measured", v, b)
 			}
-			translated := b == platform.IommuStrict || b == platform.IommuLazy
+			translated := b.Translates()
 			if want := map[bool]int64{true: 0, false: 2}[translated]; p.PerRun != want {
 				t.Errorf("%s, %s: %d requests were mapped run by run, want %d", v, b, p.PerRun, want)
 			}

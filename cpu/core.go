@@ -201,6 +201,12 @@ func (c *Core) Cycles(d sim.Time) int64 {
 	return n
 }
 
+// Between returns the core cycles from the first edge at or after from to the first at or after to: what instructions that could begin
+// at from and follow at to are apart. Spans that adjoin add up, which rounded spans do not.
+func (c *Core) Between(from, to sim.Time) int64 {
+	return c.clock.CeilCycle(to) - c.clock.CeilCycle(from)
+}
+
 // Drained returns when everything that Run has timed so far has left the core: stores and flushes retire before they
 // reach the caches.
 func (c *Core) Drained() sim.Time {

@@ -606,3 +606,25 @@ func TestAccessOutsideTheMapPanicsWithTheFunction(t *testing.T) {
 	}()
 	r.run()
 }
+
+// Spans that adjoin add up in cycles whatever instants divide them, and each is what instructions at its ends are apart.
+func TestBetweenAddsUp(t *testing.T) {
+	clock, err := sim.NewClock(3_700_000_001)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Core{clock: clock}
+	r := sim.NewRand(1, "spans")
+	at, sum := sim.Time(0), int64(0)
+	for range 1000 {
+		next := at + sim.Time(r.Int64N(5000))
+		sum += c.Between(at, next)
+		at = next
+	}
+	if want := c.Between(0, at); sum != want {
+		t.Errorf("%d cycles in parts, %d in one", sum, want)
+	}
+	if got := c.Between(clock.Edge(10), clock.Edge(10)+1); got != 1 {
+		t.Errorf("what is ready a picosecond after an edge begins %d cycles later, not at the next", got)
+	}
+}

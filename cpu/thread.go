@@ -109,7 +109,7 @@ func (t *Thread) MMIOReadAs(m MMIO, va uint64, a Val, cause Stall) (uint64, Val)
 func (t *Thread) stall(fn *Func, cause Stall, done sim.Time) {
 	if now := t.Proc.Now(); done > now {
 		if t.Acct != nil {
-			t.Acct.Wait(fn.ID, cause, t.Core.Cycles(done-now))
+			t.Acct.Wait(fn.ID, cause, t.Core.Between(now, done))
 		}
 		t.Proc.SleepUntil(done)
 	}
@@ -146,7 +146,7 @@ func (t *Thread) Acquire(l *LockWord, a Val) Val {
 	start := t.Proc.Now()
 	l.Wait(t.Proc)
 	if t.Acct != nil {
-		t.Acct.Wait(fn.ID, StallLock, t.Core.Cycles(t.Proc.Now()-start))
+		t.Acct.Wait(fn.ID, StallLock, t.Core.Between(start, t.Proc.Now()))
 	}
 	t.Load(node, 0) // the hand-over written by the previous holder
 	t.ALU(4, t.Last())

@@ -67,6 +67,17 @@ func (f *flow) give(data int, back sim.Time) {
 	f.usedData += data
 }
 
+// at returns what is out at t: packets that hold credits, and units of data.
+func (f *flow) at(t sim.Time) (headers, data int) {
+	for i := range f.n {
+		if o := &f.out[(f.head+i)%len(f.out)]; o.back > t {
+			headers += int(o.headers)
+			data += int(o.data)
+		}
+	}
+	return headers, data
+}
+
 // tags are the identifiers of outstanding read requests: a request takes the one that is free first. A heap of the times
 // when they are.
 type tags struct {

@@ -174,6 +174,30 @@ func (p *Port) Stats() Stats {
 	return s
 }
 
+// InFlight is what of a port's limited resources is in use.
+type InFlight struct {
+	Tags             int
+	Posted           int // packets that hold posted credits of the root port; 0 where those are infinite
+	NonPosted        int // the same of non-posted credits
+	Buffered         int // bytes reserved in the device's completion buffer, in units of 16 B; 0 where it is ample
+	Doorbells, Reads int // packets that hold credits of the device
+}
+
+// InFlight returns what is in use at t, as far as operations booked so far tell.
+func (p *Port) InFlight(t sim.Time) (i InFlight) {
+	for _, f := range p.tags.free {
+		if f > t {
+			i.Tags++
+		}
+	}
+	i.Posted, _ = p.posted.at(t)
+	i.NonPosted, _ = p.nonPosted.at(t)
+	_, i.Buffered = p.buffer.at(t)
+	i.Doorbells, _ = p.doorbells.at(t)
+	i.Reads, _ = p.registers.at(t)
+	return i
+}
+
 // request returns the bytes on the link of a memory request to addr with payload bytes of data (a multiple of 4).
 func (p *Port) request(addr uint64, payload int) int {
 	h := header4DW

@@ -508,3 +508,29 @@ func BenchmarkRead64(b *testing.B) {
 		p.Read(1, 0x2000, 64, sim.Time(i)*100*sim.Nanosecond)
 	}
 }
+
+// What a port has in use follows from what is under way, and is nothing when everything is over.
+func TestInFlight(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.CompletionBuffer = 4096
+	p := newPort(t, cfg, nil, &flat{read: 300 * sim.Nanosecond, write: 200 * sim.Nanosecond})
+	read, _ := p.Read(1, above4G, 512, 0)
+	written, _ := p.Write(1, above4G, 512, 0) // two packets
+	got := p.InFlight(cfg.EndpointLatency)
+	if want := (InFlight{Tags: 1, Posted: 2, NonPosted: 1, Buffered: 32}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	for _, at := range []sim.Time{read - 1, read} {
+		if got := p.InFlight(at); (got.Tags == 1) != (at < read) {
+			t.Errorf("at %v, read done at %v: %+v", at, read, got)
+		}
+	}
+	p.CPUWrite(0)
+	p.CPURead(0)
+	if got := p.InFlight(0); got.Doorbells != 1 || got.Reads != 1 {
+		t.Errorf("%+v", got)
+	}
+	if got := p.InFlight(max(read, written) + sim.Microsecond); got != (InFlight{}) {
+		t.Errorf("left over: %+v", got)
+	}
+}

@@ -155,6 +155,7 @@ type Device struct {
 
 	m     *Machine
 	tr    pcie.Translator // nil where addresses are not translated
+	areas int             // allocated by AllocCoherent
 	quiet *cpu.Stream
 }
 
@@ -245,6 +246,7 @@ func (m *Machine) attach(d *Device, dom *iommucore.Domain) error {
 // AllocCoherent allocates n bytes that driver and device share for the life of the device (dma_alloc_coherent): rings, PRP
 // lists. It happens while the driver starts and costs no simulated time. It returns the virtual and the device's address.
 func (d *Device) AllocCoherent(n int) (va, addr uint64, err error) {
+	d.areas++
 	order := 0
 	for 4096<<order < n {
 		order++
@@ -262,6 +264,9 @@ func (d *Device) AllocCoherent(n int) (va, addr uint64, err error) {
 	}
 	return va, addr, err
 }
+
+// CoherentAreas returns how many times AllocCoherent was called: as many areas stay mapped for the life of the device.
+func (d *Device) CoherentAreas() int { return d.areas }
 
 // Invalidate lets the simulated IOMMU perform one page-selective invalidation and returns on t when it is complete, as
 // the driver's polling sees it; the instructions of the driver are not executed.

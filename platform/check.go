@@ -181,6 +181,12 @@ func (s *Spec) checkMemory(bad func(keys, format string, args ...any)) {
 	if m.MMIOSize > top || m.MMIOBase > top-m.MMIOSize {
 		bad("memory.mmio_size memory.mmio_base memory.phys_bits", "the device window ends above the %d address bits", m.PhysBits)
 	}
+	if end > directMapBytes {
+		bad("memory.ram memory.hole_top", "RAM ends at %s, above the %s that the kernel's direct map holds", size(end), size(directMapBytes))
+	}
+	if m.MMIOSize <= top && m.MMIOBase+m.MMIOSize > vmemmapReach {
+		bad("memory.mmio_base memory.mmio_size", "the device window ends above the %s whose struct pages the kernel's address space has room for", size(vmemmapReach))
+	}
 	for _, c := range []struct {
 		key string
 		v   Bytes

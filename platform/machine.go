@@ -152,12 +152,19 @@ func build(s *Spec, o Options) (*Machine, error) {
 	return m, m.boot()
 }
 
+// What the virtual memory of the simulated kernel has room for: the direct map of 4-level paging, and the struct pages of what lies below
+// vmemmapReach.
+const (
+	directMapBytes = 64 << 40
+	vmemmapReach   = (cpu.PerCPUBase - cpu.VmemmapBase) / 64 * 4096
+)
+
 // space lays out the kernel's virtual memory; see cpu.Space.
 func (m *Machine) space() *cpu.Space {
 	mem := &m.Spec.Memory
 	top := uint64(mem.HoleTop) + uint64(mem.RAM)
 	return cpu.NewSpace([]cpu.Region{
-		{Name: "direct map", VBase: cpu.DirectMapBase, Size: 64 << 40, PageShift: shiftOf(mem.DirectMap)},
+		{Name: "direct map", VBase: cpu.DirectMapBase, Size: directMapBytes, PageShift: shiftOf(mem.DirectMap)},
 		{Name: "vmemmap", VBase: cpu.VmemmapBase, Size: max(uint64(mem.MMIOBase)+uint64(mem.MMIOSize), top) >> 12 * 64, PBase: vmemmapPhys, PageShift: shiftOf(mem.VMemmap)},
 		{Name: "per-CPU areas", VBase: cpu.PerCPUBase, Size: 1 << 34, PBase: percpuPhys, PageShift: 21},
 		{Name: "kernel text", VBase: cpu.TextBase &^ (1<<30 - 1), Size: 1 << 30, PBase: 0, PageShift: shiftOf(mem.Text)},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"dmapath/kernel"
 	"dmapath/sim"
 )
 
@@ -347,6 +348,36 @@ func TestCheckAfterSet(t *testing.T) {
 	}
 	if err := s.Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What the address space of the simulated kernel has no room for is a problem of the platform, not a panic when the machine is built.
+func TestAddressSpaceHasRoom(t *testing.T) {
+	for _, c := range []struct {
+		set  [][2]string
+		want string
+	}{
+		{[][2]string{{"memory.phys_bits", "52"}, {"memory.mmio_base", "240TiB"}}, "struct pages"},
+		{[][2]string{{"memory.phys_bits", "52"}, {"memory.mmio_base", "100TiB"}, {"memory.hole_top", "63TiB"}, {"memory.ram", "2TiB"}}, "direct map"},
+		{[][2]string{{"memory.phys_bits", "52"}, {"memory.mmio_base", "100TiB"}}, ""},
+	} {
+		s := load(t, Default)
+		for _, kv := range c.set {
+			if err := s.Set(kv[0], kv[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := s.Check()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v: %v, want %q", c.set, err, c.want)
+		}
+		if err == nil {
+			m, err := Build(s, Options{Version: kernel.V7_3, Backend: Direct, CPUs: 1, Seed: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Close()
+		}
 	}
 }
 

@@ -47,6 +47,10 @@ func (s *Series) Add(v int64) {
 	}
 }
 
+// Batches returns the sums over complete batches of size operations each, in order. The slice is the series' own: it is not to be changed,
+// and the next Add may.
+func (s *Series) Batches() (sums []int64, size int64) { return s.sums, s.size }
+
 // join appends the sums of neighbouring pairs to into, which may be the start of sums; an odd last one is dropped.
 func join(sums, into []int64) []int64 {
 	for i := 0; i+1 < len(sums); i += 2 {

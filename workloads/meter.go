@@ -23,6 +23,7 @@ type Op struct {
 	Planned int64          // calls that the run will make
 	Driver  bool           // it is the driver's own work that is measured: breakdowns name its functions
 	Total   int64          // cycles of every call
+	Instr   int64          // instructions of the calls in Cycles and Acct, counted by the streams and not by the cores
 	halved  bool           // the first half is over
 	open    int            // calls under way, on different CPUs
 	site    uint32         // where the driver's code that makes the calls begins
@@ -72,7 +73,7 @@ func (o *Op) Begin(t *cpu.Thread) Sample {
 			o.Acct = cpu.NewAccount()
 		}
 		o.Acct.Reset()
-		o.N = 0
+		o.N, o.Instr = 0, 0
 		o.marks = o.marks[:0]
 		o.mark(t.Now())
 	}
@@ -88,7 +89,7 @@ func (s *Sample) Call(t *cpu.Thread, call func() error) error {
 	err := call()
 	t.Sync()
 	t.Acct = old
-	s.Cycles += t.Core.Cycles(t.Now() - start)
+	s.Cycles += t.Core.Between(start, t.Now())
 	s.Instr += int64(t.Last() - seq)
 	s.now = t.Now()
 	return err
@@ -96,7 +97,7 @@ func (s *Sample) Call(t *cpu.Thread, call func() error) error {
 
 // Without takes what the calls of a nested sample cost out of s. The accounts by function are apart already.
 func (s *Sample) Without(nested *Sample) {
-	s.Cycles = max(0, s.Cycles-nested.Cycles) // each part is rounded to cycles
+	s.Cycles -= nested.Cycles
 	s.Instr -= nested.Instr
 }
 
@@ -111,6 +112,7 @@ func (s *Sample) End() {
 	}
 	o.Cycles.Add(s.Cycles)
 	o.N++
+	o.Instr += s.Instr
 	if o.due() {
 		o.mark(s.now)
 	}

@@ -195,7 +195,7 @@ func (u *Unit) wfe(t *cpu.Thread, va uint64) {
 	fn := t.Fn()
 	u.Env.Mem.WaitWrite(t.Proc, kernel.Phys(va))
 	if t.Acct != nil && t.Core != nil {
-		t.Acct.Wait(fn.ID, cpu.StallInv, t.Core.Cycles(t.Now()-start))
+		t.Acct.Wait(fn.ID, cpu.StallInv, t.Core.Between(start, t.Now()))
 	}
 }
 

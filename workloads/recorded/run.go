@@ -91,7 +91,7 @@ func (r *Recording) play(t *cpu.Thread, dev *platform.Device) error {
 		before := t.Now()
 		dev.Invalidate(t)
 		if t.Acct != nil {
-			t.Acct.Wait(r.Ops[i].Fn, cpu.StallInv, t.Core.Cycles(t.Now()-before))
+			t.Acct.Wait(r.Ops[i].Fn, cpu.StallInv, t.Core.Between(before, t.Now()))
 		}
 		from = i + 1
 	}

@@ -59,7 +59,11 @@ func (x *Experiment) Points() []Point {
 }
 
 // Run simulates one point on a machine of its own. x must have passed Validate on s.
-func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
+func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) { return x.Inspect(s, p, nil) }
+
+// Inspect is Run for who wants to see the machine itself: begin, unless nil, is called when it is ready for the workload, and what it returns,
+// unless nil, when the run is over, while everything still stands as the workload left it.
+func (x *Experiment) Inspect(s *platform.Spec, p Point, begin func(*platform.Machine, *platform.Device) (end func(*workloads.Result) error, err error)) (*Outcome, error) {
 	v, whole, err := lookup(p.Variant)
 	if err != nil {
 		return nil, err
@@ -94,6 +98,12 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 	}
 	if m.Unit != nil {
 		m.Unit.ResetStats()
+	}
+	var end func(*workloads.Result) error
+	if begin != nil {
+		if end, err = begin(m, dev); err != nil {
+			return nil, err
+		}
 	}
 	var r *workloads.Result
 	switch {
@@ -136,7 +146,10 @@ func (x *Experiment) Run(s *platform.Spec, p Point) (*Outcome, error) {
 	if m.Unit != nil {
 		o.IOMMU, o.Walkers = *m.Unit.Statistics(), m.Unit.Walkers()
 	}
-	return o, nil
+	if end != nil {
+		err = end(r)
+	}
+	return o, err
 }
 
 // ambience prepares the surroundings of cache state name, with so many instructions between two calls.

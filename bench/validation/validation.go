@@ -11,6 +11,7 @@ import (
 	"dmapath/bench/evidence"
 	"dmapath/bench/published"
 	"dmapath/bench/reference"
+	"dmapath/bench/relations"
 )
 
 // Check is one way to hold the model against something else.
@@ -25,6 +26,7 @@ func Checks() []Check {
 	return []Check{
 		{"kernel-traces", "instructions, loads, stores and lines of each call against recorded kernels", kernelTraces},
 		{"behaviours", "the shape of published measurements: cliffs, collapses, ratios", behaviours},
+		{"relations", "determinism, conservation and metamorphic relations on random configurations", randomRelations},
 		{"published", "measurements that others have published, repeated on the same machines", publishedTables},
 	}
 }
@@ -57,6 +59,12 @@ func Run(ctx context.Context, list []Check, jobs int, progress func(done, total 
 		progress(len(list), len(list), "")
 	}
 	return out, nil
+}
+
+// randomRelations runs as many random configurations as take about a minute.
+func randomRelations(ctx context.Context, jobs int) (*evidence.Report, error) {
+	r, _, err := relations.Run(ctx, relations.Options{Configs: 120, Seed: 1}, jobs)
+	return r, err
 }
 
 // publishedTables runs the targets of the program.

@@ -47,6 +47,7 @@ Examples:
 	cmd.AddCommand(newValidateKernelTraces(), newValidateBehaviours())
 	cmd.AddCommand(newValidateCachegrind())
 	cmd.AddCommand(newValidatePublished())
+	cmd.AddCommand(newValidateRelations())
 	return cmd
 }
 

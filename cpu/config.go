@@ -40,7 +40,8 @@ type Config struct {
 	Forward       int  // store-to-load forwarding: cycles from both address known and data ready to result
 	BlockedPlus   int  // extra cycles when a load must wait until a partly overlapping store is in L1
 	Lfence        int  // cycles that a serialising op takes once everything older has retired, 0 to 1000
-	AtomicDrains  bool // an atomic waits for the store queue and holds younger loads (x86)
+	AtomicDrains  bool // an atomic waits for the store queue (x86)
+	AtomicHolds   bool // and younger loads wait for it; without AtomicDrains nothing does
 	FlushOrdered  bool // flushes take effect one after the other (clflush); false: overlap (clflushopt, dc civac)
 	MMIOWrite     int  // cycles between consecutive posted writes to uncached space
 	StringStart   int  // cycles before a rep string instruction moves its first byte

@@ -88,6 +88,7 @@ type Core struct {
 
 	strLo, strHi uint64 // destination of the last string instruction
 	strEnd       int64  // when it is in L1
+	strFree      int64  // when the next one may start
 
 	scratch Account
 }
@@ -161,6 +162,9 @@ func NewCore(id int, cfg Config, h *cache.Hierarchy, sp *Space) (*Core, error) {
 			ci.start, ci.dep2M = ci.ports, -1
 		case kLoad:
 			ci.start, ci.memM = ci.ports, -1
+			if k == Load { // the second source is the index of the address; of a LoadOp it is the other operand
+				ci.dep2M = -1
+			}
 		case kStore, kJmp, kCall:
 			ci.start = ci.ports
 		}

@@ -13,7 +13,7 @@ func testConfig() Config {
 	c := Config{
 		Hz: 3_000_000_000, FetchWidth: 6, DispatchWidth: 5, RetireWidth: 8, FetchQueue: 64, FetchAhead: 4, FuseBranch: true,
 		ROB: 352, LoadQueue: 128, StoreQueue: 72, CommitWidth: 1,
-		DivBusy: 6, Forward: 5, BlockedPlus: 2, Lfence: 6, AtomicDrains: true, MMIOWrite: 200,
+		DivBusy: 6, Forward: 5, BlockedPlus: 2, Lfence: 6, AtomicDrains: true, AtomicHolds: true, MMIOWrite: 200,
 		StringStart: 30, StringBytes: 32, StringAhead: 12, PauseDispatch: 140, Mispredict: 17, BTBMiss: 8,
 		Predictor: PredictorConfig{Bimodal: 13, Tables: 3, Tagged: 10, History: [4]int{8, 20, 50}, BTB: 12, Indirect: 9, Returns: 16},
 		DTLB: []tlb.Config{{Entries: 64, Ways: 4, PageShifts: []uint8{12}}, {Entries: 32, Ways: 4, PageShifts: []uint8{21}},

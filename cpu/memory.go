@@ -148,13 +148,15 @@ func (c *Core) commitUncached(r int64) {
 	c.freeSQ(t)
 }
 
-// rep times a rep string instruction that starts at t and returns when its last byte is in L1.
+// rep times a rep string instruction that starts at t and returns when its last byte is in L1. One instruction moves at a time: the next one
+// starts when the last line of this one has been asked for.
 func (c *Core) rep(op *Op, t int64, fa *FnCount) int64 {
 	n := uint64(op.Size)
+	t = max(t, c.strFree) + int64(c.cfg.StringStart)
+	c.strFree = t
 	if n == 0 {
-		return t + int64(c.cfg.StringStart)
+		return t
 	}
-	t += int64(c.cfg.StringStart)
 	first, last := op.Addr, op.Addr+n-1
 	perLine := max(64/int64(c.cfg.StringBytes), 1)
 	ahead := int64(c.cfg.StringAhead)
@@ -186,7 +188,7 @@ func (c *Core) rep(op *Op, t int64, fa *FnCount) int64 {
 		t += cycles
 		i++
 	}
-	c.walk = walk
+	c.walk, c.strFree = walk, t
 	c.strLo, c.strHi, c.strEnd = first, last+1, prev
 	return prev
 }

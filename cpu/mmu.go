@@ -185,7 +185,7 @@ func (c *Core) translateSlow(va uint64, t int64, fa *FnCount) int64 {
 		panic(fmt.Sprintf("cpu: %s accesses %#x, which no cached region maps", FuncByID(c.fn).Name, va))
 	}
 	m := &c.mmu
-	delta := r.PBase - r.VBase
+	delta := r.phys(va) - va
 	s := m.dshift[m.held(r.PageShift)]
 	first := m.dtlb[s]
 	if _, ok := first.Lookup(0, va>>s, s); !ok {

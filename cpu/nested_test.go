@@ -57,3 +57,36 @@ func TestNestedSplinters(t *testing.T) {
 		t.Errorf("misses of 64 pages of 4 KiB within 2 MiB: %d on bare metal, %d on 4 KiB, %d on 2 MiB; want 1, 64, 1", bare, small, huge)
 	}
 }
+
+// TestScatteredPages: every page of a scattered region has a frame of its own, within twice the size, and bytes stay in their page.
+func TestScatteredPages(t *testing.T) {
+	for _, pages := range []uint64{1, 2, 3, 64, 1000, 4096} {
+		s := NewSpace([]Region{{Name: "data", VBase: 1 << 46, Size: pages << 12, PBase: 1 << 33, PageShift: 12, Scattered: true}})
+		seen := map[uint64]bool{}
+		sets := map[uint64]int{} // of 32 neighbouring frames, as the index of a cache takes page numbers
+		for i := range pages {
+			pa, ok := s.Phys(1<<46 + i<<12 + 8)
+			if !ok || pa&4095 != 8 || pa < 1<<33 || pa >= 1<<33+2*pages<<12 {
+				t.Fatalf("%d pages: page %d lies at %#x", pages, i, pa)
+			}
+			if seen[pa>>12] {
+				t.Fatalf("%d pages: frame %#x is used twice", pages, pa>>12)
+			}
+			seen[pa>>12] = true
+			if i < pages/4 {
+				sets[pa>>12&31]++
+			}
+		}
+		if pages == 4096 { // 1024 pages on 32 sets: 32 each if they were in order; a Poisson spread otherwise
+			even := 0
+			for _, n := range sets {
+				if n == 32 {
+					even++
+				}
+			}
+			if even > 16 {
+				t.Errorf("%d of 32 sets have exactly their share: the pages are in order", even)
+			}
+		}
+	}
+}

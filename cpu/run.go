@@ -433,8 +433,9 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 	return done, cause
 }
 
-// atomic times a locked read-modify-write. On x86 it starts at the head of the window with the store queue empty and
-// holds younger memory ops; with AtomicDrains off (Armv8.1 atomics without ordering) it starts when its sources
+// atomic times a locked read-modify-write. On x86 it starts at the head of the window with the store queue empty and, with
+// AtomicHolds, holds younger memory ops (without, they are done early and would be done again if the line were lost, which nobody
+// simulates); with AtomicDrains off (Armv8.1 atomics without ordering) it starts when its sources
 // are ready.
 func (c *Core) atomic(op *Op, ci *classInfo, t, before int64, fa *FnCount) int64 {
 	c.cause = StallSerial
@@ -446,7 +447,9 @@ func (c *Core) atomic(op *Op, ci *classInfo, t, before int64, fa *FnCount) int64
 	c.walk = t - start
 	done := c.ownAtomic(op.PC, t, fa) + ci.lat
 	if c.cfg.AtomicDrains {
-		c.barrier = max(c.barrier, done)
+		if c.cfg.AtomicHolds {
+			c.barrier = max(c.barrier, done)
+		}
 		c.commit = max(c.commit, done<<posShift)
 	}
 	c.lsq.add(op.Addr, op.Size, done, done)

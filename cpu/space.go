@@ -1,5 +1,7 @@
 package cpu
 
+import "math/bits"
+
 // Virtual address regions of the simulated kernel (Documentation/arch/x86/x86_64/mm.rst, 4-level, no KASLR). Each is a
 // linear window on physical memory, so translating is an addition; what the TLBs and page walks cost follows
 // from the page size of the region.
@@ -10,7 +12,7 @@ const (
 	PerCPUBase    = 0xffffed0000000000 // first chunk of per-CPU areas and CPU stacks
 )
 
-// Region is one linear window of virtual memory.
+// Region is one window of virtual memory, linear unless it is scattered.
 type Region struct {
 	Name      string
 	VBase     uint64
@@ -18,6 +20,30 @@ type Region struct {
 	PBase     uint64
 	PageShift uint8 // 12, 21 or 30: the page size that maps it
 	Uncached  bool
+	// Scattered says that pieces of 4 KiB lie anywhere in physical memory from PBase on, in up to twice Size, as user memory and that
+	// of virtual machines does: what lies in one page shares no order with what lies in the next.
+	Scattered bool
+}
+
+// phys returns where va, an address of the region, lies.
+func (r *Region) phys(va uint64) uint64 {
+	off := va - r.VBase
+	if r.Scattered {
+		n := bits.Len64((r.Size - 1) >> 12)
+		off = permute(off>>12, n)<<12 | off&4095
+	}
+	return r.PBase + off
+}
+
+// permute maps the numbers of n bits to themselves, one to one and without any order: rounds of multiplication by an odd number and
+// of folding the upper half down, each of which can be undone.
+func permute(x uint64, n int) uint64 {
+	mask, half := uint64(1)<<n-1, (n+1)/2
+	for range 3 {
+		x = (x*mixA + 0x2545f4914f6cdd1d) & mask
+		x ^= x >> half
+	}
+	return x
 }
 
 // Space is the address space of the simulated kernel: at most eight regions, looked up by the top bits.
@@ -55,5 +81,5 @@ func (s *Space) Phys(va uint64) (pa uint64, ok bool) {
 	if r == nil || va-r.VBase >= r.Size {
 		return 0, false
 	}
-	return va - r.VBase + r.PBase, true
+	return r.phys(va), true
 }

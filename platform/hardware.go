@@ -41,7 +41,7 @@ func (s *Spec) coreConfig() cpu.Config {
 	cfg := cpu.Config{
 		Hz: int64(c.Frequency), FetchWidth: int(c.FetchWidth), DispatchWidth: int(c.DispatchWidth), RetireWidth: int(c.RetireWidth),
 		FetchQueue: int(c.FetchQueue), FetchAhead: int(c.FetchAhead), FuseBranch: bool(c.FuseBranch), ROB: int(c.ROB), LoadQueue: int(c.LoadQueue),
-		StoreQueue: int(c.StoreQueue), CommitWidth: int(c.CommitWidth), WeakStores: bool(c.WeakStores), AtomicDrains: bool(c.AtomicDrains),
+		StoreQueue: int(c.StoreQueue), CommitWidth: int(c.CommitWidth), WeakStores: bool(c.WeakStores), AtomicDrains: bool(c.AtomicDrains), AtomicHolds: bool(c.AtomicHolds),
 		FlushOrdered: bool(c.FlushOrdered), DivBusy: int(c.Latency.DivBusy), Forward: int(c.Latency.StoreForward),
 		BlockedPlus: int(c.Latency.StoreBlocked), MMIOWrite: int(c.Latency.MMIOWrite), StringStart: int(c.String.Startup),
 		StringBytes: int(c.String.BytesPerCycle), StringAhead: int(c.String.LinesAhead), PauseDispatch: int(c.Latency.Pause),

@@ -78,6 +78,8 @@ type Env struct {
 	Truth    *cache.Truth
 	OnHazard func(Hazard)
 	Linear   func(pa uint64) bool
+	// OnIOMMU gets what iommu:map and iommu:unmap record, nil otherwise.
+	OnIOMMU func(IOMMUEvent)
 	// DeviceMemory says whether pa is a device's memory (a BAR) and not RAM; nil: nothing is.
 	DeviceMemory func(pa uint64) bool
 	// HasPage says whether pa has a struct page; nil: everything does. Highmem asks it (PhysHighMem of 32-bit kernels).

@@ -34,3 +34,21 @@ func (e *Env) TracePoint(t *cpu.Thread, fixed, n int, dev *Device) {
 	e.Tracer.Record(t, fixed, n, dev)
 	t.Jump()
 }
+
+// TraceIOMMU is the trace point iommu:map or, with unmap, iommu:unmap: size bytes at iova, of which done were mapped or unmapped. Whoever listens
+// by OnIOMMU gets the event's fields, whether the kernel traces or not; that costs no simulated time.
+func (e *Env) TraceIOMMU(t *cpu.Thread, unmap bool, iova, phys, size, done uint64) {
+	e.TracePoint(t, EventIOMMUMap, 0, nil)
+	if e.OnIOMMU != nil {
+		e.OnIOMMU(IOMMUEvent{unmap, iova, phys, size, done})
+	}
+}
+
+// IOMMUEvent is what iommu:map and iommu:unmap record (include/trace/events/iommu.h), all in bytes.
+type IOMMUEvent struct {
+	Unmap bool
+	IOVA  uint64
+	Phys  uint64 // iommu:map
+	Size  uint64
+	Done  uint64 // iommu:unmap: unmapped_size
+}

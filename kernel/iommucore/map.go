@@ -158,7 +158,7 @@ func (d *Domain) map12Loop(t *cpu.Thread, iova, phys, size uint64, prot Prot) er
 	} else {
 		t.StackLoad(16)
 		t.StackLoad(24)
-		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
+		d.Env.TraceIOMMU(t, false, iova, phys, size, size)
 		t.ALU(1, 0)
 		t.Jump()
 	}
@@ -261,7 +261,7 @@ func (d *Domain) mapNosync(t *cpu.Thread, iova, phys, size uint64, prot Prot) er
 		t.StackLoad(32)
 		t.Pop(1)
 		t.ALU(1, 0)
-		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
+		d.Env.TraceIOMMU(t, false, iova, phys, size, size)
 		t.ALU(1, 0)
 		t.Branch(err != nil, t.Last())
 		if err != nil && n > 0 {

@@ -128,7 +128,7 @@ func (d *Domain) map12armLoop(t *cpu.Thread, iova, phys, size uint64, prot Prot)
 		if err != nil {
 			d.undoArm(t, iova, done)
 		} else {
-			d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
+			d.Env.TraceIOMMU(t, false, iova, phys, size, size)
 		}
 		t.StackLoadPair(16)
 		t.ALU(1, 0)

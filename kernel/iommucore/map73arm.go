@@ -116,7 +116,7 @@ func (d *Domain) nosync73arm(t *cpu.Thread, iova, phys, size uint64, prot Prot) 
 			}
 		}
 		t.StackLoadPair(48)
-		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
+		d.Env.TraceIOMMU(t, false, iova, phys, size, size)
 		t.Branch(err != nil, t.Last())
 		if err != nil {
 			d.undoArm(t, iova, done)

@@ -88,7 +88,7 @@ func (d *Domain) unmap12(t *cpu.Thread, iova, size uint64, g *Gather) uint64 {
 			t.ALU(3, 0)
 			t.Loop(top, done < size, t.Last())
 		}
-		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
+		d.Env.TraceIOMMU(t, true, iova, 0, size, done)
 		t.Jump()
 	}
 	c := t.StackLoad(32)
@@ -126,7 +126,7 @@ func (d *Domain) unmap73(t *cpu.Thread, iova, size uint64, g *Gather) uint64 {
 		op := t.Load(d.At.OpUnmap, ptops)
 		done = d.driver.UnmapRange(t, op, iova, size, g)
 		t.ALU(1, 0)
-		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
+		d.Env.TraceIOMMU(t, true, iova, 0, size, done)
 		t.Jump()
 	}
 	c := t.StackLoad(8)

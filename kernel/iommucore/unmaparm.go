@@ -78,7 +78,7 @@ func (d *Domain) unmap12arm(t *cpu.Thread, iova, size uint64, g *Gather) uint64 
 			}
 		}
 		t.StackLoadPair(0)
-		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
+		d.Env.TraceIOMMU(t, true, iova, 0, size, done)
 		t.StackLoadPair(16)
 		t.Jump()
 	}
@@ -154,7 +154,7 @@ func (d *Domain) unmap73arm(t *cpu.Thread, iova, size uint64, g *Gather) uint64 
 				t.Loop(top, true, t.Last())
 			}
 		}
-		d.Env.TracePoint(t, kernel.EventIOMMUMap, 0, nil)
+		d.Env.TraceIOMMU(t, true, iova, 0, size, done)
 		t.StackLoadPair(0)
 		t.StackLoadPair(16)
 		t.StackLoadPair(32)

@@ -141,45 +141,16 @@ func (x *Replay) run(ctx context.Context, s *platform.Spec, ext replay.Extent, t
 	if err != nil {
 		return nil, err
 	}
-	cpus := max(x.CPUs, 1)
-	if x.CPUs == 0 {
-		cpus = max(ext.CPUs, 1)
-	}
-	if cpus > int(s.CPU.Cores) {
-		return nil, fmt.Errorf("%s shows CPU %d, %s has %d cores: use --set cpu.cores=%d", x.Name, cpus-1, s.Name, s.CPU.Cores, cpus)
-	}
-	grown := uint64(0)
-	if end := s.RAMEnd(); ext.PhysTop > end && !x.FixedRAM {
-		const gib = 1 << 30
-		ram := (uint64(s.Memory.RAM) + ext.PhysTop - end + gib - 1) / gib
-		if err := s.Set("memory.ram", fmt.Sprintf("%dGiB", ram)); err == nil && s.Check() == nil {
-			grown = ram
-		}
-	}
-	exp := Experiment{Seed: x.Seed}
-	var rs []replayed
-	var players []*replay.Player
-	for _, v := range vs {
-		m, err := platform.Build(s, platform.Options{Version: v.Version(), Backend: platform.Backend(x.Backend), CPUs: cpus, Seed: x.Seed})
-		if err != nil {
-			return nil, err
-		}
-		defer m.Close()
-		around, err := exp.ambience(m, x.Cache, 0)
-		if err != nil {
-			return nil, err
-		}
-		if m.Unit != nil {
-			m.Unit.ResetStats()
-		}
-		p := replay.NewPlayer(m, v, around)
-		players = append(players, p)
-		rs = append(rs, replayed{p, v.Name()})
-	}
-	tr, err := replay.Run(ctx, ftrace.NewReader(text, x.Name), x.Limit, max(cpus, ext.Online), players, x.Malformed)
+	pl, err := x.players(s, ext, vs)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", x.Name, err)
+		return nil, err
 	}
+	defer pl.close()
+	tr, err := pl.play(ctx, x, ext, text)
+	if err != nil {
+		return nil, err
+	}
+	rs := pl.replayed
 	r := &results.Record{Name: "Replay", Version: results.Version(), Seed: x.Seed, ConfigHash: s.Hash(), Command: "dmapath replay"}
 	x.measure(r, s, tr, rs)
 	r.Tables = append(r.Tables, x.eventTable(tr), x.callTable(tr))
@@ -191,9 +162,95 @@ func (x *Replay) run(ctx context.Context, s *platform.Spec, ext replay.Extent, t
 	if t := x.predictionTable(tr); t != nil {
 		r.Tables = append(r.Tables, t)
 	}
-	if players[0].M.Unit != nil {
+	if rs[0].M.Unit != nil {
 		r.Tables = append(r.Tables, x.unitTable(rs))
 	}
-	r.Warnings = x.warnings(tr, rs, grown)
+	r.Warnings = x.warnings(tr, rs, pl.grown)
 	return r, nil
+}
+
+// players are machines that are ready to replay a trace.
+type players struct {
+	replayed []replayed
+	cpus     int
+	grown    uint64 // GiB of RAM instead of the platform's, so that the recorded addresses are inside; 0: they are
+}
+
+// players builds a machine for each variant.
+func (x *Replay) players(s *platform.Spec, ext replay.Extent, vs []dma.Variant) (*players, error) {
+	pl := &players{cpus: max(x.CPUs, 1)}
+	if x.CPUs == 0 {
+		pl.cpus = max(ext.CPUs, 1)
+	}
+	if pl.cpus > int(s.CPU.Cores) {
+		return nil, fmt.Errorf("%s shows CPU %d, %s has %d cores: use --set cpu.cores=%d", x.Name, pl.cpus-1, s.Name, s.CPU.Cores, pl.cpus)
+	}
+	if end := s.RAMEnd(); ext.PhysTop > end && !x.FixedRAM {
+		const gib = 1 << 30
+		ram := (uint64(s.Memory.RAM) + ext.PhysTop - end + gib - 1) / gib
+		if err := s.Set("memory.ram", fmt.Sprintf("%dGiB", ram)); err == nil && s.Check() == nil {
+			pl.grown = ram
+		}
+	}
+	exp := Experiment{Seed: x.Seed}
+	for _, v := range vs {
+		m, err := platform.Build(s, platform.Options{Version: v.Version(), Backend: platform.Backend(x.Backend), CPUs: pl.cpus, Seed: x.Seed})
+		if err != nil {
+			pl.close()
+			return nil, err
+		}
+		pl.replayed = append(pl.replayed, replayed{nil, v.Name()})
+		around, err := exp.ambience(m, x.Cache, 0)
+		if err != nil {
+			m.Close()
+			pl.close()
+			return nil, err
+		}
+		if m.Unit != nil {
+			m.Unit.ResetStats()
+		}
+		pl.replayed[len(pl.replayed)-1].Player = replay.NewPlayer(m, v, around)
+	}
+	return pl, nil
+}
+
+func (pl *players) close() {
+	for _, r := range pl.replayed {
+		if r.Player != nil {
+			r.M.Close()
+		}
+	}
+}
+
+// play performs the calls of text.
+func (pl *players) play(ctx context.Context, x *Replay, ext replay.Extent, text io.Reader) (*replay.Trace, error) {
+	var ps []*replay.Player
+	for _, r := range pl.replayed {
+		ps = append(ps, r.Player)
+	}
+	tr, err := replay.Run(ctx, ftrace.NewReader(text, x.Name), x.Limit, max(pl.cpus, ext.Online), ps, x.Malformed)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", x.Name, err)
+	}
+	return tr, nil
+}
+
+// Reproduce replays text with the one variant of x and compares the IOMMU's events with the recorded ones.
+func (x *Replay) Reproduce(ctx context.Context, s *platform.Spec, ext replay.Extent, text io.Reader) (*replay.Trace, *replay.Player, error) {
+	if err := x.Validate(); err != nil {
+		return nil, nil, err
+	}
+	vs, err := x.variants(ext)
+	if err != nil {
+		return nil, nil, err
+	}
+	pl, err := x.players(s, ext, vs[:1])
+	if err != nil {
+		return nil, nil, err
+	}
+	defer pl.close()
+	p := pl.replayed[0].Player
+	p.Reproduced = &replay.Reproduction{}
+	tr, err := pl.play(ctx, x, ext, text)
+	return tr, p, err
 }

@@ -59,11 +59,12 @@ type Event struct {
 	Dir    kernel.Direction
 	Attrs  kernel.Attrs
 
-	Addr  uint64 // DMA address, or first IOVA for iommu events
-	End   uint64 // iommu events: first address after the range
-	Size  uint64 // bytes
-	Phys  uint64 // physical address; 0 where the event has none
-	Nents int    // scatter lists: entries before mapping (the full number even when truncated)
+	Addr     uint64 // DMA address, or first IOVA for iommu events
+	End      uint64 // iommu events: first address after the range
+	Size     uint64 // bytes
+	Phys     uint64 // physical address; 0 where the event has none
+	Unmapped uint64 // iommu:unmap: bytes of Size that were mapped
+	Nents    int    // scatter lists: entries before mapping (the full number even when truncated)
 
 	SGPhys  []uint64 // dma_map_sg, dma_unmap_sg: physical address of each entry
 	SGAddrs []uint64 // dma_map_sg: DMA address of each mapped segment

@@ -37,6 +37,8 @@ func (ev *Event) iommuFields(b []byte) string {
 			ev.Phys, err = parseHex(val)
 		case "size":
 			ev.Size, err = strconv.ParseUint(string(val), 10, 64)
+		case "unmapped_size":
+			ev.Unmapped, err = strconv.ParseUint(string(val), 10, 64)
 		}
 		if err != nil {
 			return string(key) + " is not a number"

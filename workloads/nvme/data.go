@@ -83,7 +83,7 @@ func (a *api) unmapSingle(t *cpu.Thread, r *request) error {
 func (r *request) bvecAt(i int) uint64 { return r.bvec + uint64(i)*16 }
 
 // onePRPPair reports whether PRP1 and PRP2 of the command reach a request of one segment.
-func (r *request) onePRPPair() bool { return r.runs[0].Phys&4095+r.size <= 2*4096 }
+func (r *request) onePRPPair() bool { return OneCall(1, r.runs[0].Phys, r.size, false) }
 
 // sgls is nvme_pci_use_sgls: the controller takes them and the mean segment is large enough.
 func (a *api) sgls(t *cpu.Thread, r *request) bool {

@@ -155,8 +155,6 @@ func (s *submitter) begin() {
 }
 
 // cut moves the next request's worth of o's memory to r, as the block layer splits a bio: at the limits of bytes and segments.
-// 6.12 counts physically contiguous pages as one segment, 7.3 only when they belong to one folio (event traces: 7.3 maps
-// neighbours that are no folio through its iterator, which joins them then).
 func (s *submitter) cut(o *io, r *request) {
 	d := s.d
 	r.runs, r.segs, r.size = r.runs[:0], 0, 0
@@ -164,10 +162,7 @@ func (s *submitter) cut(o *io, r *request) {
 	for o.run < len(o.runs) && r.size < uint64(d.maxBytes) {
 		from := &o.runs[o.run]
 		n := min(from.Size, uint64(d.maxBytes)-r.size)
-		segs := 1
-		if d.cfg.Variant.Version() == kernel.V7_3 && d.cfg.Layout != workloads.Contiguous {
-			segs = int(from.Phys&4095+n+4095) / 4096
-		}
+		segs := Segments(d.cfg.Variant.Version(), from.Phys, n, d.cfg.Layout == workloads.Contiguous)
 		if room := d.maxSegs - r.segs; segs > room {
 			if room == 0 {
 				break

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"dmapath/kernel"
+	"dmapath/kernel/iova"
 	"dmapath/sim"
 )
 
@@ -57,4 +58,11 @@ type Call struct {
 	Dir        kernel.Direction
 	Attrs      kernel.Attrs
 	Runs       []Piece // maps only; at least one
+	// Recorded is the iommu: events behind the call: the maps in the order of addresses, or the one unmap. Empty without
+	// translation, and where the trace does not contain them.
+	Recorded []kernel.IOMMUEvent
+	// Verdict is what the predictor said of the IOVA of a map with events behind it.
+	Verdict iova.Verdict
+	// Block: the device has mapped nothing but whole sectors so far: a block device's requests.
+	Block bool
 }

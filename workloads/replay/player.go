@@ -32,6 +32,8 @@ type Player struct {
 	// Faults counts transactions that the IOMMU refused; Delayed calls that began later than recorded.
 	Faults, Delayed int64
 	Elapsed         sim.Time
+	// Reproduced compares the kernel's events with the recorded ones; nil: nobody asks.
+	Reproduced *Reproduction
 
 	devs    []*platform.Device
 	threads []*cpu.Thread
@@ -52,6 +54,8 @@ type held struct {
 	st    iommudma.State
 	list  scatterlist.List // VA is 0 without
 	how   How
+
+	base, recorded uint64 // first IOVA of its iommu: events, in this machine and in the trace
 }
 
 // listBytes is the memory of one list, listMost its entries; listSlots lists are used in turn, as a mempool would.
@@ -75,6 +79,9 @@ type batch struct {
 // play performs everything that comes out of in, until it is closed.
 func (p *Player) play(in <-chan batch) error {
 	m := p.M
+	if p.Reproduced != nil {
+		p.Reproduced.listen(m.Env)
+	}
 	m.Eng.Go("replay", func(proc *sim.Proc) {
 		defer m.Eng.Stop()
 		for c := range m.Cores {
@@ -128,7 +135,14 @@ func (p *Player) perform(c *Call, names []string) error {
 	if dir >= kernel.NoDirection {
 		dir = kernel.Bidirectional
 	}
+	r := p.Reproduced
+	if r != nil {
+		r.got = r.got[:0]
+	}
 	if !c.Unmap {
+		if r != nil {
+			r.request(p.M.Env.Version, c)
+		}
 		h := p.take()
 		if !p.place(h, c) {
 			p.refuse(c, fmt.Errorf("%s: %d bytes at %#x are more than any piece of RAM holds", names[c.Device], c.Size, c.Runs[0].Phys))
@@ -141,23 +155,35 @@ func (p *Player) perform(c *Call, names []string) error {
 			p.free = append(p.free, h)
 			return nil
 		}
+		if r != nil {
+			r.mapped(c, h)
+		}
 		p.held[c.ID] = h
 		return nil
 	}
 	h := p.held[c.ID]
 	if h == nil { // its map was refused
+		if r != nil {
+			r.refused(c)
+		}
 		return nil
 	}
 	delete(p.held, c.ID)
 	p.move(t, d, h, dir)
 	p.Around.Pass(t)
 	err = p.timed(t, c, &p.Unmap, func() error { return p.unmapCall(t, d, h, dir, c.Attrs) })
+	if r != nil {
+		r.unmapped(c, h)
+	}
 	p.free = append(p.free, h)
 	return err
 }
 
 func (p *Player) refuse(c *Call, err error) {
 	p.Failures++
+	if p.Reproduced != nil {
+		p.Reproduced.refused(c)
+	}
 	if p.First == nil {
 		p.First = err
 	}

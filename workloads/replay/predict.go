@@ -50,8 +50,14 @@ func (p *Prediction) each(f func(*iova.Predictor)) {
 	}
 }
 
-func (p *Prediction) alloc(at sim.Time, cpu int, lo, hi uint64) {
-	p.each(func(q *iova.Predictor) { q.Alloc(at, cpu, (hi-lo)>>12, lo>>12) })
+// alloc returns the verdict of the predictor that has been right more often so far.
+func (p *Prediction) alloc(at sim.Time, cpu int, lo, hi uint64) (v iova.Verdict) {
+	lazy := p.best()
+	p.each(func(q *iova.Predictor) {
+		if got := q.Alloc(at, cpu, (hi-lo)>>12, lo>>12); (q == p.lazy) == lazy {
+			v = got
+		}
+	})
 	p.Lazy = p.best()
 	if p.allocs++; p.allocs == trial {
 		if p.Lazy {
@@ -60,6 +66,7 @@ func (p *Prediction) alloc(at sim.Time, cpu int, lo, hi uint64) {
 			p.lazy = nil
 		}
 	}
+	return v
 }
 
 // free frees a range; now says that it does not wait in a flush queue, whatever the mode.

@@ -18,6 +18,8 @@ type Extent struct {
 	// Version is the kernel that the dma: events come from, by their names; valid when Known.
 	Version kernel.Version
 	Known   bool
+	// Translated: the trace has iommu: events.
+	Translated bool
 }
 
 // Scan reads up to limit events (0: all) of a trace and returns its extent.
@@ -52,6 +54,8 @@ func (x *Extent) add(ev *ftrace.Event) {
 		x.Known, x.Version = true, kernel.V6_12
 	case ftrace.MapPhys, ftrace.UnmapPhys:
 		x.Known, x.Version = true, kernel.V7_3
+	case ftrace.IommuMap, ftrace.IommuUnmap:
+		x.Translated = true
 	}
 	if ev.Kind == ftrace.MapResource || ev.Attrs&kernel.AttrMMIO != 0 {
 		return

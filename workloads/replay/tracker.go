@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"dmapath/kernel"
+	"dmapath/kernel/iova"
 	"dmapath/workloads/ftrace"
 )
 
@@ -118,12 +119,15 @@ func (tr *Tracker) mapped(ev *ftrace.Event, dev int, how How) {
 	if ev.Attrs&kernel.AttrMMIO != 0 {
 		how = Resource
 	}
-	it := tr.win.find(ev.CPU, ftrace.IommuMap, ev.Addr)
+	it := tr.win.find(ftrace.IommuMap, ev)
 	if it == nil {
 		if how == Coherent { // dma-direct: nothing was mapped
 			return
 		}
 		it = tr.win.push(ev)
+		if tr.Devices[dev].Prediction != nil && how == Single {
+			it.lostIOMMU()
+		}
 	}
 	phys := ev.Phys
 	if how == Coherent {
@@ -151,7 +155,13 @@ func (tr *Tracker) mappedSG(ev *ftrace.Event, dev int) {
 		for _, p := range parts {
 			it.runs = append(it.runs, Piece{p.phys, p.hi - p.lo})
 			it.hi, it.size = p.hi, it.size+p.hi-p.lo
-			p.gone = p != it
+			if p != it {
+				p.gone = true
+				it.recs = append(it.recs, p.recs...)
+			}
+		}
+		if len(ev.SGSizes) == 1 && !ev.Truncated {
+			it.trim(ev)
 		}
 	} else {
 		it = tr.win.push(ev)
@@ -159,6 +169,19 @@ func (tr *Tracker) mappedSG(ev *ftrace.Event, dev int) {
 	}
 	it.owned, it.how, it.dev, it.addr, it.dir, it.attrs, it.hash = true, List, dev, ev.Addr, ev.Dir, ev.Attrs, hash(ev.SGPhys)
 	tr.Devices[dev].maps++
+}
+
+// trim takes from the pages that were mapped for a list what its first and last entry leave unused of theirs: the list is one DMA segment.
+func (it *item) trim(ev *ftrace.Event) {
+	head := ev.Addr & 4095
+	tail := it.size - head - ev.Size
+	last := &it.runs[len(it.runs)-1]
+	if head+ev.Size > it.size || head >= it.runs[0].Size || tail >= last.Size || tail >= 4096 {
+		return // not what such a list looks like
+	}
+	it.runs[0].Phys, it.runs[0].Size = it.runs[0].Phys+head, it.runs[0].Size-head
+	last.Size -= tail
+	it.size = ev.Size
 }
 
 // directRuns are the pieces of a list behind which there is no iommu:map: without translation every entry is a segment. Where
@@ -179,9 +202,13 @@ func directRuns(ev *ftrace.Event) []Piece {
 }
 
 func (tr *Tracker) unmapped(ev *ftrace.Event, dev int) {
-	it := tr.win.find(ev.CPU, ftrace.IommuUnmap, ev.Addr)
+	it := tr.win.find(ftrace.IommuUnmap, ev)
 	if it == nil {
 		it = tr.win.push(ev)
+		if tr.Devices[dev].Prediction != nil && ev.Kind != ftrace.UnmapResource {
+			it.lostIOMMU()
+			it.kind = ftrace.IommuUnmap
+		}
 	}
 	it.owned, it.dev, it.addr = true, dev, ev.Addr
 }
@@ -223,7 +250,11 @@ func (tr *Tracker) oldest() error {
 	case it.kind.IsUnmap():
 		return tr.directUnmap(it)
 	case !it.owned:
-		if err := tr.link(it); err != nil {
+		if u := tr.win.unmapOf(func(dev int) bool { return tr.live.find(dev, it.lo) != nil }); u != nil {
+			// Not a link: the trace lost its dma: event.
+			it.owned, it.how, it.dev, it.addr, it.dir = true, Single, u.dev, it.lo, u.dir
+			it.runs = []Piece{{it.phys, it.size}}
+		} else if err := tr.link(it); err != nil {
 			return err
 		}
 	}
@@ -264,6 +295,7 @@ func (tr *Tracker) link(it *item) (err error) {
 			tr.Counts.Ruled++
 		}
 		it.runs = append(it.runs, Piece{p.phys, p.hi - p.lo})
+		it.recs = append(it.recs, p.recs...)
 		it.hi = p.hi
 		p.gone = true
 	}
@@ -337,8 +369,9 @@ func (tr *Tracker) doMap(it *item) error {
 			return err
 		}
 	}
+	var verdict iova.Verdict
 	if it.iommu {
-		tr.prediction(it.dev).alloc(it.at, it.cpu, it.lo, it.hi)
+		verdict = tr.prediction(it.dev).alloc(it.at, it.cpu, it.lo, it.hi)
 	}
 	tr.ids++
 	m := &mapping{id: tr.ids, dev: it.dev, how: it.how, iommu: it.iommu, lo: lo, hi: it.hi, cpu: it.cpu, size: it.size, dir: it.dir,
@@ -346,7 +379,7 @@ func (tr *Tracker) doMap(it *item) error {
 	tr.live.add(m)
 	tr.Counts.Maps[it.how]++
 	return tr.emit(&Call{How: it.how, Unmeasured: it.how == Coherent, Device: it.dev, CPU: it.cpu, At: it.at, ID: m.id, Size: it.size, Dir: it.dir,
-		Attrs: it.attrs, Runs: it.runs})
+		Attrs: it.attrs, Runs: it.runs, Recorded: it.recs, Verdict: verdict, Block: !tr.Devices[it.dev].odd})
 }
 
 // end delivers the unmap of m at the time and on the CPU of it, and forgets m.
@@ -355,15 +388,19 @@ func (tr *Tracker) end(m *mapping, it *item, unmeasured bool) error {
 	if m.ending {
 		return nil
 	}
-	return tr.unmapCall(m, it, unmeasured)
+	var recs []kernel.IOMMUEvent
+	if it.kind == ftrace.IommuUnmap {
+		recs = it.recs
+	}
+	return tr.unmapCall(m, it, unmeasured, recs)
 }
 
-func (tr *Tracker) unmapCall(m *mapping, it *item, unmeasured bool) error {
+func (tr *Tracker) unmapCall(m *mapping, it *item, unmeasured bool, recs []kernel.IOMMUEvent) error {
 	if !unmeasured {
 		tr.Counts.Unmaps[m.how]++
 	}
 	return tr.emit(&Call{Unmap: true, How: m.how, Unmeasured: unmeasured || m.how == Coherent, Device: m.dev, CPU: it.cpu, At: it.at, ID: m.id,
-		Size: m.size, Dir: m.dir, Attrs: m.attrs})
+		Size: m.size, Dir: m.dir, Attrs: m.attrs, Recorded: recs})
 }
 
 // iommuUnmap ends the mapping that an iommu:unmap is of.
@@ -423,7 +460,11 @@ func (tr *Tracker) unmapSG(it *item) error {
 		return tr.end(m, it, false)
 	}
 	m.ending = true
-	return tr.unmapCall(m, it, false)
+	var recs []kernel.IOMMUEvent
+	if u := tr.win.ahead(it.cpu, m.lo); u != nil {
+		recs = u.recs
+	}
+	return tr.unmapCall(m, it, false, recs)
 }
 
 // unmapAhead reports whether an undecided iommu:unmap of the same CPU follows it.

@@ -33,7 +33,8 @@ type item struct {
 	dir   kernel.Direction
 	attrs kernel.Attrs
 	runs  []Piece
-	hash  uint64 // scatterlists: of the physical addresses
+	recs  []kernel.IOMMUEvent // iommu: events of the call, this one first
+	hash  uint64              // scatterlists: of the physical addresses
 }
 
 // window is the items held back, oldest first.
@@ -59,24 +60,83 @@ func (w *window) push(ev *ftrace.Event) *item {
 func (w *window) pushLoose(ev *ftrace.Event) {
 	it := w.push(ev)
 	it.hi, it.iommu = ev.End, true
+	it.recs = []kernel.IOMMUEvent{{Unmap: ev.Kind == ftrace.IommuUnmap, IOVA: ev.Addr, Phys: ev.Phys, Size: ev.Size, Done: ev.Unmapped}}
 	for len(w.loose) <= ev.CPU {
 		w.loose = append(w.loose, nil)
 	}
 	w.loose[ev.CPU] = append(w.loose[ev.CPU], w.tail-1)
 }
 
-// find returns the newest undecided event of kind k on CPU c whose range contains addr, nil when there is none. It is taken out
-// of the list.
-func (w *window) find(c int, k ftrace.Kind, addr uint64) *item {
+// find returns the undecided event of kind k on ev's CPU that ev tells the owner of, nil when there is none: the newest whose range contains
+// ev's address and that has its pages and its physical address, else the newest that contains the address (a buffer
+// that bounces has another physical address, one that is unmapped none). Two devices may use the same IOVA at the same time. It
+// is taken out of the list.
+func (w *window) find(k ftrace.Kind, ev *ftrace.Event) *item {
+	c := ev.CPU
 	if c >= len(w.loose) {
 		return nil
 	}
 	l := w.loose[c]
+	lo, hi := ev.Addr&^4095, (ev.Addr+ev.Size+4095)&^4095
+	found := -1
 	for i, n := len(l)-1, 0; i >= 0 && n < lookBack && l[i] >= w.head; i, n = i-1, n+1 {
 		it := w.at(l[i])
-		if it.kind == k && !it.owned && !it.gone && it.lo <= addr && addr < it.hi {
-			w.loose[c] = append(l[:i], l[i+1:]...)
-			return it
+		if it.kind != k || it.owned || it.gone || it.lo > ev.Addr || ev.Addr >= it.hi {
+			continue
+		}
+		if it.lo == lo && it.hi == hi && (ev.Phys == 0 || it.phys == ev.Phys&^4095) {
+			found = i
+			break
+		}
+		if found < 0 {
+			found = i
+		}
+	}
+	if found < 0 {
+		return nil
+	}
+	it := w.at(l[found])
+	w.loose[c] = append(l[:found], l[found+1:]...)
+	return it
+}
+
+// lostIOMMU makes of a dma: event, whose iommu: event is not in the trace, an item as if it were: for the pages that it is about.
+func (it *item) lostIOMMU() {
+	it.lo, it.hi, it.iommu = it.lo&^4095, (it.hi+4095)&^4095, true
+}
+
+// unmapOf returns the owned iommu:unmap that ends the mapping of the oldest item: the next one of its range, by a device that has no
+// such mapping in held, and makes none before. nil: none, or its owner is unknown.
+func (w *window) unmapOf(held func(dev int) bool) *item {
+	it := w.at(w.head)
+	for seq := w.head + 1; seq < w.tail; seq++ {
+		u := w.at(seq)
+		if u.gone || u.lo != it.lo {
+			continue
+		}
+		switch {
+		case u.kind == ftrace.IommuUnmap && u.owned && u.hi == it.hi && !held(u.dev):
+			for s := w.head + 1; s < seq; s++ {
+				if m := w.at(s); m.kind == ftrace.IommuMap && m.owned && m.dev == u.dev && m.lo == it.lo {
+					return nil
+				}
+			}
+			return u
+		case u.kind == ftrace.IommuUnmap && !u.owned && u.hi >= it.hi:
+			return nil // that of a link
+		}
+	}
+	return nil
+}
+
+// ahead returns the oldest undecided iommu:unmap of CPU c that begins at addr, nil when the window has none. It stays in the list.
+func (w *window) ahead(c int, addr uint64) *item {
+	if c >= len(w.loose) {
+		return nil
+	}
+	for _, seq := range w.loose[c] {
+		if u := w.at(seq); seq > w.head && u.kind == ftrace.IommuUnmap && !u.owned && u.lo == addr {
+			return u
 		}
 	}
 	return nil

@@ -9,12 +9,10 @@ type Func struct {
 	PC   uint32 // first byte, relative to TextBase
 }
 
-// funcs is filled by NewFunc while packages initialise, and by what a user describes before machines are built; it is read-only
-// while one runs.
+// funcs is filled by NewFunc while packages initialise and is read-only afterwards.
 var funcs = []*Func{{Name: "(none)"}}
 
-// NewFunc defines a function of size bytes of text; call it only in package-level var declarations, or before any
-// machine is built. Functions are laid
+// NewFunc defines a function of size bytes of text; call it only in package-level var declarations. Functions are laid
 // out in the order of definition, 16-byte aligned, with a gap so that a function starts as often in the middle of
 // a line as at its start.
 func NewFunc(name, file string, size uint32) *Func {

@@ -20,9 +20,9 @@
 //   - no seeds: sort -R, hash tables seeded by the kernel's random bytes and the like make runs differ.
 //
 // Whether two runs are the same shows in the numbers of references, which are rows of their own. Where these agree exactly,
-// misses have to agree within Same; all programs recorded so far do so exactly, or by 2 of 49,711, by which cachegrind differs
-// from itself. Else references have to agree within Refs and misses within Differ. Data longer than the smallest line (states
-// of the processor) are cut to it by cachegrind, and here.
+// misses have to agree within Same; the recorded programs do so exactly in usual caches, and within 2 of 15,000 and more in tiny
+// ones, by which cachegrind differs from itself from run to run. Else references have to agree within Refs and misses
+// within Differ. Data longer than the smallest line (states of the processor) are cut to it by cachegrind, and here.
 //
 // # What it does not test
 //

@@ -141,7 +141,7 @@ func (o *Options) one(ctx context.Context, t *Trace) (d ran, err error) {
 	if s.Fetches.Refs+s.Reads.Refs+s.Writes.Refs == 0 {
 		return d, fmt.Errorf("%s: no access found in %d lines: want the output of valgrind --tool=lackey --trace-mem=yes", t.Name, d.reader.Lines)
 	}
-	d.rows = compare(fmt.Sprintf("%s: I1 %v D1 %v LL %v", t.Name, gs[0], gs[1], gs[2]), s, t.Count)
+	d.rows = compare(t.Name, fmt.Sprintf("I1 %v, D1 %v, LL %v", gs[0], gs[1], gs[2]), s, t.Count)
 	if d.reader.Malformed > 0 {
 		d.notes = append(d.notes, fmt.Sprintf("%s: %d lines are no accesses and were passed over.", t.Name, d.reader.Malformed))
 	}
@@ -200,10 +200,10 @@ func perform(s *cache.Split, refs []lackey.Ref) {
 }
 
 // compare makes the rows of one trace.
-func compare(set string, s *cache.Split, c *Counts) (rows []evidence.Row) {
+func compare(name, set string, s *cache.Split, c *Counts) (rows []evidence.Row) {
 	same := s.Fetches.Refs == c.Fetches.Refs && s.Reads.Refs == c.Reads.Refs && s.Writes.Refs == c.Writes.Refs
 	add := func(what string, got, want uint64, refs bool) {
-		row := evidence.Row{Set: set, What: what, Unit: "count", Predicted: float64(got), Reference: float64(want),
+		row := evidence.Row{Set: set, What: name + ": " + what, Unit: "count", Predicted: float64(got), Reference: float64(want),
 			Tolerance: Same, Slack: SameSlack, Source: "cachegrind on the same program"}
 		if !same {
 			row.Tolerance, row.Slack = Differ, DifferSlack

@@ -8,7 +8,7 @@ import (
 	"path"
 )
 
-//go:embed kernel-traces event-traces
+//go:embed kernel-traces event-traces cachegrind
 var files embed.FS
 
 // KernelTraces returns the directories of recorded instruction counts, each a file system in the format of bench.ReadKernelTraces,
@@ -44,3 +44,12 @@ func EventTraces() (names []string) {
 
 // Open opens a file that EventTraces names.
 func Open(name string) (fs.File, error) { return files.Open(name) }
+
+// Cachegrind returns the directory of recorded programs: what bench/cachegrind/record.sh writes.
+func Cachegrind() fs.FS {
+	sub, err := fs.Sub(files, "cachegrind")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	return sub
+}

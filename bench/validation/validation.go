@@ -5,9 +5,12 @@ package validation
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"dmapath/bench"
 	"dmapath/bench/behaviour"
+	"dmapath/bench/cachegrind"
+	"dmapath/bench/eventtraces"
 	"dmapath/bench/evidence"
 	"dmapath/bench/published"
 	"dmapath/bench/reference"
@@ -28,6 +31,8 @@ func Checks() []Check {
 		{"behaviours", "the shape of published measurements: cliffs, collapses, ratios", behaviours},
 		{"relations", "determinism, conservation and metamorphic relations on random configurations", randomRelations},
 		{"published", "measurements that others have published, repeated on the same machines", publishedTables},
+		{"event-traces", "IOVAs, ranges and calls against recorded events of real kernels", eventTraces},
+		{"cachegrind", "the caches against Valgrind's cachegrind, on recorded programs", cachegrinds},
 	}
 }
 
@@ -101,4 +106,19 @@ func behaviours(ctx context.Context, jobs int) (*evidence.Report, error) {
 		return nil, err
 	}
 	return behaviour.Evidence(list), nil
+}
+
+// eventTraces replays the traces that travel with the program.
+func eventTraces(ctx context.Context, jobs int) (*evidence.Report, error) {
+	open := func(name string) (io.ReadCloser, error) { return reference.Open(name) }
+	return eventtraces.Run(ctx, eventtraces.Options{Files: eventtraces.Kept(reference.EventTraces(), open)}, jobs)
+}
+
+// cachegrinds runs the programs that travel with the program.
+func cachegrinds(ctx context.Context, jobs int) (*evidence.Report, error) {
+	traces, err := cachegrind.Read(reference.Cachegrind())
+	if err != nil {
+		return nil, err
+	}
+	return cachegrind.Run(ctx, cachegrind.Options{Traces: traces}, jobs)
 }

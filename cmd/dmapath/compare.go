@@ -26,7 +26,6 @@ Examples:
   dmapath compare
   dmapath compare --workload nvme --backend iommu-strict --variant map_page@7.3,map_phys@7.3
   dmapath compare --workload nvme --variant driver@6.12,driver@7.3 --size 128KiB
-  dmapath compare --variant ./my.path,map_phys@7.3
   dmapath compare --source recorded --cache warm
   dmapath compare --ram 1TiB --memory-model sparsemem-extreme --cache cold
   dmapath compare --set iommu.iotlb.entries=64 --set workload.nvme.queue_depth=128
@@ -38,7 +37,7 @@ Examples:
 	o.machineFlags(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&o.workloads, "workload", nil, "nvme, nic, map-benchmark, dma-probe (nvme,nic)")
-	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL, driver@KERNEL (a whole driver) or a file that describes a call (my.path); differences are against the first (map_page of both kernels, map_phys@7.3, map_phys_rederive@7.3)")
+	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL or driver@KERNEL, a whole driver; differences are against the first (map_page of both kernels, map_phys@7.3, map_phys_rederive@7.3)")
 	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart, ops-grant (the first three)")
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
 	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")

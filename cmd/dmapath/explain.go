@@ -20,8 +20,7 @@ Examples:
   dmapath explain map_phys@7.3 --backend iommu-strict
   dmapath explain map_page@6.12 --backend direct --cache cold
   dmapath explain iova_link@7.3 --backend iommu-strict --size 128KiB --segments scattered
-  dmapath explain map_phys@7.3 --backend iommu-strict --attrs require-coherent
-  dmapath explain docs/paths/rederive.path --backend direct`,
+  dmapath explain map_phys@7.3 --backend iommu-strict --attrs require-coherent`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := o.spec(cmd)
@@ -30,9 +29,6 @@ Examples:
 			}
 			x := bench.Default()
 			if err := o.experiment(cmd, s, &x); err != nil {
-				return err
-			}
-			if args[0], err = described(&x, args[0]); err != nil {
 				return err
 			}
 			x.Workloads, x.Variants, x.Backends, x.Caches = []string{"nvme"}, args, []string{backend}, []string{cache}

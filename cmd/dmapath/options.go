@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -110,13 +109,6 @@ func (o *options) experiment(cmd *cobra.Command, s *platform.Spec, x *bench.Expe
 	}
 	list("workload", o.workloads, &x.Workloads)
 	list("variant", o.variants, &x.Variants)
-	for i, v := range x.Variants {
-		name, err := described(x, v)
-		if err != nil {
-			return fmt.Errorf("--variant: %w", err)
-		}
-		x.Variants[i] = name
-	}
 	list("backend", o.backends, &x.Backends)
 	list("cache", o.caches, &x.Caches)
 	if given("source") {
@@ -158,18 +150,6 @@ func (o *options) experiment(cmd *cobra.Command, s *platform.Spec, x *bench.Expe
 		}
 	}
 	return nil
-}
-
-// described reads a variant that is a file (./my.path) into x and returns its name; other variants are names already.
-func described(x *bench.Experiment, variant string) (string, error) {
-	if !strings.HasSuffix(variant, ".path") && !strings.ContainsRune(variant, filepath.Separator) {
-		return variant, nil
-	}
-	data, err := readInput(variant, nil)
-	if err != nil {
-		return "", err
-	}
-	return x.AddPath(variant, string(data))
 }
 
 // status shows the progress of a comparison, see progress.

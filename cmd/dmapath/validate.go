@@ -45,7 +45,7 @@ Examples:
 	complete(cmd, "only", checkNames())
 	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
 	cmd.AddCommand(newValidateKernelTraces(), newValidateBehaviours())
-	cmd.AddCommand(newValidateCachegrind())
+	cmd.AddCommand(newValidateCachegrind(), newValidateEventTraces())
 	cmd.AddCommand(newValidatePublished())
 	cmd.AddCommand(newValidateRelations())
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench/cachegrind"
+	"dmapath/bench/reference"
 	"dmapath/cache"
 	"dmapath/results"
 	"dmapath/workloads/lackey"
@@ -20,7 +21,7 @@ func newValidateCachegrind() *cobra.Command {
 	var o options
 	var trace, expect, dir, i1, d1, ll string
 	cmd := &cobra.Command{
-		Use:   "cachegrind --trace FILE --expect FILE",
+		Use:   "cachegrind [--trace FILE --expect FILE]",
 		Short: "the caches against Valgrind's cachegrind",
 		Long: `cachegrind sends the accesses of a real program through the simulator's caches, with the geometry and the
 policy of Valgrind's cachegrind (LRU, stores allocate, an access to two lines counts as cachegrind counts it), and
@@ -29,13 +30,15 @@ compares the misses with cachegrind's own. FILE of --trace is the output of
   valgrind --tool=lackey --trace-mem=yes --basic-counts=no PROGRAM
 
 plain, gzip or zstd; - is standard input. FILE of --expect is cachegrind's output file or what it printed at the end,
-of the same program with the same input and the same addresses: bench/cachegrind/record.sh records both. Where the
+of the same program with the same input and the same addresses: bench/cachegrind/record.sh records both. Without
+them the programs that travel with this one are run. Where the
 numbers of references agree, misses have to agree within 0.1 %, or 4.
 
 Caches are given as cachegrind wants them: bytes, associativity, bytes of a line. What is not given is taken from the
 expected counts, which have it if they are an output file. The exit code is 1 when a row is outside its tolerance.
 
 Examples:
+  dmapath validate cachegrind
   dmapath validate cachegrind --trace sort.lackey.zst --expect cachegrind.out.123
   dmapath validate cachegrind --trace t.gz --D1 32768,8,64 --LL 33554432,16,64 --expect stderr.txt
   dmapath validate cachegrind --dir recorded`,
@@ -76,13 +79,17 @@ Examples:
 				if x.Traces, err = cachegrind.Read(os.DirFS(dir)); err != nil {
 					errs = append(errs, fmt.Errorf("--dir %s: %w", dir, err))
 				}
+			case trace == "" && expect == "":
+				if x.Traces, err = cachegrind.Read(reference.Cachegrind()); err != nil {
+					return failure{err}
+				}
 			case trace == "" || expect == "":
-				errs = append(errs, errors.New("--trace and --expect are needed: the output of lackey and that of cachegrind"))
+				errs = append(errs, errors.New("--trace and --expect belong together: the output of lackey and that of cachegrind"))
 			}
 			if err := errors.Join(errs...); err != nil {
 				return err
 			}
-			if dir == "" {
+			if trace != "" {
 				t, err := openTrace(cmd, trace, expect)
 				if err != nil {
 					return err

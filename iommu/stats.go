@@ -47,6 +47,11 @@ type Stats struct {
 	DeviceInvs    uint64   // invalidations sent to devices' TLBs
 	DeviceInvTime sim.Time // until they had said that they are done
 	StatusWrites  uint64
+	PageAsked     uint64 // page request messages that reached the unit (PRI)
+	PageQueued    uint64 // of them: put into the page request queue
+	PageDropped   uint64 // of them: the queue was full
+	PageAuto      uint64 // groups that the unit answered itself
+	PageAnswers   uint64 // responses sent to devices, those included
 	RegisterInvs  uint64 // invalidations through CCMD and IOTLB registers
 	RegisterReads uint64
 	Dropped       uint64 // IOTLB entries dropped by page-selective invalidations

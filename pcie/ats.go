@@ -25,8 +25,9 @@ type Agent interface {
 	Translated(rid uint16, pa uint64, write bool, now sim.Time) (done sim.Time, err error)
 }
 
-// errNotGranted is why a device ends a request after the answer to its translation request.
-var errNotGranted = errors.New("the translation request was answered without the right")
+// ErrNotGranted is why a request of a device with a TLB ends after the answer to its translation request: there is no page, or not with this right. A
+// device that can (PRI) asks for the page and tries again.
+var ErrNotGranted = errors.New("the translation request was answered without the right")
 
 // deviceTLB is a device's own cache of translations. It may be asked about times that are not in order, as a port is.
 type deviceTLB struct {
@@ -142,7 +143,7 @@ func (p *Port) ownAddress(rid uint16, iova uint64, write bool, now sim.Time) (pa
 	back := end + p.cfg.LinkLatency + p.cfg.EndpointLatency
 	p.tags.release(back)
 	if err == nil && (write && !page.Write || !write && !page.Read) {
-		err = errNotGranted
+		err = ErrNotGranted
 	}
 	if err != nil {
 		p.st.Aborts++

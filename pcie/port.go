@@ -78,6 +78,8 @@ type Stats struct {
 	DeviceHits          uint64 // packets whose translation was in the device's TLB
 	TranslationRequests uint64
 	Invalidations       uint64   // of the device's TLB
+	PageRequests        uint64   // messages sent: the device asked for a page
+	PageResponses       uint64   // and got an answer
 	ReadTime            sim.Time // from the call to the last byte at the device, over all reads that succeeded
 	WriteTime           sim.Time // from the call to visibility of the last byte, over all writes that succeeded
 	TranslationTime     sim.Time // added by the translator, over all packets

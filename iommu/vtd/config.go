@@ -104,6 +104,6 @@ func (c *Config) capabilities() (capReg, ecap uint64) {
 	}
 	ecap = ecapQI | ecapPT | RegIVA/16<<ecapIRO | bit(c.Coherent, ecapC) | bit(c.SnoopControl, ecapSC) |
 		bit(c.Scalable, ecapSMTS|ecapSSTS|ecapFSTS|ecapPASD|19<<ecapPSS)
-	ecap |= bit(c.Nested, ecapNEST) | bit(c.DeviceTLBs, ecapDT)
+	ecap |= bit(c.Nested, ecapNEST) | bit(c.DeviceTLBs, ecapDT|ecapPRS)
 	return capReg, ecap
 }

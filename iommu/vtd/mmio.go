@@ -43,6 +43,14 @@ func (v *Unit) WriteReg(addr, val uint64, now sim.Time) {
 		if val&commandBusy != 0 {
 			v.startCommand(RegCCMD, at, v.cfg.ContextInvTime, 0, false)
 		}
+	case RegPQH:
+		v.pages.Head = val & (v.pages.Size - 1)
+	case RegPQT:
+		v.pages.Tail = val & (v.pages.Size - 1)
+	case RegPQA:
+		v.pages.Base, v.pages.Size = val&^0xfff&(1<<v.haw-1), 4096<<(val&7)
+	case RegPRS:
+		v.clearPages(uint32(val))
 	default:
 		v.writeFault(off, val)
 	}
@@ -140,6 +148,12 @@ func (v *Unit) ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time) {
 		val = v.busy(v.iotlb, sampled)
 	case RegCCMD:
 		val = v.busy(v.ccmd, sampled)
+	case RegPQH:
+		val = v.pages.Head
+	case RegPQT:
+		val = v.pages.Tail
+	case RegPRS:
+		val = uint64(v.pagesStatus())
 	default:
 		val = v.readFault(off)
 	}

@@ -2,6 +2,7 @@ package vtd
 
 import (
 	"dmapath/iommu"
+	"dmapath/pcie"
 	"dmapath/sim"
 )
 
@@ -69,7 +70,7 @@ func (v *Unit) Decode(desc [2]uint64) iommu.Action {
 	lo, hi := desc[0], desc[1]
 	kind := lo & queueTypeMask
 	code := uint64(errNone)
-	if lo>>9&7 != 0 || kind == 0 || kind > DescPASIDDev {
+	if lo>>9&7 != 0 || kind == 0 || kind > DescPageResp {
 		code = errType
 	} else {
 		code = v.check(kind, lo, hi)
@@ -77,6 +78,9 @@ func (v *Unit) Decode(desc [2]uint64) iommu.Action {
 	if code != errNone {
 		v.queueError(code)
 		return iommu.Action{}
+	}
+	if kind == DescPageResp {
+		return iommu.Action{Kind: iommu.Other}
 	}
 	if kind != DescWait {
 		return iommu.Action{Kind: iommu.Invalidate, Takes: v.serviceTime(kind, lo)}
@@ -169,6 +173,8 @@ func (v *Unit) Effect(desc [2]uint64) (complete sim.Time) {
 		v.dropContext(gran, domain, uint16(lo>>32), uint8(lo>>48&3))
 	case DescPASID:
 		v.dropPASID(gran, domain, uint32(lo>>32)&0xfffff)
+	case DescPageResp:
+		v.pages.Respond(uint16(lo>>16), uint16(hi>>3&0x1ff), pcie.Response(lo>>12&15), now)
 	case DescDeviceTLB:
 		first, last := deviceRange(hi)
 		return v.InvalidateTLB(uint16(lo>>32), first, last, now)

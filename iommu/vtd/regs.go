@@ -18,6 +18,10 @@ const (
 	RegICS     = 0x9c // 32 bits
 	RegIECTL   = 0xa0 // 32 bits
 	RegIQERCD  = 0xb0
+	RegPQH     = 0xc0
+	RegPQT     = 0xc8
+	RegPQA     = 0xd0
+	RegPRS     = 0xdc // 32 bits
 	RegIVA     = 0x500
 	RegIOTLB   = 0x508
 	RegFRCD    = 0x600 // 16 bytes per record
@@ -68,6 +72,7 @@ const (
 	DescPASIDTLB  = 6
 	DescPASID     = 7
 	DescPASIDDev  = 8
+	DescPageResp  = 9
 )
 
 // Granularities of the descriptors, bits 5:4.
@@ -118,6 +123,7 @@ const (
 	ecapSC   = 1 << 7
 	ecapIRO  = 8
 	ecapNEST = 1 << 26
+	ecapPRS  = 1 << 29
 	ecapSMTS = 1 << 43
 	ecapSSTS = 1 << 46
 	ecapFSTS = 1 << 47

@@ -37,7 +37,8 @@ type Unit struct {
 	contexts contexts
 	spaces   spaces
 
-	q queue
+	q     queue
+	pages iommu.PageQueue
 }
 
 // New returns a unit after reset: translation off, caches empty.
@@ -68,6 +69,7 @@ func New(cfg Config, eng *sim.Engine, h iommu.Fabric, mem *cache.Memory) (*Unit,
 	v.faults.rec = make([][2]uint64, cfg.FaultRecords)
 	v.spaces.init()
 	v.initQueue()
+	v.initPages()
 	return v, nil
 }
 

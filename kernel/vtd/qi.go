@@ -26,14 +26,15 @@ const (
 
 // Descriptors (VT-d specification 6.5.2).
 const (
-	descIOTLB   = 2
-	descDevTLB  = 3
-	descWait    = 5
-	granDomain  = 2 << 4
-	granPage    = 3 << 4
-	waitStatus  = 1 << 5
-	fstsFailure = 1<<4 | 1<<5 | 1<<6 // IQE, ICE, ITE
-	fstsIQE     = 1 << 4
+	descIOTLB    = 2
+	descDevTLB   = 3
+	descWait     = 5
+	descPageResp = 9
+	granDomain   = 2 << 4
+	granPage     = 3 << 4
+	waitStatus   = 1 << 5
+	fstsFailure  = 1<<4 | 1<<5 | 1<<6 // IQE, ICE, ITE
+	fstsIQE      = 1 << 4
 )
 
 // desc is one 128-bit descriptor of the invalidation queue.

@@ -42,6 +42,7 @@ type Unit struct {
 	root  uint64 // physical address of the root table
 	qi    queue
 	dids  uint16 // domain ids handed out
+	prq   prq
 }
 
 // capabilities are what the driver keeps of the capability registers.

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 
+	"dmapath/kernel/vtd"
 	"dmapath/platform"
 	"dmapath/results"
+	"dmapath/sim"
 	"dmapath/workloads/probe"
 )
 
@@ -17,14 +19,16 @@ type Probe struct {
 	Order  string `yaml:"order"`  // random, sequential
 	// Outstanding is how many accesses are under way: 1 measures latency, many measure throughput.
 	Outstanding int    `yaml:"outstanding"`
-	Pages       string `yaml:"pages"` // scattered: each page of 4 KiB lies somewhere else; contiguous: one buffer, which an IOMMU may map with large pages
+	Pages       string `yaml:"pages"` // scattered: each page of 4 KiB lies somewhere else; contiguous: one buffer, which an IOMMU may map with large pages; demand: none is there, the device asks for each (PRI)
 	State       string `yaml:"state"` // device: it has written the window before; cold: nobody has touched it
+	// PageRequests is how many page requests the device has under way at most, with pages on demand.
+	PageRequests int `yaml:"page_requests"`
 }
 
 // Words of Probe.
 var (
 	ProbeOrders = []string{"random", "sequential"}
-	ProbePages  = []string{"scattered", "contiguous"}
+	ProbePages  = []string{"scattered", "contiguous", "demand"}
 	ProbeStates = []string{"device", "cold"}
 )
 
@@ -59,8 +63,11 @@ func (p *Probe) config() (c probe.Config, errs []error) {
 	if p.Outstanding < 1 || p.Outstanding > 1024 {
 		errs = append(errs, fmt.Errorf("probe.outstanding is %d: allowed are 1 to 1024", p.Outstanding))
 	}
+	if p.PageRequests < 1 || p.PageRequests > 512 {
+		errs = append(errs, fmt.Errorf("probe.page_requests is %d: allowed are 1 to 512", p.PageRequests))
+	}
 	return probe.Config{Access: probe.Access(p.Access), Size: int(size), Window: uint64(window), Sequential: p.Order == "sequential", Outstanding: p.Outstanding,
-		Contiguous: p.Pages == "contiguous", Warm: p.State == "device"}, errs
+		Contiguous: p.Pages == "contiguous", Warm: p.State == "device", Demand: p.Pages == "demand", PageRequests: p.PageRequests, QueueOrder: vtd.PRQOrder}, errs
 }
 
 // probeProblems lists what is wrong with the keys of the probe.
@@ -91,6 +98,24 @@ func (c *Comparison) probeTable() *results.Table {
 		}
 	}
 	t.Notes = []string{"From issue of an access to its end at the device (reads) or in memory (writes). Call and cache state do not matter to it, beyond the kernel whose tables it goes through."}
+	return t
+}
+
+// faultTable shows what page faults cost the device.
+func (c *Comparison) faultTable() *results.Table {
+	t := &results.Table{ID: "page_requests", Title: fmt.Sprintf("dma-probe: page requests, at most %d under way", c.Exp.Probe.PageRequests), Keys: 1,
+		Columns: []results.Column{{Name: "backend", Text: true}, {Name: "kernel", Text: true}, {Name: "faults"}, {Name: "mean", Unit: "ns"}, {Name: "p50", Unit: "ns"}, {Name: "p99", Unit: "ns"},
+			{Name: "rate", Unit: "k/s", Decimals: 1}, {Name: "asked again"}, {Name: "dropped"}}}
+	for _, b := range c.Exp.Backends {
+		for _, o := range c.row(dmaProbe, b, c.Exp.Caches[0]) {
+			if p := o.Pages; p != nil {
+				t.Add(short(b), o.Variant, p.Requests, p.Latency.Mean(), p.Latency.Quantile(0.5), p.Latency.Quantile(0.99),
+					float64(p.Made)/(float64(o.Elapsed)/float64(sim.Millisecond)), p.Again, p.Dropped)
+			}
+		}
+	}
+	t.Notes = []string{"From the page request leaving the device to the answer's arrival: link, queue, interrupt, IRQ thread, worker, page, response descriptor. Nothing of the kernel's part is recorded.",
+		"No dma_map call faults: this is memory of a process that the device shares (SVA)."}
 	return t
 }
 

@@ -68,6 +68,9 @@ func (c *Comparison) Record() *results.Record {
 	for _, w := range c.Exp.Workloads {
 		if w == dmaProbe {
 			r.Tables = append(r.Tables, c.probeTable())
+			if c.Exp.Probe.Pages == "demand" {
+				r.Tables = append(r.Tables, c.faultTable())
+			}
 			continue
 		}
 		r.Tables = append(r.Tables, c.countTable(w))

@@ -154,6 +154,8 @@ type Result struct {
 	Drops, Interrupts, Faults int64
 	// Latency of an operation from issue to completion, in nanoseconds; nil where there is none.
 	Latency *sim.Histogram
+	// Pages is what a device met that asks for the pages it touches; nil where memory is mapped before it is used.
+	Pages *PageFaults
 	// Text is output in the words of the tool that the workload imitates (map-benchmark); empty otherwise.
 	Text string
 }

@@ -20,6 +20,7 @@ import (
 
 	"dmapath/cpu"
 	"dmapath/kernel"
+	"dmapath/pcie"
 	"dmapath/platform"
 	"dmapath/sim"
 	"dmapath/workloads"
@@ -51,16 +52,27 @@ type Config struct {
 	Contiguous bool
 	// Warm lets the device write the whole window before the measurement: what fits stays in the LLC.
 	Warm bool
-	Seed uint64
+	// Demand leaves the window to be populated as the device touches it: memory of a process of which no page is there, for which the
+	// device sends page requests (PRI). It needs VT-d and a device with a TLB.
+	Demand       bool
+	PageRequests int // under way at once, 1 to 512
+	QueueOrder   int // log2 of the pages of the kernel's request queue, 0 to 7; Linux has vtd.PRQOrder
+	Seed         uint64
 }
 
 // Validate lists everything that is out of range.
 func (c *Config) Validate() error {
+	least := int64(0)
+	if c.Demand {
+		least = 1
+	}
 	err := workloads.Ranges{
 		{Key: "size", Value: int64(c.Size), Lo: 1, Hi: 4096},
 		{Key: "window", Value: int64(c.Window), Lo: 4096, Hi: 1 << 40},
 		{Key: "outstanding", Value: int64(c.Outstanding), Lo: 1, Hi: 1024},
 		{Key: "operations", Value: c.Operations, Lo: 1, Hi: 1 << 40},
+		{Key: "page_requests", Value: int64(c.PageRequests), Lo: least, Hi: 512},
+		{Key: "queue_order", Value: int64(c.QueueOrder), Lo: 0, Hi: 7},
 	}.Check()
 	switch c.Access {
 	case Read, Write, WriteRead:
@@ -85,6 +97,8 @@ type probe struct {
 	begun []sim.Time // by slot
 	res   *workloads.Result
 	err   error
+
+	demand *demand // nil where the window is mapped
 }
 
 // Run maps the window for dev and performs the accesses. The result has the latency of each in nanoseconds, and the throughput.
@@ -98,7 +112,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	if err := p.mapWindow(); err != nil {
 		return nil, err
 	}
-	if cfg.Warm {
+	if cfg.Warm && !cfg.Demand {
 		if err := p.warm(); err != nil {
 			return nil, err
 		}
@@ -120,6 +134,9 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		return nil, p.err
 	}
 	p.res.Elapsed = m.Eng.Now() - start
+	if p.demand != nil {
+		p.res.Pages = p.demand.finish()
+	}
 	return p.res, nil
 }
 
@@ -127,6 +144,9 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 func (p *probe) mapWindow() error {
 	n := int(p.cfg.Window+4095) / 4096
 	p.pages = make([]uint64, n)
+	if p.cfg.Demand {
+		return p.demandWindow()
+	}
 	if p.cfg.Contiguous {
 		_, addr, err := p.dev.AllocCoherent(int(p.cfg.Window))
 		for i := range p.pages {
@@ -188,7 +208,12 @@ func (p *probe) step(slot uint64) {
 	}
 	p.left--
 	p.begun[slot] = now
-	at, done := p.place(), now
+	p.access(slot, p.place(), now)
+}
+
+// access carries one access out.
+func (p *probe) access(slot, at uint64, now sim.Time) {
+	done := now
 	if p.cfg.Access != Read {
 		done, p.err = p.dev.Port.Write(p.dev.RID, at, p.cfg.Size, now)
 		if p.cfg.Access == WriteRead {
@@ -197,6 +222,11 @@ func (p *probe) step(slot uint64) {
 	}
 	if p.cfg.Access != Write && p.err == nil {
 		done, p.err = p.dev.Port.Read(p.dev.RID, at, p.cfg.Size, done)
+	}
+	if p.demand != nil && errors.Is(p.err, pcie.ErrNotGranted) {
+		p.err = nil
+		p.demand.missed(slot, at, max(done, now))
+		return
 	}
 	p.m.Eng.At(max(done, now), p.ev, slot)
 }

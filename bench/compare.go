@@ -25,6 +25,15 @@ type Comparison struct {
 // Compare runs every point of x on platform s with up to jobs runs at a time (0: one per CPU of the host). The result does not
 // depend on jobs. Of several errors the first in the order of the points is returned.
 func Compare(ctx context.Context, s *platform.Spec, x Experiment, jobs int, progress Progress) (*Comparison, error) {
+	return run(ctx, s, x, jobs, progress, true)
+}
+
+// ComparePoints is Compare without the measurements of pfn_valid, which do not depend on the experiment.
+func ComparePoints(ctx context.Context, s *platform.Spec, x Experiment, jobs int, progress Progress) (*Comparison, error) {
+	return run(ctx, s, x, jobs, progress, false)
+}
+
+func run(ctx context.Context, s *platform.Spec, x Experiment, jobs int, progress Progress, lookups bool) (*Comparison, error) {
 	if err := x.Validate(s); err != nil {
 		return nil, err
 	}
@@ -37,7 +46,10 @@ func Compare(ctx context.Context, s *platform.Spec, x Experiment, jobs int, prog
 	g.SetLimit(jobs)
 	errs := make([]error, len(points)+1) // by point: which error is reported must not depend on which came first
 	var mu sync.Mutex
-	done, total := 0, len(points)+1
+	done, total := 0, len(points)
+	if lookups {
+		total++
+	}
 	finished := func(p Point) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -55,13 +67,15 @@ func Compare(ctx context.Context, s *platform.Spec, x Experiment, jobs int, prog
 			return nil
 		})
 	}
-	g.Go(func() error {
-		if errs[len(points)] = ctx.Err(); errs[len(points)] == nil {
-			c.PfnValid, errs[len(points)] = x.pfnValid(s)
-		}
-		finished(Point{Workload: "pfn_valid"})
-		return nil
-	})
+	if lookups {
+		g.Go(func() error {
+			if errs[len(points)] = ctx.Err(); errs[len(points)] == nil {
+				c.PfnValid, errs[len(points)] = x.pfnValid(s)
+			}
+			finished(Point{Workload: "pfn_valid"})
+			return nil
+		})
+	}
 	g.Wait()
 	for _, err := range errs {
 		if err != nil {

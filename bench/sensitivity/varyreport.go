@@ -334,5 +334,5 @@ func (u *Uncertainty) Figure(workload, call string) (*figure.Plot, error) {
 		return nil, nil
 	}
 	return figure.NewCDF(figure.Axes{Title: fmt.Sprintf("%s on %s, %s: difference in %s over %d samples", workload, backend, state, call, len(u.Samples)),
-		Note: fmt.Sprintf("simulated; %d uncertain values of %s varied", len(u.Keys), u.Platform.Name), X: "difference to the first named last [%]", Y: "samples up to X [%]"}, dists)
+		Note: fmt.Sprintf("simulated; %d uncertain values of %s varied", len(u.Keys), u.Platform.Name), X: "difference, relative to what is subtracted [%]", Y: "samples up to X [%]"}, dists)
 }

@@ -91,7 +91,7 @@ func (x *Experiment) peerKind() (kind mm.Kind, ok bool) {
 // options are those of the machine for variants of kernel v: Debian builds 7.3 with CONFIG_PCI_P2PDMA and 6.12 without, and who moves
 // data between devices builds both with it.
 func (x *Experiment) options(s *platform.Spec, v kernel.Version, backend string) (platform.Options, error) {
-	o := platform.Options{Version: v, Backend: platform.Backend(backend), CPUs: x.CPUs, Seed: x.Seed, P2PDMA: v == kernel.V7_3}
+	o := platform.Options{Version: v, Backend: platform.Backend(backend), CPUs: x.CPUs, Seed: x.Seed, P2PDMA: v == kernel.V7_3, Stacks: x.stacks}
 	if kind, ok := x.peerKind(); ok {
 		bar, err := s.PeerRange(kind)
 		if err != nil {

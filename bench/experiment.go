@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"dmapath/kernel"
+	"dmapath/kernel/described"
 	"dmapath/kernel/dma"
 	"dmapath/platform"
 	"dmapath/sim"
@@ -20,8 +21,10 @@ import (
 // Experiment is everything that decides what compare prints: with the platform beside it, it is the manifest. Times and
 // sizes are text with a unit, as in a platform file.
 type Experiment struct {
-	Workloads  []string `yaml:"workloads"` // nvme, nic, map-benchmark, dma-probe
-	Variants   []string `yaml:"variants"`  // CALL@KERNEL; differences are against the first
+	Workloads []string `yaml:"workloads"` // nvme, nic, map-benchmark, dma-probe
+	Variants  []string `yaml:"variants"`  // CALL@KERNEL; differences are against the first
+	// Paths are the texts of described calls (kernel/described) that Variants names.
+	Paths      []string `yaml:"paths,omitempty"`
 	Backends   []string `yaml:"backends"`
 	Caches     []string `yaml:"caches"` // hot, warm, cold
 	Source     string   `yaml:"source"` // modelled or recorded
@@ -35,6 +38,8 @@ type Experiment struct {
 	NIC        NIC      `yaml:"nic"`
 	MapBench   MapBench `yaml:"map_benchmark"`
 	Probe      Probe    `yaml:"probe"`
+
+	stacks bool // account functions by their callers, for a profile
 }
 
 // NVMe is the drive and its load.
@@ -149,6 +154,7 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 		}
 	}
 	x.canonical()
+	errs = append(errs, x.define()...)
 	words("workload", x.Workloads, Workloads)
 	words("variant", x.Variants, slices.Concat(variantNames(), Drivers))
 	words("backend", x.Backends, backendNames())
@@ -249,6 +255,37 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// AddPath adds a described call, read from a file called name, and returns the name of the variant that it is.
+func (x *Experiment) AddPath(name, text string) (string, error) {
+	p, err := described.Parse(name, text)
+	if err != nil {
+		return "", err
+	}
+	// As a manifest can hold it.
+	var b strings.Builder
+	for l := range strings.Lines(text) {
+		b.WriteString(strings.TrimRight(strings.ReplaceAll(l, "\t", "    "), " \r\n") + "\n")
+	}
+	if text = strings.Trim(b.String(), "\n") + "\n"; !slices.Contains(x.Paths, text) {
+		x.Paths = append(slices.Clone(x.Paths), text)
+	}
+	return p.Name(), nil
+}
+
+// define makes the described calls known.
+func (x *Experiment) define() (errs []error) {
+	for i, text := range x.Paths {
+		p, err := described.Parse(fmt.Sprintf("paths[%d]", i), text)
+		if err == nil {
+			err = described.Define(p)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }
 
 // canonical gives variants that were named by an alias their own names.

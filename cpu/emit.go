@@ -17,6 +17,8 @@ type Stream struct {
 	sp     uint64
 	frames []frame
 	mit    Mitigation
+	// Stacks accounts a function by its callers; see stacks.go.
+	Stacks bool
 	// ISA is how calls, returns, pushes and barriers are made; it is set before anything is emitted.
 	ISA ISA
 }
@@ -336,6 +338,18 @@ func (s *Stream) Call(f *Func) {
 // TailCall emits a jump to f, which returns to the caller of the present function.
 func (s *Stream) TailCall(f *Func) {
 	s.emit(Jmp, 0, 0, 0, 0, 0)
+	s.jump(f)
+}
+
+// jump goes on in f, which returns to the caller of the present function.
+func (s *Stream) jump(f *Func) {
+	if s.Stacks {
+		caller := funcs[0]
+		if n := len(s.frames); n > 0 {
+			caller = s.frames[n-1].fn
+		}
+		f = f.on(caller)
+	}
 	s.fn, s.pc = f, f.PC
 }
 
@@ -358,7 +372,7 @@ func (s *Stream) CallInd(f *Func, d Val) {
 		s.emit(Ret, s.sp, 8, 0, 0, Stack)
 		s.Ops[len(s.Ops)-1].Src = TextBase + uint64(f.PC)
 		s.sp += 8
-		s.fn, s.pc = f, f.PC
+		s.jump(f)
 		return
 	case MitLFENCE:
 		s.emit(Fence, 0, 0, d, 0, Serialize)
@@ -373,12 +387,18 @@ var thunk = NewFunc("__x86_indirect_thunk_array", "arch/x86/lib/retpoline.S", 32
 
 func (s *Stream) enter(f *Func) {
 	s.frames = append(s.frames, frame{s.fn, s.pc, s.sp + 8})
+	if s.Stacks {
+		f = f.on(s.fn)
+	}
 	s.fn, s.pc = f, f.PC
 }
 
 // link enters f with the return address in a register.
 func (s *Stream) link(f *Func) {
 	s.frames = append(s.frames, frame{s.fn, s.pc, s.sp})
+	if s.Stacks {
+		f = f.on(s.fn)
+	}
 	s.fn, s.pc = f, f.PC
 }
 

@@ -7,18 +7,24 @@ type Func struct {
 	File string // source file of the kernel, for profiles
 	Size uint32 // bytes of text
 	PC   uint32 // first byte, relative to TextBase
+
+	base, caller *Func // of a function on a stack; see Stream.Stacks
 }
 
-// funcs is filled by NewFunc while packages initialise and is read-only afterwards.
+// funcs is filled by NewFunc while packages initialise, and by what a user describes before machines are built; it is read-only
+// while one runs.
 var funcs = []*Func{{Name: "(none)"}}
 
-// NewFunc defines a function of size bytes of text; call it only in package-level var declarations. Functions are laid
+// textEnd is where the text defined so far ends.
+var textEnd uint32
+
+// NewFunc defines a function of size bytes of text; call it only in package-level var declarations, or before any
+// machine is built. Functions are laid
 // out in the order of definition, 16-byte aligned, with a gap so that a function starts as often in the middle of
 // a line as at its start.
 func NewFunc(name, file string, size uint32) *Func {
-	last := funcs[len(funcs)-1]
-	f := &Func{ID: uint16(len(funcs)), Name: name, File: file, Size: size, PC: (last.PC+last.Size+15)&^15 + 4096}
-	funcs = append(funcs, f)
+	f := &Func{ID: uint16(len(funcs)), Name: name, File: file, Size: size, PC: (textEnd+15)&^15 + 4096}
+	funcs, textEnd = append(funcs, f), f.PC+f.Size
 	return f
 }
 

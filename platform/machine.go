@@ -62,6 +62,8 @@ type Options struct {
 	Seed    uint64 // of everything random in the machine itself
 	// P2PDMA builds the kernel with CONFIG_PCI_P2PDMA, as Debian builds 7.3 and not 6.12.
 	P2PDMA bool
+	// Stacks accounts kernel functions by their callers (cpu.Stream.Stacks): for profiles. Such machines run one after the other.
+	Stacks bool
 	// Extra is memory beside what the platform has: hot-plugged RAM, BARs with and without struct pages, RAM outside of the
 	// linear map. It must not overlap the platform's.
 	Extra mm.MemoryMap
@@ -182,6 +184,7 @@ func stackTop(c int) uint64 {
 func (m *Machine) stream(top uint64) *cpu.Stream {
 	s := cpu.NewStream(top, m.Env.Mitigation)
 	s.ISA = m.Env.Arch.ISA()
+	s.Stacks = m.Opt.Stacks
 	return s
 }
 

@@ -26,6 +26,7 @@ Examples:
   dmapath compare
   dmapath compare --workload nvme --backend iommu-strict --variant map_page@7.3,map_phys@7.3
   dmapath compare --workload nvme --variant driver@6.12,driver@7.3 --size 128KiB
+  dmapath compare --variant ./my.path,map_phys@7.3
   dmapath compare --source recorded --cache warm
   dmapath compare --ram 1TiB --memory-model sparsemem-extreme --cache cold
   dmapath compare --set iommu.iotlb.entries=64 --set workload.nvme.queue_depth=128
@@ -37,13 +38,14 @@ Examples:
 	o.machineFlags(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&o.workloads, "workload", nil, "nvme, nic, map-benchmark, dma-probe (nvme,nic)")
-	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL or driver@KERNEL, a whole driver; differences are against the first (map_page of both kernels, map_phys@7.3, map_phys_rederive@7.3)")
+	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL, driver@KERNEL (a whole driver) or a file that describes a call (my.path); differences are against the first (map_page of both kernels, map_phys@7.3, map_phys_rederive@7.3)")
 	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart, ops-grant (the first three)")
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
 	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")
 	f.Int64Var(&o.operations, "operations", 1200, "I/Os, frames or accesses per run; rounds per thread")
 	f.StringVar(&o.config, "config", "", "repeat the run of this manifest; other flags change it")
 	f.StringVar(&o.out, "out", "dmapath-out", "directory for CSV, JSON, plots and manifest; empty for none")
+	o.profileFlag(cmd)
 	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress line")
 	o.uncertaintyFlag(cmd)
@@ -133,6 +135,9 @@ func (o *options) compare(cmd *cobra.Command) error {
 	}
 	if err := o.emit(cmd.OutOrStdout(), r); err != nil {
 		return failure{err}
+	}
+	if err := o.writeProfile(cmd, s, x); err != nil {
+		return err
 	}
 	if text := c.Text(); text != "" && o.format == "ascii" {
 		if _, err := io.WriteString(cmd.OutOrStdout(), "\n"+text); err != nil {

@@ -20,7 +20,9 @@ Examples:
   dmapath explain map_phys@7.3 --backend iommu-strict
   dmapath explain map_page@6.12 --backend direct --cache cold
   dmapath explain iova_link@7.3 --backend iommu-strict --size 128KiB --segments scattered
-  dmapath explain map_phys@7.3 --backend iommu-strict --attrs require-coherent`,
+  dmapath explain map_phys@7.3 --backend iommu-strict --attrs require-coherent
+  dmapath explain map_phys@7.3 --pprof map_phys.pb.gz && go tool pprof -http : map_phys.pb.gz
+  dmapath explain docs/paths/rederive.path --backend direct`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := o.spec(cmd)
@@ -29,6 +31,9 @@ Examples:
 			}
 			x := bench.Default()
 			if err := o.experiment(cmd, s, &x); err != nil {
+				return err
+			}
+			if args[0], err = described(&x, args[0]); err != nil {
 				return err
 			}
 			x.Workloads, x.Variants, x.Backends, x.Caches = []string{"nvme"}, args, []string{backend}, []string{cache}
@@ -46,10 +51,14 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
+			if err := o.writeProfile(cmd, s, x); err != nil {
+				return err
+			}
 			return o.emit(cmd.OutOrStdout(), r)
 		},
 	}
 	o.machineFlags(cmd)
+	o.profileFlag(cmd)
 	cmd.Flags().Int64Var(&o.operations, "operations", 1200, "I/Os that are simulated")
 	cmd.Flags().StringVar(&backend, "backend", "direct", "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart or ops-grant")
 	cmd.Flags().StringVar(&cache, "cache", "warm", "hot, warm or cold")

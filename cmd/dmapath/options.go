@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,7 +31,7 @@ type options struct {
 	operations               int64
 	seed                     uint64
 	set                      []string
-	format, out              string
+	format, out, pprof       string
 	jobs                     int
 	quiet                    bool
 	samples                  string // of --uncertainty; empty: compare once
@@ -109,6 +110,13 @@ func (o *options) experiment(cmd *cobra.Command, s *platform.Spec, x *bench.Expe
 	}
 	list("workload", o.workloads, &x.Workloads)
 	list("variant", o.variants, &x.Variants)
+	for i, v := range x.Variants {
+		name, err := described(x, v)
+		if err != nil {
+			return fmt.Errorf("--variant: %w", err)
+		}
+		x.Variants[i] = name
+	}
 	list("backend", o.backends, &x.Backends)
 	list("cache", o.caches, &x.Caches)
 	if given("source") {
@@ -148,6 +156,41 @@ func (o *options) experiment(cmd *cobra.Command, s *platform.Spec, x *bench.Expe
 				return fmt.Errorf("--set %s: %w", kv, err)
 			}
 		}
+	}
+	return nil
+}
+
+// described reads a variant that is a file (./my.path) into x and returns its name; other variants are names already.
+func described(x *bench.Experiment, variant string) (string, error) {
+	if !strings.HasSuffix(variant, ".path") && !strings.ContainsRune(variant, filepath.Separator) {
+		return variant, nil
+	}
+	data, err := readInput(variant, nil)
+	if err != nil {
+		return "", err
+	}
+	return x.AddPath(variant, string(data))
+}
+
+// profileFlag is --pprof, of the commands that run an experiment.
+func (o *options) profileFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.pprof, "pprof", "", "run once more and write a profile of the simulated cycles for go tool pprof; its samples are tagged with\nworkload, backend, cache, variant and call (-tagfocus variant=map_phys@7.3)")
+}
+
+// writeProfile writes the profile that --pprof asks for.
+func (o *options) writeProfile(cmd *cobra.Command, s *platform.Spec, x bench.Experiment) error {
+	if o.pprof == "" {
+		return nil
+	}
+	err := interruptible(cmd.Context(), func() error {
+		p, err := x.Profile(cmd.Context(), s, o.status(cmd.ErrOrStderr()))
+		if err != nil {
+			return err
+		}
+		return results.WriteFile(o.pprof, func(w io.Writer) error { return p.Write(w, "dmapath on "+s.Name, "cycles are simulated") })
+	})
+	if err != nil {
+		return failure{err}
 	}
 	return nil
 }

@@ -60,6 +60,9 @@ type Ctx struct {
 	Debug *dmadebug.Debug
 	KMSAN *kmsan.Shadow
 
+	// Described is what variants that are described in text (kernel/described) keep with the device, by variant.
+	Described map[Variant]any
+
 	singles []*List // per CPU: for variants that map lists when they are given a buffer of one piece
 
 	pool   []pooled       // what premapped variants have mapped, in this order

@@ -43,6 +43,16 @@ func register(rank int, v Variant) struct{} {
 	return struct{}{}
 }
 
+// Define adds a variant that is not part of this package: one that a user describes. It is called before machines are built. A name
+// that exists is an error.
+func Define(v Variant) error {
+	if _, err := Lookup(v.Name()); err == nil {
+		return fmt.Errorf("there is a variant %s already", v.Name())
+	}
+	register(100, v)
+	return nil
+}
+
 // alias registers a second name of a variant, which Lookup accepts and tables do not show.
 func alias(name string, v Variant) struct{} {
 	aliases = append(aliases, aliased{name, v})

@@ -174,7 +174,7 @@ func (d *Debug) saveStack(t *cpu.Thread, to uint64) {
 	t.Push(5)
 	t.Frame(112)
 	t.ALU(24, 0) // __unwind_start
-	place := uint64(t.Fn().ID)
+	place := uint64(t.Fn().Base().ID)
 	arm := d.Env.Arch != kernel.X86_64 // frame pointers instead of ORC
 	for i := range min(stackDepth+1, t.Depth()) {
 		t.Call(fnUnwind)

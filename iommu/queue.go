@@ -23,7 +23,9 @@ type Queue struct {
 	pos     uint64 // command being carried out; Head follows when it is
 	have    uint64 // commands up to this offset are fetched, from pos on
 	cmd     [2]uint64
-	arrived sim.Time // the last tail write reached the unit
+	tails   [pendingTails]tailWrite // ring of tail writes whose commands the head has not all passed
+	oldest  int
+	written int
 	drained sim.Time // all invalidations so far are complete
 	fenced  sim.Time // when the wait command at pos is complete, if it fences
 
@@ -34,6 +36,16 @@ type Queue struct {
 
 	hTail, hKick, hStep, hEffect, hSignal sim.Handler
 }
+
+// tailWrite is when the commands up to a tail were announced.
+type tailWrite struct {
+	tail uint64
+	at   sim.Time
+}
+
+// pendingTails bounds the tail writes that are told apart: more are taken for the last of them, and their commands' times in the queue are a
+// little too long.
+const pendingTails = 64
 
 // pendingWaits bounds signals under way; a queue whose wait commands do not fence stops at so many.
 const pendingWaits = 64
@@ -108,7 +120,7 @@ func (q *Queue) Init(c *Core, d Commands, name string) {
 // Reset empties the queue: head, tail and whatever is under way.
 func (q *Queue) Reset(head, tail uint64) {
 	q.Head, q.Tail, q.pos = head, tail, head
-	q.running, q.pending = false, 0
+	q.running, q.pending, q.written = false, 0, 0
 	q.era++
 }
 
@@ -136,7 +148,10 @@ func (q *Queue) onTail(val uint64) {
 	if !ok {
 		return
 	}
-	q.Tail, q.arrived = tail, q.c.Eng.Now()
+	if tail != q.Tail {
+		q.announce(tail)
+	}
+	q.Tail = tail
 	q.c.Stats.QueueMax = max(q.c.Stats.QueueMax, q.Depth())
 	q.kick()
 }
@@ -153,7 +168,10 @@ func (q *Queue) kick() {
 
 // step takes the next command. It runs at the time when the unit is free for it.
 func (q *Queue) step() {
-	q.Head, q.fenced = q.pos, 0
+	for q.Head != q.pos {
+		q.pass()
+	}
+	q.fenced = 0
 	if q.pos == q.Tail || !q.d.Runs() {
 		q.running = false
 		return
@@ -191,16 +209,36 @@ func (q *Queue) step() {
 
 // onEffect carries out the present command. It is complete when requests with old translations are drained as well.
 func (q *Queue) onEffect() {
-	complete := q.d.Effect(q.cmd)
-	q.drained = max(q.drained, complete)
-	q.advance(complete)
+	q.drained = max(q.drained, q.d.Effect(q.cmd))
+	q.advance()
 	q.step()
 }
 
-// advance completes the present command at the time given.
-func (q *Queue) advance(complete sim.Time) {
-	q.c.Stats.QueueTime += complete - q.arrived
-	q.pos = (q.pos + q.Width) & (q.Wrap - 1)
+// advance goes to the next command. The head follows when the unit is free for it.
+func (q *Queue) advance() { q.pos = (q.pos + q.Width) & (q.Wrap - 1) }
+
+// announce notes that the commands up to tail reached the unit now.
+func (q *Queue) announce(tail uint64) {
+	if q.written == pendingTails {
+		q.tails[(q.oldest+q.written-1)%pendingTails].tail = tail
+		return
+	}
+	q.tails[(q.oldest+q.written)%pendingTails] = tailWrite{tail, q.c.Eng.Now()}
+	q.written++
+}
+
+// pass moves the head past a command, which leaves the queue.
+func (q *Queue) pass() {
+	q.Head = (q.Head + q.Width) & (q.Wrap - 1)
+	if q.written == 0 {
+		return // announced in an earlier life of the queue
+	}
+	w := &q.tails[q.oldest]
+	q.c.Stats.QueueTime += q.c.Eng.Now() - w.at
+	if q.Head == w.tail {
+		q.oldest = (q.oldest + 1) % pendingTails
+		q.written--
+	}
 }
 
 // wait carries out a wait command decoded at t: its signal comes when everything before it is complete.
@@ -210,7 +248,7 @@ func (q *Queue) wait(a *Action, t sim.Time) {
 	q.signals[(q.first+q.pending)%pendingWaits] = signal{a.Signal, fence}
 	q.pending++
 	q.c.Eng.At(at, q.hSignal, q.era)
-	q.advance(at)
+	q.advance()
 	if fence {
 		q.fenced = at
 	} else {

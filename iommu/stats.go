@@ -40,7 +40,7 @@ type Stats struct {
 	Invalidations uint64   // commands carried out that invalidate something
 	Waits         uint64   // commands carried out that tell the driver that those before are complete
 	DescFetches   uint64   // cache lines of commands read
-	QueueTime     sim.Time // tail write at the unit to the command's completion, over all commands
+	QueueTime     sim.Time // tail write at the unit until the head is past the command, over all commands
 	QueueMax      int      // most commands between head and tail
 	QueueErrors   uint64
 	DrainTime     sim.Time // invalidations waited for requests in flight
@@ -63,6 +63,9 @@ func (c *Core) Statistics() *Stats { return &c.Stats }
 // WalkerBusy returns the time walkers were busy, summed over all of them; divided by their number and the time of the run it is
 // their occupancy.
 func (c *Core) WalkerBusy() sim.Time { return c.walkers.Busy }
+
+// WalkersInUse returns how many walkers are busy at t, as far as walks begun so far tell.
+func (c *Core) WalkersInUse(t sim.Time) int { return c.walkers.InUse(t) }
 
 // IOTLBEvictions returns how often a live translation made room for another.
 func (c *Core) IOTLBEvictions() uint64 { return c.iotlb.Stats.Evictions }

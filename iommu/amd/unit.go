@@ -45,5 +45,5 @@ func New(cfg Config, eng *sim.Engine, h iommu.Fabric, mem *cache.Memory) (*Unit,
 // Config returns the configuration.
 func (u *Unit) Config() Config { return u.cfg }
 
-// QueueDepth returns how many commands the unit has not completed.
+// QueueDepth returns how many commands the head has not passed.
 func (u *Unit) QueueDepth() int { return u.q.Depth() }

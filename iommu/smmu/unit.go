@@ -93,5 +93,5 @@ func (u *Unit) underHost(s smmutable.STE) smmutable.STE {
 // Config returns the configuration.
 func (u *Unit) Config() Config { return u.cfg }
 
-// QueueDepth returns how many commands the unit has not completed.
+// QueueDepth returns how many commands the head has not passed.
 func (u *Unit) QueueDepth() int { return u.q.Depth() }

@@ -44,7 +44,7 @@ func (v *Unit) setQueue(iqa uint64) {
 	q.Wrap = q.Size
 }
 
-// QueueDepth returns how many descriptors the unit has not completed.
+// QueueDepth returns how many descriptors the head has not passed.
 func (v *Unit) QueueDepth() int { return v.q.Depth() }
 
 // Runs reports whether the queue is enabled and not stopped by an error.

@@ -509,3 +509,30 @@ func walkTo(r *rig, iova uint64, level int) uint64 {
 		at = pte &^ 0xfff & (1<<52 - 1)
 	}
 }
+
+// The time that commands spend in the queue is counted from the tail write that announced each, not the last one, to the head passing it.
+func TestQueueTimeIsFromTheOwnTailWrite(t *testing.T) {
+	r := newRig(t, plain(), 4)
+	r.v.ResetStats()
+	depth := sim.Level{}
+	at := r.eng.Now()
+	depth.Restart(at)
+	look := r.eng.Register("look", func(uint64) {
+		depth.Add(r.eng.Now(), int64(r.v.QueueDepth())-depth.Now)
+	})
+	for i := range 10_000 { // every ns of the time that all commands take
+		r.eng.At(at+sim.Time(i)*ns, look, 0)
+	}
+	for range 3 { // three tail writes before the first command is over
+		r.put(IOTLBDesc(GranDomain, domain, 0, 0, false))
+		r.submit()
+	}
+	r.run()
+	want := depth.Mean(r.eng.Now()) * float64(r.eng.Now()-at)
+	if got := float64(r.v.Stats.QueueTime); r.v.QueueDepth() != 0 || got < want-12*float64(ns) || got > want+12*float64(ns) {
+		t.Errorf("%.0f ps in the queue, integral of its length %.0f", got, want)
+	}
+	if r.v.Stats.TailWrites != 3 || r.v.Stats.QueueTime == 0 {
+		t.Errorf("%d tail writes, %v in the queue", r.v.Stats.TailWrites, r.v.Stats.QueueTime)
+	}
+}

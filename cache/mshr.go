@@ -10,6 +10,16 @@ type mshrs struct {
 	at   int // the register that the next miss looks at first: in order of use, so most likely free
 }
 
+// inUse returns how many registers are occupied at t.
+func (m *mshrs) inUse(t sim.Time) (n int) {
+	for _, f := range m.free {
+		if f > t {
+			n++
+		}
+	}
+	return n
+}
+
 // next returns when a register is free for a miss that arrives at now. hold then occupies it.
 func (m *mshrs) next(now sim.Time) sim.Time {
 	if m.free[m.at] > now {

@@ -66,6 +66,9 @@ func (h *Hierarchy) Stats() Stats {
 	return s
 }
 
+// MissesInFlight returns how many miss registers of a core's L1D are occupied at t, as far as accesses made so far tell.
+func (h *Hierarchy) MissesInFlight(core int, t sim.Time) int { return h.cores[core].d.mshr.inUse(t) }
+
 // ResetStats sets all counters to zero and leaves the caches as they are.
 func (h *Hierarchy) ResetStats() {
 	zero := func(a *array) { a.stats, a.fast = LevelStats{}, 0 }

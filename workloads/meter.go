@@ -152,6 +152,8 @@ type Result struct {
 	last sim.Time
 	// Drops counts packets that found no receive buffer or no transmit descriptor; Interrupts those delivered; Faults transactions that the IOMMU refused.
 	Drops, Interrupts, Faults int64
+	// Flight is how many operations are under way, nvme only.
+	Flight sim.Level
 	// Latency of an operation from issue to completion, in nanoseconds; nil where there is none.
 	Latency *sim.Histogram
 	// Pages is what a device met that asks for the pages it touches; nil where memory is mapped before it is used.

@@ -176,6 +176,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		d.ctrl.watch = d.watched
 	}
 	start := m.Eng.Now()
+	d.res.Flight.Restart(start)
 	for _, s := range d.cpus {
 		m.Spawn(s.cpu, fmt.Sprintf("cpu %d nvme submitter", s.cpu), s.run)
 	}

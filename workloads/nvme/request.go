@@ -152,6 +152,7 @@ func (s *submitter) begin() {
 		o.dir = kernel.ToDevice
 	}
 	s.flight++
+	s.d.res.Flight.Add(s.d.m.Eng.Now(), 1)
 }
 
 // cut moves the next request's worth of o's memory to r, as the block layer splits a bio: at the limits of bytes and segments.
@@ -353,6 +354,7 @@ func (s *submitter) end(t *cpu.Thread, i uint32) {
 	o := &s.ios[i]
 	res := s.d.res
 	s.flight--
+	s.d.res.Flight.Add(s.d.m.Eng.Now(), -1)
 	s.freeIOs.push(i)
 	res.Complete(t.Now(), int64(o.size))
 	res.Latency.Add(int64((t.Now() - o.issue) / sim.Nanosecond))

@@ -28,13 +28,13 @@ func moreWalkers() *Relation {
 func slowerDRAM() *Relation {
 	return &Relation{Name: "slower DRAM", Says: "DRAM that takes twice as long makes no call cheaper and no access of a device faster", Margin: 0.03,
 		Change: changed(2, "dram.tcl", "dram.trcd", "dram.trp", "dram.overhead"),
-		Differ: func(a, b *Ran, m float64) string { return noMore("cost with faster DRAM", a.Cost(), b.Cost(), m) }}
+		Differ: func(a, b *Ran, m float64) string { return costlier("cost with faster DRAM", a.Cost(), b.Cost(), m) }}
 }
 
 func longerQueues() *Relation {
 	return &Relation{Name: "longer queues", Says: "load and store queues of twice the length make no call dearer", Margin: 0.03,
 		Change: calls(changed(2, "cpu.load_queue", "cpu.store_queue")),
-		Differ: func(a, b *Ran, m float64) string { return noMore("cycles", b.Cost(), a.Cost(), m) }}
+		Differ: func(a, b *Ran, m float64) string { return costlier("cycles", b.Cost(), a.Cost(), m) }}
 }
 
 func longerLink() *Relation {
@@ -134,5 +134,5 @@ func colder(cold, warm string) *Relation {
 			}
 			return a, b, true
 		}),
-		Differ: func(a, b *Ran, m float64) string { return noMore("cycles, "+warm, a.Cost(), b.Cost(), m) }}
+		Differ: func(a, b *Ran, m float64) string { return costlier("cycles, "+warm, a.Cost(), b.Cost(), m) }}
 }

@@ -19,7 +19,7 @@ func passthroughAgainst(backend string) *Relation {
 			a.Backend, b.Backend = backend, "iommu-passthrough"
 			return a, b, true
 		},
-		Differ: func(a, b *Ran, m float64) string { return noMore("cycles", b.Cost(), a.Cost(), m) }}
+		Differ: func(a, b *Ran, m float64) string { return costlier("cycles", b.Cost(), a.Cost(), m) }}
 }
 
 func elsewhere() *Relation {
@@ -36,7 +36,7 @@ func elsewhere() *Relation {
 				return fmt.Sprintf("instructions: %v and %v", x, y)
 			}
 			x, y := a.Cost(), b.Cost()
-			return noMore("cycles", math.Max(x, y), math.Min(x, y), m)
+			return costlier("cycles", math.Max(x, y), math.Min(x, y), m)
 		}}
 }
 
@@ -52,7 +52,7 @@ func retpolines() *Relation {
 			return c.With("kernel.mitigation", "none"), c.With("kernel.mitigation", "retpoline"), s.Kernel.Arch == "x86-64"
 		}),
 		Differ: func(a, b *Ran, m float64) string {
-			return noMore("cycles with plain indirect calls", a.Cost(), b.Cost(), m)
+			return costlier("cycles with plain indirect calls", a.Cost(), b.Cost(), m)
 		}}
 }
 
@@ -62,5 +62,5 @@ func debugging() *Relation {
 			key := of(r, []string{"kernel.debug_dma_api", "kernel.trace_dma", "kernel.kmsan"})
 			return c.With(key, "off"), c.With(key, "on"), key != "kernel.kmsan" || s.Kernel.Arch == "x86-64"
 		}),
-		Differ: func(a, b *Ran, m float64) string { return noMore("cycles without it", a.Cost(), b.Cost(), m) }}
+		Differ: func(a, b *Ran, m float64) string { return costlier("cycles without it", a.Cost(), b.Cost(), m) }}
 }

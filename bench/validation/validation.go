@@ -11,6 +11,7 @@ import (
 	"dmapath/bench/behaviour"
 	"dmapath/bench/cachegrind"
 	"dmapath/bench/eventtraces"
+	"dmapath/bench/closedforms"
 	"dmapath/bench/evidence"
 	"dmapath/bench/published"
 	"dmapath/bench/reference"
@@ -29,6 +30,7 @@ func Checks() []Check {
 	return []Check{
 		{"kernel-traces", "instructions, loads, stores and lines of each call against recorded kernels", kernelTraces},
 		{"behaviours", "the shape of published measurements: cliffs, collapses, ratios", behaviours},
+		{"closed-forms", "queues, walks, pipelines, link and caches against formulas", closedForms},
 		{"relations", "determinism, conservation and metamorphic relations on random configurations", randomRelations},
 		{"published", "measurements that others have published, repeated on the same machines", publishedTables},
 		{"event-traces", "IOVAs, ranges and calls against recorded events of real kernels", eventTraces},
@@ -64,6 +66,10 @@ func Run(ctx context.Context, list []Check, jobs int, progress func(done, total 
 		progress(len(list), len(list), "")
 	}
 	return out, nil
+}
+
+func closedForms(ctx context.Context, jobs int) (*evidence.Report, error) {
+	return closedforms.Run(ctx, closedforms.Options{}, jobs)
 }
 
 // randomRelations runs as many random configurations as take about a minute.

@@ -47,7 +47,7 @@ Examples:
 	cmd.AddCommand(newValidateKernelTraces(), newValidateBehaviours())
 	cmd.AddCommand(newValidateCachegrind(), newValidateEventTraces())
 	cmd.AddCommand(newValidatePublished())
-	cmd.AddCommand(newValidateRelations())
+	cmd.AddCommand(newValidateRelations(), newValidateClosedForms())
 	return cmd
 }
 

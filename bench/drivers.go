@@ -66,8 +66,8 @@ func (x *Experiment) driverProblems(s *platform.Spec) (errs []error) {
 	}
 	driver := x.Variants[i]
 	for _, w := range x.Workloads {
-		if w != "nvme" && w != "nic" {
-			bad("variant %s: workload %s has no driver; allowed are nvme, nic", driver, w)
+		if w != "nvme" && w != "nic" && w != netperfRX {
+			bad("variant %s: workload %s has no driver; allowed are nvme, nic, netperf-rx", driver, w)
 		}
 	}
 	if x.Source == "recorded" {
@@ -125,7 +125,7 @@ func (c *Comparison) unitTables(workload, backend string) (tables []*results.Tab
 	if !slices.ContainsFunc(c.Exp.Variants, isDriver) {
 		return nil
 	}
-	for i := range c.row(workload, backend, c.Exp.Caches[0])[0].Units {
+	for i := range c.row(workload, backend, c.stepCache())[0].Units {
 		if t := c.unitTable(workload, backend, i); len(t.Rows) > 0 {
 			tables = append(tables, t)
 		}
@@ -134,7 +134,7 @@ func (c *Comparison) unitTables(workload, backend string) (tables []*results.Tab
 }
 
 func (c *Comparison) unitTable(workload, backend string, unit int) *results.Table {
-	name := c.row(workload, backend, c.Exp.Caches[0])[0].Units[unit].Name
+	name := c.row(workload, backend, c.stepCache())[0].Units[unit].Name
 	t := &results.Table{ID: snake(workload + "_" + backend + "_per_" + strings.ReplaceAll(name, "/", "")),
 		Title: fmt.Sprintf("%s, %s on %s: mapping cost per %s, all calls together", c.load(workload), backend, c.Platform.Name, name),
 		Columns: []results.Column{{Name: "variant", Text: true}, {Name: "calls", Decimals: 1}, {Name: "instr"}, {Name: "cycles", Unit: "cyc"}, {Name: "+-", Unit: "cyc"},

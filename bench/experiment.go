@@ -21,23 +21,24 @@ import (
 // Experiment is everything that decides what compare prints: with the platform beside it, it is the manifest. Times and
 // sizes are text with a unit, as in a platform file.
 type Experiment struct {
-	Workloads []string `yaml:"workloads"` // nvme, nic, map-benchmark, dma-probe
+	Workloads []string `yaml:"workloads"` // nvme, nic, netperf-rx, map-benchmark, dma-probe
 	Variants  []string `yaml:"variants"`  // CALL@KERNEL; differences are against the first
 	// Paths are the texts of described calls (kernel/described) that Variants names.
-	Paths      []string `yaml:"paths,omitempty"`
-	Backends   []string `yaml:"backends"`
-	Caches     []string `yaml:"caches"` // hot, warm, cold
-	Source     string   `yaml:"source"` // modelled or recorded
-	CPUs       int      `yaml:"cpus"`
-	Size       string   `yaml:"size"`       // bytes per buffer
-	Segments   string   `yaml:"segments"`   // one, scattered, contiguous: how the pages of a buffer lie
-	Attrs      []string `yaml:"attrs"`      // DMA_ATTR_* of every call, such as mmio
-	Operations int64    `yaml:"operations"` // I/Os, frames or rounds per run
-	Seed       uint64   `yaml:"seed"`
-	NVMe       NVMe     `yaml:"nvme"`
-	NIC        NIC      `yaml:"nic"`
-	MapBench   MapBench `yaml:"map_benchmark"`
-	Probe      Probe    `yaml:"probe"`
+	Paths      []string  `yaml:"paths,omitempty"`
+	Backends   []string  `yaml:"backends"`
+	Caches     []string  `yaml:"caches"` // hot, warm, cold
+	Source     string    `yaml:"source"` // modelled or recorded
+	CPUs       int       `yaml:"cpus"`
+	Size       string    `yaml:"size"`       // bytes per buffer
+	Segments   string    `yaml:"segments"`   // one, scattered, contiguous: how the pages of a buffer lie
+	Attrs      []string  `yaml:"attrs"`      // DMA_ATTR_* of every call, such as mmio
+	Operations int64     `yaml:"operations"` // I/Os, frames or rounds per run
+	Seed       uint64    `yaml:"seed"`
+	NVMe       NVMe      `yaml:"nvme"`
+	NIC        NIC       `yaml:"nic"`
+	NetperfRX  NetperfRX `yaml:"netperf_rx"`
+	MapBench   MapBench  `yaml:"map_benchmark"`
+	Probe      Probe     `yaml:"probe"`
 
 	stacks bool // account functions by their callers, for a profile
 }
@@ -96,7 +97,7 @@ type MapBench struct {
 
 // Workloads, cache states and sources that exist.
 var (
-	Workloads = []string{"nvme", "nic", "map-benchmark", dmaProbe}
+	Workloads = []string{"nvme", "nic", netperfRX, "map-benchmark", dmaProbe}
 	Caches    = []string{"hot", "warm", "cold"}
 	Sources   = []string{"modelled", "recorded"}
 )
@@ -111,9 +112,10 @@ func Default() Experiment {
 		Source:    "modelled", CPUs: 1, Size: "4KiB", Segments: mapbench.One, Attrs: []string{}, Operations: 1200, Seed: 1,
 		NVMe: NVMe{QueueDepth: 32, Segments: "scattered", Offset: "0B", SGL: true, Target: "memory", Route: "host-bridge", Rate: "0", MediaLatency: "10us", MediaShape: "lognormal", MediaChannels: 64,
 			Coalesce: 1, CoalesceTime: "0ns", Surround: 11450},
-		NIC:      NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, Driver: "per-packet", TxPercent: 50, Moderation: "20us", Surround: 1500},
-		MapBench: MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 64},
-		Probe:    Probe{Access: string(probe.Read), Size: "64B", Window: "4MiB", Order: "random", Outstanding: 64, Pages: "scattered", State: "device", PageRequests: 32},
+		NIC:       NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, Driver: "per-packet", TxPercent: 50, Moderation: "20us", Surround: 1500},
+		NetperfRX: defaultNetperfRX(),
+		MapBench:  MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 64},
+		Probe:     Probe{Access: string(probe.Read), Size: "64B", Window: "4MiB", Order: "random", Outstanding: 64, Pages: "scattered", State: "device", PageRequests: 32},
 	}
 }
 
@@ -243,6 +245,7 @@ func (x *Experiment) Validate(s *platform.Spec) error {
 	}
 	errs = append(errs, x.driverProblems(s)...)
 	errs = append(errs, x.probeProblems(s)...)
+	errs = append(errs, x.netperfProblems(s)...)
 	if x.Source == "recorded" && len(errs) == 0 {
 		errs = append(errs, x.recordings(s, uint64(size))...)
 	}

@@ -23,7 +23,7 @@ func (c *Comparison) Write(dir *results.OutputDir, r *results.Record, m *results
 		}
 	}
 	for _, w := range c.Exp.Workloads {
-		if w == dmaProbe {
+		if w == dmaProbe || w == netperfRX {
 			continue // no calls to draw
 		}
 		for _, b := range c.Exp.Backends {

@@ -48,7 +48,11 @@ func (x *Experiment) Points() []Point {
 		for _, b := range x.Backends {
 			for _, c := range x.Caches {
 				for _, v := range x.Variants {
-					if p := (Point{w, b, c, v}); w != dmaProbe || probeDiffers(probed, p) {
+					p := Point{w, b, c, v}
+					switch {
+					case w == dmaProbe && !probeDiffers(probed, p):
+					case w == netperfRX && c != x.stepCache(): // the run itself makes what is in the caches
+					default:
 						ps = append(ps, p)
 					}
 				}
@@ -72,6 +76,7 @@ func (x *Experiment) Inspect(s *platform.Spec, p Point, begin func(*platform.Mac
 	if err != nil {
 		return nil, err
 	}
+	opt.CPUs = x.cores(p.Workload)
 	m, err := platform.Build(s, opt)
 	if err != nil {
 		return nil, err
@@ -118,6 +123,11 @@ func (x *Experiment) Inspect(s *platform.Spec, p Point, begin func(*platform.Mac
 	case p.Workload == "nic":
 		var c nic.Config
 		if c, err = x.nic(v, whole, around); err == nil {
+			r, err = nic.Run(m, dev, c)
+		}
+	case p.Workload == netperfRX:
+		var c nic.Config
+		if c, err = x.netperf(v, whole); err == nil {
 			r, err = nic.Run(m, dev, c)
 		}
 	case p.Workload == dmaProbe:

@@ -73,6 +73,9 @@ func (c *Comparison) Record() *results.Record {
 			}
 			continue
 		}
+		if w == netperfRX {
+			r.Tables = append(r.Tables, c.netperfTables()...)
+		}
 		r.Tables = append(r.Tables, c.countTable(w))
 	}
 	for _, w := range c.Exp.Workloads {
@@ -334,6 +337,8 @@ func (c *Comparison) load(workload string) string {
 			return "nvme, " + c.Exp.Size + " " + c.Exp.NVMe.Segments + ", " + t + " by " + c.Exp.NVMe.Route
 		}
 		return "nvme, " + c.Exp.Size + " " + c.Exp.NVMe.Segments
+	case workload == netperfRX:
+		return fmt.Sprintf("netperf-rx, frames of %d", c.Exp.NetperfRX.FrameSize)
 	case workload == "nic":
 		return "nic, frames of " + c.Exp.NIC.Sizes
 	}
@@ -367,11 +372,13 @@ func (c *Comparison) countTable(workload string) *results.Table {
 func short(backend string) string { return strings.TrimPrefix(backend, "iommu-") }
 
 // stepCache is the cache state whose steps are shown: warm if there is one.
-func (c *Comparison) stepCache() string {
-	if slices.Contains(c.Exp.Caches, "warm") {
+func (c *Comparison) stepCache() string { return c.Exp.stepCache() }
+
+func (x *Experiment) stepCache() string {
+	if slices.Contains(x.Caches, "warm") {
 		return "warm"
 	}
-	return c.Exp.Caches[0]
+	return x.Caches[0]
 }
 
 // maxSteps is how many functions a step table names; the rest is summed.

@@ -158,8 +158,19 @@ type Result struct {
 	Latency *sim.Histogram
 	// Pages is what a device met that asks for the pages it touches; nil where memory is mapped before it is used.
 	Pages *PageFaults
+	// Wire is what happened between sender and receive buffer; nil where there is no wire.
+	Wire *Wire
 	// Text is output in the words of the tool that the workload imitates (map-benchmark); empty otherwise.
 	Text string
+}
+
+// Wire is what happened to the frames of a transfer before they reached a receive buffer.
+type Wire struct {
+	Sent        int64    // frames put on the link, those sent again included
+	NoBuffer    int64    // lost because the ring was empty
+	NoRoom      int64    // lost because the device's packet memory was full
+	Paused      sim.Time // time during which pause frames held the link
+	Antagonists int64    // bytes that antagonists of memory went through meanwhile
 }
 
 // Complete counts an operation of n bytes that ended at now.

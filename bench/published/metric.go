@@ -71,6 +71,7 @@ var metrics = []metric{
 	{"iotlb_hit_rate", shares, "of the translated requests", func(o *bench.Outcome, _ *Target) float64 { return o.HitRate() }},
 	{"iotlb_miss_rate", shares, "of the translated requests", func(o *bench.Outcome, _ *Target) float64 { return 100 - o.HitRate() }},
 	{"walk_mean", times, "a page walk of the IOMMU, mean", func(o *bench.Outcome, _ *Target) float64 { return o.WalkMean() }},
+	{"iotlb_misses_per_operation", counts, "walks begun by the IOMMU, per operation", func(o *bench.Outcome, _ *Target) float64 { return o.MissesPerOperation() }},
 	{"dropped", shares, "frames without a buffer, of all", func(o *bench.Outcome, _ *Target) float64 { return 100 * float64(o.Drops) / float64(o.Drops+o.IOs) }},
 }
 

@@ -37,7 +37,7 @@ Examples:
 	}
 	o.machineFlags(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&o.workloads, "workload", nil, "nvme, nic, map-benchmark, dma-probe (nvme,nic)")
+	f.StringSliceVar(&o.workloads, "workload", nil, "nvme, nic, netperf-rx, map-benchmark, dma-probe (nvme,nic)")
 	f.StringSliceVar(&o.variants, "variant", nil, "variants to compare, CALL@KERNEL, driver@KERNEL (a whole driver) or a file that describes a call (my.path); differences are against the first (map_page of both kernels, map_phys@7.3, map_phys_rederive@7.3)")
 	f.StringSliceVar(&o.backends, "backend", nil, "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart, ops-grant (the first three)")
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")

@@ -20,6 +20,8 @@ type slot struct {
 	size int    // bytes to send, or bytes received
 	more bool   // transmit: the frame goes on in the next descriptor, and only the last is written back
 	at   sim.Time
+	flow int // receive, with a wire: whose frame it is
+	ack  ack // transmit, with a wire: what it tells the sender
 }
 
 // ring is one descriptor ring of the device: [head, tail) belongs to the device, [clean, head) is done and waits for the
@@ -68,6 +70,7 @@ type Device struct {
 	Err                       error
 
 	watch func(s *slot) // tests: what has been read to be sent
+	wire  *wire         // where frames come from instead of arrivals by a pattern
 }
 
 // NewDevice returns a NIC behind port; irq is called when an interrupt reaches the CPU of queue q.
@@ -119,6 +122,8 @@ func (d *Device) doorbell(a uint64) {
 	r.tail += (val - r.tail) & 0xffffffff
 	if reg&1 == 1 {
 		d.eng.At(d.eng.Now(), d.evTx, reg>>1)
+	} else if d.wire != nil {
+		d.wire.refilled()
 	}
 }
 
@@ -135,7 +140,7 @@ func (d *Device) descriptor(r *ring, n uint64, now sim.Time) sim.Time {
 	return done
 }
 
-// arrive takes one frame from the wire: data to the buffer, then the descriptor is written back.
+// arrive is the arrival of one frame by the queue's pattern.
 func (d *Device) arrive(i uint64) {
 	q := &d.queues[i]
 	now := d.eng.Now()
@@ -143,25 +148,32 @@ func (d *Device) arrive(i uint64) {
 		d.eng.At(now+q.arrive.Next(q.rnd), d.evArrive, i)
 	}
 	size := d.sizes.Draw(q.rnd)
-	r := &q.rx
-	if r.head == r.tail {
+	if q.rx.head == q.rx.tail {
 		d.Drops++
 		if q.left == 0 {
 			d.raise(int(i)) // lets the driver see that no more will come
 		}
 		return
 	}
+	d.receive(i, size, 0, now)
+}
+
+// receive takes a frame of a flow into the next buffer of queue i, whose ring has one: data to the buffer, then the descriptor is
+// written back. It returns when the data have left the device's packet memory.
+func (d *Device) receive(i uint64, size, flow int, now sim.Time) sim.Time {
+	r := &d.queues[i].rx
 	n := r.head
 	r.head++
 	s := r.slot(n)
-	s.size, s.at = size, now
+	s.size, s.at, s.flow = size, now, flow
 	start := d.descriptor(r, n, now)
-	done, err := d.port.Write(d.rid, s.addr, size, start)
+	left, err := d.port.Write(d.rid, s.addr, size, start)
 	d.check(err)
-	done, err = d.port.Write(d.rid, r.base+n%uint64(len(r.slots))*descBytes, descBytes, done)
+	done, err := d.port.Write(d.rid, r.base+n%uint64(len(r.slots))*descBytes, descBytes, left)
 	d.check(err)
 	r.visible = max(r.visible, done)
 	d.eng.At(r.visible, d.evRx, i)
+	return left
 }
 
 func (d *Device) rxDone(i uint64) {
@@ -182,6 +194,9 @@ func (d *Device) transmit(i uint64) {
 		d.check(err)
 		if d.watch != nil {
 			d.watch(s)
+		}
+		if d.wire != nil {
+			d.wire.sent(s.ack, done)
 		}
 		r.free = max(r.free, now)
 		r.read = max(r.read, done)

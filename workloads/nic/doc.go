@@ -8,8 +8,15 @@
 // IOVA allocations and, strict, 18 invalidations. 7.3 makes one map for the header, one dma_iova_try_alloc, 17 links and one sync, and
 // one unmap and one destroy: two invalidations.
 //
+// With Config.Stream the frames are those of TCP-like connections (workload netperf-rx). wire.go has senders with windows, a link that
+// carries one frame at a time, and the card's packet memory, from which a frame goes to a receive buffer as fast as PCIe and IOMMU take
+// it; stream.go has GRO, sockets, acknowledgements and the application that copies what it reads; antagonist.go has who else wants the
+// CPU or the memory. Throughput is the least of what link, window, CPU and IOMMU allow, and nobody typed in which.
+//
 // # Left out
 //
-// The driver's instructions per frame and those of page_pool are estimates. No GRO, no XDP, no receive buffers of several descriptors;
-// pages of a pool are never lost to a slow reader, so the pool never allocates after the start.
+// The driver's instructions per frame and those of page_pool are estimates. No XDP; GRO in streams only; no receive buffers of several descriptors;
+// without a stream pages of a pool are never lost to a slow reader, so the pool never allocates after the start. A stream
+// delivers frames behind a lost one at once (no reordering queue), finds a loss one round trip later without time-outs, and acknowledges
+// every aggregate. Its user memory is mapped by the direct map. The process beside the application has no footprint in caches.
 package nic

@@ -33,7 +33,10 @@ type Config struct {
 	// Moderation is the least time between two interrupts of a queue.
 	Moderation sim.Time
 	Around     *workloads.Ambience
-	Seed       uint64
+	// Stream receives a TCP-like transfer of Frames frames of one size instead of frames that arrive by a pattern; Arrive and TxPercent
+	// mean nothing then, and Around is not run: stack and application are part of the run.
+	Stream *Stream
+	Seed   uint64
 
 	sent func(s *slot) // tests: every piece that the device has read
 }
@@ -47,9 +50,21 @@ func (c *Config) Validate(cores int) error {
 		{Key: "cpus", Value: int64(c.CPUs), Lo: 1, Hi: int64(cores)},
 		{Key: "nic.frames", Value: c.Frames, Lo: int64(c.CPUs), Hi: 1 << 40},
 		{Key: "nic.ring", Value: int64(c.Ring), Lo: 64, Hi: 4096},
-		{Key: "nic.rate", Value: int64(c.Arrive.Rate), Lo: 1, Hi: 1_000_000_000},
 		{Key: "nic.tx_percent", Value: int64(c.TxPercent), Lo: 0, Hi: 100},
 	}).Check(); err != nil {
+		return err
+	}
+	if c.Stream != nil {
+		if err := c.Stream.validate(c.CPUs, cores); err != nil {
+			return err
+		}
+		if len(c.Sizes.sizes) != 1 || c.Sizes.sizes[0] < 128 {
+			return errors.New("a stream has frames of one size, 128 bytes at least")
+		}
+		if c.Driver && c.Style == GSO {
+			return fmt.Errorf("nic.driver is %q: a receiver sends no super-frames", c.Style)
+		}
+	} else if err := (workloads.Ranges{{Key: "nic.rate", Value: int64(c.Arrive.Rate), Lo: 1, Hi: 1_000_000_000}}).Check(); err != nil {
 		return err
 	}
 	if c.Driver && !slices.Contains(Styles, string(c.Style)) {
@@ -58,7 +73,7 @@ func (c *Config) Validate(cores int) error {
 	if c.Ring&(c.Ring-1) != 0 {
 		return fmt.Errorf("nic.ring is %d: allowed are powers of two", c.Ring)
 	}
-	if !slices.Contains(Patterns, c.Arrive.Pattern) {
+	if c.Stream == nil && !slices.Contains(Patterns, c.Arrive.Pattern) {
 		return fmt.Errorf("nic.arrivals is %q: allowed are %v", c.Arrive.Pattern, Patterns)
 	}
 	if c.Arrive.Pattern == "onoff" && (c.Arrive.Burst < 1 || c.Arrive.Burst > 100_000) {
@@ -78,6 +93,9 @@ type driver struct {
 	res  *workloads.Result
 	cpus []*poller
 	live int
+
+	done        bool  // of a stream
+	antagonized int64 // bytes that antagonists of memory have gone through
 
 	rxCall, txCall dma.Variant // what receive buffers and linear data are mapped with
 	phys           dma.Variant // 7.3 with GSO: what the payload is mapped with where there are no I/O addresses
@@ -104,6 +122,16 @@ type poller struct {
 	buf    *workloads.Buffers
 	rnd    *rand.Rand
 	err    error
+
+	// Of a stream.
+	sockets            []*socket
+	acks               []dma.Buffer // memory of acknowledgements, by slot
+	free               []packet     // receive buffers given back
+	turn               int          // connection that is read next
+	told               uint64       // transmit tail that the device knows
+	began, idle, since sim.Time
+	asleep             bool
+	ran                sim.Time // by the application since somebody else ran
 }
 
 // Run performs the workload on m through dev and returns what it measured.
@@ -115,7 +143,13 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		Units: []*workloads.Unit{{Name: "packet received"}, {Name: "packet sent"}}}}
 	pool := cfg.PagePool || cfg.Driver && cfg.Style != PerPacket
 	calls := cfg.Frames * int64(100+cfg.TxPercent) / 100
-	if pool {
+	if cfg.Stream != nil {
+		calls = cfg.Frames // and acknowledgements, whose number nobody knows before
+		if pool {
+			calls = max(1, cfg.Frames/16)
+			d.res.Sync = workloads.NewOp(2 * cfg.Frames)
+		}
+	} else if pool {
 		calls = max(1, cfg.Frames*int64(cfg.TxPercent)/100)
 		d.res.Sync = workloads.NewOp(2 * cfg.Frames)
 	}
@@ -151,6 +185,9 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		}
 		d.hw.AddQueue(rx, tx, cfg.Ring, cfg.Arrive, frames, sim.NewRand(cfg.Seed, fmt.Sprintf("nic arrivals %d", i)))
 		d.cpus = append(d.cpus, p)
+	}
+	if cfg.Stream != nil {
+		return d.runStream()
 	}
 	start := m.Eng.Now()
 	ready := 0
@@ -221,12 +258,7 @@ func (p *poller) run(t *cpu.Thread) {
 		}
 		if p.irq {
 			p.irq = false
-			d.hw.Mask(p.cpu)
-			t.Call(fnIntr)
-			t.Push(4)
-			t.Op(cpu.IrqFlag, 0)
-			t.Pop(4)
-			t.Ret()
+			p.interruptEntry(t)
 			for p.err == nil && p.poll(t) == napiBudget {
 				continue
 			}
@@ -244,6 +276,16 @@ func (p *poller) run(t *cpu.Thread) {
 	}
 	t.Sync()
 	d.res.Busy += t.Now() - began - idle
+}
+
+// interruptEntry is the interrupt handler: it masks the queue's interrupt and schedules the poll.
+func (p *poller) interruptEntry(t *cpu.Thread) {
+	p.d.hw.Mask(p.cpu)
+	t.Call(fnIntr)
+	t.Push(4)
+	t.Op(cpu.IrqFlag, 0)
+	t.Pop(4)
+	t.Ret()
 }
 
 // poll cleans finished transmits and up to a budget of received frames, and returns how many frames it handled.
@@ -264,18 +306,23 @@ func (p *poller) poll(t *cpu.Thread) int {
 		if !seen {
 			break
 		}
-		p.receive(t, status)
+		if d.cfg.Stream != nil {
+			p.take(t, status)
+		} else {
+			p.receive(t, status)
+		}
 		p.clean++
 		n++
 	}
-	sent := p.txTail
 	if n > 0 {
 		t.MMIOWrite(d.hw, rxDoorbell(p.cpu), (uint64(len(p.bufs))-1+p.clean)&0xffffffff, 0, 0)
-		p.reply(t, n)
+		if d.cfg.Stream != nil {
+			p.flush(t)
+		} else {
+			p.reply(t, n)
+		}
 	}
-	if p.txTail != sent {
-		t.MMIOWrite(d.hw, txDoorbell(p.cpu), p.txTail&0xffffffff, 0, 0)
-	}
+	p.ring(t)
 	t.Pop(6)
 	t.Ret()
 	return n
@@ -293,12 +340,7 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 	if cfg.PagePool {
 		p.err = p.fromPool(t, i, s, &cost)
 	} else {
-		u := d.res.Unmap.Begin(t)
-		p.err = u.Call(t, func() error {
-			return d.rxCall.Unmap(t, d.dev.Ctx, s.addr, p.rxBuffer(), kernel.FromDevice, 0)
-		})
-		u.End()
-		if p.err != nil {
+		if p.unmapRx(t, &cost, s.addr); p.err != nil {
 			return
 		}
 		workloads.Code(t, fnRx, rxInstructions, info, p.skb, p.skb+64)
@@ -310,16 +352,26 @@ func (p *poller) receive(t *cpu.Thread, status cpu.Val) {
 			return err
 		})
 		m.End()
-		cost.Add(&u, 1)
 		cost.Add(&m, 1)
 		d.res.Calls[workloads.CallMap]++
-		d.res.Calls[workloads.CallUnmap]++
 	}
 	d.res.Units[0].Add(cost)
 	t.Store(p.rx+i*descBytes, 0, t.Last())
 	t.Store(p.rx+i*descBytes+8, 0, 0)
 	d.res.Complete(t.Now(), int64(s.size))
 	d.res.Latency.Add(int64((t.Now() - s.at) / sim.Nanosecond))
+}
+
+// unmapRx unmaps a receive buffer.
+func (p *poller) unmapRx(t *cpu.Thread, cost *workloads.Cost, addr uint64) {
+	d := p.d
+	u := d.res.Unmap.Begin(t)
+	p.err = u.Call(t, func() error {
+		return d.rxCall.Unmap(t, d.dev.Ctx, addr, p.rxBuffer(), kernel.FromDevice, 0)
+	})
+	u.End()
+	cost.Add(&u, 1)
+	d.res.Calls[workloads.CallUnmap]++
 }
 
 // reply sends the frames that n received ones cause.
@@ -339,7 +391,7 @@ func (p *poller) reply(t *cpu.Thread, n int) {
 			p.superFrame(t)
 			continue
 		}
-		p.linear(t, cfg.Sizes.Draw(p.rnd))
+		p.linear(t, p.buf.Next(uint64(cfg.Sizes.Draw(p.rnd))))
 	}
 }
 

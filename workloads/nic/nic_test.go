@@ -17,6 +17,11 @@ func run(t *testing.T, b platform.Backend, change func(*Config)) (*workloads.Res
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runOn(t, s, b, change)
+}
+
+func runOn(t *testing.T, s *platform.Spec, b platform.Backend, change func(*Config)) (*workloads.Result, *platform.Machine) {
+	t.Helper()
 	v, err := dma.Lookup("map_phys@7.3")
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +33,7 @@ func run(t *testing.T, b platform.Backend, change func(*Config)) (*workloads.Res
 	c := Config{Variant: v, CPUs: 1, Frames: 1000, Sizes: sizes, Arrive: Arrivals{Pattern: "constant", Rate: 200_000}, Ring: 256,
 		Moderation: 20 * sim.Microsecond, Around: &workloads.Ambience{}, Seed: 1}
 	change(&c)
-	m, err := platform.Build(s, platform.Options{Version: v.Version(), Backend: b, CPUs: c.CPUs, Seed: 1})
+	m, err := platform.Build(s, platform.Options{Version: v.Version(), Backend: b, CPUs: c.Cores(), Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,24 +132,12 @@ func (p *poller) fromPool(t *cpu.Thread, i uint64, s *slot, cost *workloads.Cost
 			err = errors.Join(err, around.Call(t, func() error { f(); return nil }))
 		}
 	}
-	sync := func(forCPU bool, n uint64) {
-		y := d.res.Sync.Begin(t)
-		err = errors.Join(err, y.Call(t, func() error {
-			if forCPU {
-				return d.dev.Ctx.SyncSingleForCPU(t, s.addr, n, kernel.FromDevice)
-			}
-			return d.dev.Ctx.SyncSingleForDevice(t, s.addr, n, kernel.FromDevice)
-		}))
-		y.End()
-		cost.Add(&y, 1)
-		d.res.Calls[workloads.CallSync]++
-	}
 	page := p.bufs[i].Page
 	part(func() { t.Load(page+pageDMA, 0) })
-	sync(true, uint64(s.size))
+	p.sync(t, cost, s.addr, uint64(s.size), true)
 	workloads.Code(t, fnRx, rxInstructions, p.info+i*32, p.skb, p.skb+64)
 	part(func() { t.Load(page+pageDMA, 0) })
-	sync(false, p.rxBuffer()) // as the page is recycled
+	p.sync(t, cost, s.addr, p.rxBuffer(), false) // as the page is recycled
 	if d.cfg.Driver {
 		part(func() {
 			p.poolPut(t, page)
@@ -159,6 +147,21 @@ func (p *poller) fromPool(t *cpu.Thread, i uint64, s *slot, cost *workloads.Cost
 		cost.Around += around.Cycles
 	}
 	return err
+}
+
+// sync is dma_sync_single_for_cpu or _for_device of n bytes of a receive buffer.
+func (p *poller) sync(t *cpu.Thread, cost *workloads.Cost, addr, n uint64, forCPU bool) {
+	d := p.d
+	y := d.res.Sync.Begin(t)
+	p.err = errors.Join(p.err, y.Call(t, func() error {
+		if forCPU {
+			return d.dev.Ctx.SyncSingleForCPU(t, addr, n, kernel.FromDevice)
+		}
+		return d.dev.Ctx.SyncSingleForDevice(t, addr, n, kernel.FromDevice)
+	}))
+	y.End()
+	cost.Add(&y, 1)
+	d.res.Calls[workloads.CallSync]++
 }
 
 // mapTx maps one piece of memory with a call of its own.
@@ -174,11 +177,10 @@ func (p *poller) mapTx(t *cpu.Thread, v dma.Variant, m *workloads.Sample, f *txF
 	return addr, err
 }
 
-// linear sends a frame of size bytes in one piece.
-func (p *poller) linear(t *cpu.Thread, size int) {
+// linear sends b as a frame in one piece.
+func (p *poller) linear(t *cpu.Thread, b dma.Buffer) {
 	d := p.d
 	f := p.begin(1)
-	b := p.buf.Next(uint64(size))
 	d.cfg.Around.Pass(t)
 	workloads.Code(t, fnXmit, txInstructions, p.skb+128, p.skb+192, p.info+p.txTail%uint64(len(p.frames))*32)
 	m := d.res.Map.Begin(t)
@@ -186,7 +188,7 @@ func (p *poller) linear(t *cpu.Thread, size int) {
 	m.End()
 	f.cost.Add(&m, 0)
 	p.err = err
-	p.post(t, addr, size, false)
+	p.post(t, addr, int(b.Size), false)
 }
 
 // begin starts a frame of n descriptors.

@@ -23,6 +23,27 @@ func TestLoadsBehindAnAtomic(t *testing.T) {
 	}
 }
 
+// TestAtomicBehindStores: with AtomicHolds the stores come on top, without they do not.
+func TestAtomicBehindStores(t *testing.T) {
+	cost := func(holds bool, stores int) int64 {
+		r := newRig(t, func(c *Config) { c.AtomicHolds = holds })
+		return r.cost(func() {
+			for range 20 {
+				r.Atomic(testStack-64, 0, 0)
+				for i := range stores {
+					r.Store(testStack-4096+uint64(i)*8, 0, 0)
+				}
+			}
+		})
+	}
+	if plain, stores := cost(true, 0), cost(true, 3); stores < plain+20*2 {
+		t.Errorf("in order: %d cycles with 3 stores, %d without", stores, plain)
+	}
+	if plain, stores := cost(false, 0), cost(false, 3); stores > plain+20 {
+		t.Errorf("overlapping: %d cycles with 3 stores, %d without", stores, plain)
+	}
+}
+
 // TestIndexedLoadWaitsForBothRegisters: an address has two sources.
 func TestIndexedLoadWaitsForBothRegisters(t *testing.T) {
 	cost := func(base, index int) int64 {

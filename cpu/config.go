@@ -41,7 +41,7 @@ type Config struct {
 	BlockedPlus   int  // extra cycles when a load must wait until a partly overlapping store is in L1
 	Lfence        int  // cycles that a serialising op takes once everything older has retired, 0 to 1000
 	AtomicDrains  bool // an atomic waits for the store queue (x86)
-	AtomicHolds   bool // and younger loads wait for it; without AtomicDrains nothing does
+	AtomicHolds   bool // it starts only then and younger loads wait for it; without AtomicDrains nothing does
 	FlushOrdered  bool // flushes take effect one after the other (clflush); false: overlap (clflushopt, dc civac)
 	MMIOWrite     int  // cycles between consecutive posted writes to uncached space
 	StringStart   int  // cycles before a rep string instruction moves its first byte

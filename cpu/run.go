@@ -433,14 +433,19 @@ func (c *Core) other(ops []Op, i int, ci *classInfo, d, ready, dep2, before int6
 	return done, cause
 }
 
-// atomic times a locked read-modify-write. On x86 it starts at the head of the window with the store queue empty and, with
-// AtomicHolds, holds younger memory ops (without, they are done early and would be done again if the line were lost, which nobody
-// simulates); with AtomicDrains off (Armv8.1 atomics without ordering) it starts when its sources
-// are ready.
+// atomic times a locked read-modify-write. On x86 it waits for the head of the window and for an empty store queue. With
+// AtomicHolds it starts when both are so, and younger memory ops wait for it; without, the queue drains while it executes, and younger
+// loads are done early (they would be done again if their line were lost meanwhile, which nobody simulates). With AtomicDrains
+// off (Armv8.1 atomics without ordering) it starts when its sources are ready.
 func (c *Core) atomic(op *Op, ci *classInfo, t, before int64, fa *FnCount) int64 {
 	c.cause = StallSerial
+	drained := int64(0)
 	if c.cfg.AtomicDrains {
-		t = max(t, before, c.drained())
+		drained = c.drained()
+		t = max(t, before)
+		if c.cfg.AtomicHolds {
+			t = max(t, drained)
+		}
 	}
 	start := t
 	t = c.translate(op.Addr, c.issue(ci, t), fa)

@@ -41,7 +41,7 @@ type CPU struct {
 	CommitWidth   Count  `key:"commit_width" range:"1..4" doc:"stores written to L1 per cycle"`
 	WeakStores    Switch `key:"weak_stores" doc:"stores reach L1 out of order (Arm)"`
 	AtomicDrains  Switch `key:"atomic_drains" doc:"atomics drain the store queue (x86)"`
-	AtomicHolds   Switch `key:"atomic_holds" doc:"loads behind such an atomic wait for it"`
+	AtomicHolds   Switch `key:"atomic_holds" doc:"it starts with the queue empty, loads wait; off: both overlap"`
 	FlushOrdered  Switch `key:"flush_ordered" doc:"line flushes one after the other (clflush)"`
 
 	Ports   Ports   `key:"ports"`

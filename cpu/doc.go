@@ -19,7 +19,8 @@
 //   - Loads: data TLB, second-level TLB and page walks that read table entries through the caches; forwarding from a store that
 //     covers them; a wait for L1 when one covers them in part; L1 latency; package cache for the rest.
 //   - Stores retire into the store buffer, ask for their line then, and reach L1 in order (x86) or as lines come (Arm).
-//   - Atomics and full fences wait until the store buffer is empty and hold younger memory ops; lfence waits for everything older
+//   - Atomics and full fences wait until the store buffer is empty and hold younger memory ops (atomics of some cores do
+//     neither, see Config.AtomicHolds); lfence waits for everything older
 //     to retire and holds dispatch; a read of a device register waits for both and is not overlapped.
 //
 // State persists: a Run that starts where the last one ended continues it with the window full, so a path takes the same time
@@ -45,6 +46,7 @@
 //   - Instructions are one op with one memory operand; micro-op counts enter as dispatch slots only. Decoders and micro-op caches
 //     are one width; all instructions are 4 bytes long.
 //   - Two hardware threads are not modelled.
+//   - Below a hypervisor only the CPU's walks have two stages; devices reach memory by one.
 //   - The hardware runs ahead of other agents within a segment; a younger segment's loads may be timed up to one
 //     window before the segment starts, as speculation does.
 //   - Stores of a string instruction bypass the store buffer; a younger load of its destination waits for its end.

@@ -92,6 +92,6 @@ func newPlatform() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return platform.WriteKeys(cmd.OutOrStdout()) },
 	}
-	cmd.AddCommand(show, list, keys)
+	cmd.AddCommand(show, list, keys, newCalibrate())
 	return cmd
 }

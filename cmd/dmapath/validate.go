@@ -46,6 +46,7 @@ Examples:
 	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
 	cmd.AddCommand(newValidateKernelTraces(), newValidateBehaviours())
 	cmd.AddCommand(newValidateCachegrind(), newValidateEventTraces())
+	cmd.AddCommand(newValidateHost())
 	cmd.AddCommand(newValidatePublished())
 	cmd.AddCommand(newValidateRelations(), newValidateClosedForms())
 	return cmd

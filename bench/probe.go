@@ -23,6 +23,9 @@ type Probe struct {
 	State       string `yaml:"state"` // device: it has written the window before; cold: nobody has touched it
 	// PageRequests is how many page requests the device has under way at most, with pages on demand.
 	PageRequests int `yaml:"page_requests"`
+	// WriteGap and WriteGapByte are how long the card's engine is busy with a write and with each of its bytes.
+	WriteGap     string `yaml:"write_gap"`
+	WriteGapByte string `yaml:"write_gap_byte"`
 }
 
 // Words of Probe.
@@ -49,6 +52,17 @@ func (p *Probe) config() (c probe.Config, errs []error) {
 			errs = append(errs, fmt.Errorf("probe.%s %q: allowed are %v%s", key, w, allowed, didYouMean(w, allowed)))
 		}
 	}
+	times := func(key, text string, most sim.Time) sim.Time {
+		v, err := platform.ParseTime(text)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("probe.%s: %w", key, err))
+		case v < 0 || v > most:
+			errs = append(errs, fmt.Errorf("probe.%s is %s: allowed are 0ns to %v", key, text, most))
+		}
+		return v
+	}
+	gap, gapByte := times("write_gap", p.WriteGap, sim.Millisecond), times("write_gap_byte", p.WriteGapByte, sim.Microsecond)
 	size, window := bytes("size", p.Size), bytes("window", p.Window)
 	word("access", p.Access, probe.Accesses)
 	word("order", p.Order, ProbeOrders)
@@ -67,7 +81,8 @@ func (p *Probe) config() (c probe.Config, errs []error) {
 		errs = append(errs, fmt.Errorf("probe.page_requests is %d: allowed are 1 to 512", p.PageRequests))
 	}
 	return probe.Config{Access: probe.Access(p.Access), Size: int(size), Window: uint64(window), Sequential: p.Order == "sequential", Outstanding: p.Outstanding,
-		Contiguous: p.Pages == "contiguous", Warm: p.State == "device", Demand: p.Pages == "demand", PageRequests: p.PageRequests, QueueOrder: vtd.PRQOrder}, errs
+		Contiguous: p.Pages == "contiguous", Warm: p.State == "device", Demand: p.Pages == "demand", PageRequests: p.PageRequests, QueueOrder: vtd.PRQOrder,
+		WriteGap: gap, WriteGapByte: gapByte}, errs
 }
 
 // probeProblems lists what is wrong with the keys of the probe.

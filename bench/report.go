@@ -83,7 +83,10 @@ func (c *Comparison) Record() *results.Record {
 			r.Tables = append(r.Tables, c.stepTables(w, b)...)
 		}
 	}
-	r.Tables = append(r.Tables, c.pfnTable(), c.systemTable())
+	r.Tables = append(r.Tables, c.pfnTable())
+	if t := c.systemTable(); len(t.Rows) > 0 {
+		r.Tables = append(r.Tables, t)
+	}
 	r.Warnings = c.warnings()
 	return r
 }

@@ -534,3 +534,51 @@ func TestInFlight(t *testing.T) {
 		t.Errorf("left over: %+v", got)
 	}
 }
+
+// With OrderedReads a read whose address is still being looked up keeps the ones behind it, whose lookups go on meanwhile: it costs those
+// behind it what it waits itself, and no more.
+func TestOrderedReadsStartInOrder(t *testing.T) {
+	const slow = 500 * sim.Nanosecond
+	for _, ordered := range []bool{false, true} {
+		c := DefaultConfig()
+		c.OrderedReads = ordered
+		p := newPort(t, c, &rules{delay: 10 * sim.Nanosecond, slow: map[uint64]sim.Time{1: slow, 3: slow}}, &flat{read: 70 * sim.Nanosecond})
+		var done [3]sim.Time
+		for i, a := range []uint64{0x1000, 0x2000, 0x3000} {
+			var err error
+			if done[i], err = p.Read(1, a, 64, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if behind := done[1] > done[0]; behind != ordered {
+			t.Errorf("ordered %v: the fast read ends at %v, the slow one before it at %v", ordered, done[1], done[0])
+		}
+		if d := done[2] - done[0]; d > 40*sim.Nanosecond {
+			t.Errorf("ordered %v: the second slow read ends %v behind the first: their lookups did not overlap", ordered, d)
+		}
+	}
+}
+
+// FirstLineAlone adds a completion, and with it 20 bytes, to every read of more than a line.
+func TestFirstLineAlone(t *testing.T) {
+	for _, c := range []struct {
+		n           int
+		joined, cut uint64
+	}{{64, 1, 1}, {128, 1, 2}, {256, 1, 2}, {512, 2, 3}} {
+		for _, alone := range []bool{false, true} {
+			cfg := DefaultConfig()
+			cfg.FirstLineAlone = alone
+			p := newPort(t, cfg, nil, &flat{})
+			if _, err := p.Read(1, 0x10000, c.n, 0); err != nil {
+				t.Fatal(err)
+			}
+			want := c.joined
+			if alone {
+				want = c.cut
+			}
+			if got := p.Stats().Completions; got != want {
+				t.Errorf("%d B, alone %v: %d completions, want %d", c.n, alone, got, want)
+			}
+		}
+	}
+}

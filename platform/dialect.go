@@ -82,7 +82,7 @@ func (s *Spec) dialect() (*dialect, error) {
 }
 
 func vtdHardware(m *Machine) (iommu.Unit, error) {
-	return hwvtd.New(m.Spec.vtdConfig(), m.Eng, m.Hier, m.Mem)
+	return hwvtd.New(m.Spec.vtdConfig(), m.Eng, m.tables(), m.Mem)
 }
 
 func vtdDriver(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, error) {
@@ -115,7 +115,7 @@ func (s *Spec) vtdConfig() hwvtd.Config {
 }
 
 func amdHardware(m *Machine) (iommu.Unit, error) {
-	return amd.New(m.Spec.amdConfig(), m.Eng, m.Hier, m.Mem)
+	return amd.New(m.Spec.amdConfig(), m.Eng, m.tables(), m.Mem)
 }
 
 func amdDriver(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, error) {
@@ -136,7 +136,7 @@ func (s *Spec) amdConfig() amd.Config {
 }
 
 func smmuHardware(m *Machine) (iommu.Unit, error) {
-	return smmu.New(m.Spec.smmuConfig(), m.Eng, m.Hier, m.Mem)
+	return smmu.New(m.Spec.smmuConfig(), m.Eng, m.tables(), m.Mem)
 }
 
 func smmuDriver(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, error) {
@@ -168,3 +168,11 @@ func (s *Spec) smmuConfig() smmu.Config {
 
 // config is the geometry of t as package tlb takes it.
 func (t Table) config() tlb.Config { return tlb.Config{Entries: int(t.Entries), Ways: int(t.Ways)} }
+
+// tables is how the unit reaches its tables.
+func (m *Machine) tables() iommu.Fabric {
+	if m.Spec.Cache.IO.KeepTables {
+		return m.Hier.Keeping()
+	}
+	return m.Hier
+}

@@ -14,7 +14,7 @@ type Kind string
 
 // Kinds of claims.
 const (
-	Knee       Kind = "knee"       // where along an axis the metric first falls
+	Knee       Kind = "knee"       // where along an axis the metric first falls, or rises
 	Ascending  Kind = "ascending"  // cells in this order have rising values
 	Descending Kind = "descending" // falling values
 	Ratio      Kind = "ratio"      // one cell divided by another
@@ -33,7 +33,7 @@ type Claim struct {
 	Value     float64 // of ratio, difference, exponent, slope
 	Tolerance Tolerance
 	After, By int     // of a knee: index into Cells of the last without and the first with a loss
-	Loss      float64 // of a knee: what is one, relative to the first cell
+	Loss      float64 // of a knee: what is one, relative to the first cell; negative when the metric rises there
 	Per       float64 // of a slope: the step along the axis that Value is for, in the label's number
 	Unit      string
 	Unsure    bool // unverified
@@ -74,7 +74,7 @@ func (p *file) claims(o *object, t *Target) {
 		before := len(p.Problems)
 		switch cl.Kind {
 		case Knee:
-			c.only(append(common, "along", "with", "after", "by", "loss")...)
+			c.only(append(common, "along", "with", "after", "by", "loss", "rise")...)
 			p.knee(c, t, &cl)
 		case Ascending, Descending:
 			c.only(append(common, "cells")...)
@@ -153,12 +153,18 @@ func (p *file) knee(c *object, t *Target, cl *Claim) {
 	if cl.After >= 0 && cl.By >= 0 && cl.After >= cl.By {
 		c.bad("by", "lies at or before after")
 	}
-	if s := c.text("loss", true); s != "" {
+	key := "loss"
+	if c.nodes["rise"] != nil && c.nodes["loss"] == nil {
+		key = "rise"
+	}
+	if s := c.text(key, true); s != "" {
 		tol, err := parseTolerance(s)
 		if err != nil || tol.Relative <= 0 || tol.Relative >= 1 || tol.Absolute != 0 {
-			c.bad("loss", "%q: want a share such as 10%%", s)
+			c.bad(key, "%q: want a share such as 10%%", s)
 		}
-		cl.Loss = tol.Relative
+		if cl.Loss = tol.Relative; key == "rise" {
+			cl.Loss = -cl.Loss
+		}
 	}
 }
 
@@ -235,13 +241,17 @@ func (c *Claim) row(t *Target, value func(at []int) float64) evidence.Row {
 	switch c.Kind {
 	case Knee:
 		points := t.Axes[c.axis].Points
-		name("knee (loss > %.0f %%)", 100*c.Loss)
 		found := len(v)
 		for i := range v {
-			if !(v[i] >= v[0]*(1-c.Loss)) {
+			if c.Loss > 0 && !(v[i] >= v[0]*(1-c.Loss)) || c.Loss < 0 && !(v[i] <= v[0]*(1-c.Loss)) {
 				found = i
 				break
 			}
+		}
+		if c.Loss > 0 {
+			name("knee (loss > %.0f %%)", 100*c.Loss)
+		} else {
+			name("knee (rise > %.0f %%)", -100*c.Loss)
 		}
 		// Every place from behind After up to By is right.
 		r.Reference, r.Predicted = float64(c.By+1), float64(found+1)

@@ -48,6 +48,8 @@ func TestClaims(t *testing.T) {
 		{"{claim: knee, along: cpus, after: 16, by: 32, loss: 10%}", []float64{100, 80, 80, 10}, 2, evidence.Miss},
 		{"{claim: knee, along: cpus, after: 1, by: 32, loss: 10%}", []float64{100, 95, 95, 10}, 4, evidence.Miss},
 		{"{claim: knee, along: cpus, after: 1, by: 16, loss: 10%}", []float64{100, 95}, 3, evidence.Miss},
+		{"{claim: knee, along: cpus, after: 1, by: 32, rise: 10%}", []float64{100, 95, 120, 130}, 3, evidence.OK},
+		{"{claim: knee, along: cpus, after: 1, by: 16, rise: 10%}", []float64{100, 50, 120, 130}, 3, evidence.Miss},
 		{"{claim: ratio, of: 16, to: 1, value: 4, tolerance: 10%, confidence: unverified}", []float64{100, 900}, 9, evidence.Unverified},
 		{"{claim: ratio, of: 16, to: 1, value: 4, tolerance: 10%, fitted: true}", []float64{100, 900}, 9, evidence.Fitted},
 		{"{claim: ratio, of: 16, to: 1, value: 4, tolerance: 10%}", []float64{100, math.NaN()}, math.NaN(), evidence.Miss},

@@ -10,12 +10,14 @@
 // the IOTLB. One of 4 MiB (1024 pages) misses in 7 of 8 accesses, and reads of 64 bytes then arrive at the rate of the walkers: N walks
 // of T each are N/T accesses per second.
 //
-// Left out: the card's own time between two accesses beyond its PCIe interface.
+// The card itself is its PCIe interface and, for writes, an engine that is busy with one for some time (WriteGap). Left out: an engine
+// for reads, whose limit is the number of accesses under way; firmware between two accesses.
 package probe
 
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 
 	"dmapath/cpu"
@@ -57,7 +59,10 @@ type Config struct {
 	Demand       bool
 	PageRequests int // under way at once, 1 to 512
 	QueueOrder   int // log2 of the pages of the kernel's request queue, 0 to 7; Linux has vtd.PRQOrder
-	Seed         uint64
+	// WriteGap and WriteGapByte are what the card's own engine is busy with a write, and with each of its bytes, before it can begin the next
+	// write. A read costs the engine nothing: its data come later.
+	WriteGap, WriteGapByte sim.Time
+	Seed                   uint64
 }
 
 // Validate lists everything that is out of range.
@@ -70,6 +75,8 @@ func (c *Config) Validate() error {
 		{Key: "size", Value: int64(c.Size), Lo: 1, Hi: 4096},
 		{Key: "window", Value: int64(c.Window), Lo: 4096, Hi: 1 << 40},
 		{Key: "outstanding", Value: int64(c.Outstanding), Lo: 1, Hi: 1024},
+		{Key: "write_gap", Value: int64(c.WriteGap), Lo: 0, Hi: int64(sim.Millisecond)},
+		{Key: "write_gap_byte", Value: int64(c.WriteGapByte), Lo: 0, Hi: int64(sim.Microsecond)},
 		{Key: "operations", Value: c.Operations, Lo: 1, Hi: 1 << 40},
 		{Key: "page_requests", Value: int64(c.PageRequests), Lo: least, Hi: 512},
 		{Key: "queue_order", Value: int64(c.QueueOrder), Lo: 0, Hi: 7},
@@ -95,6 +102,7 @@ type probe struct {
 	busy  int   // under way
 	ev    sim.Handler
 	begun []sim.Time // by slot
+	idle  sim.Time   // when the card's engine can begin a write
 	res   *workloads.Result
 	err   error
 
@@ -140,33 +148,53 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	return p.res, nil
 }
 
-// mapWindow finds the window's pages and maps them, without simulated time.
+// mapWindow finds the window's pages and maps them, as a driver does when it is loaded: CPU 0 writes the tables through its caches. Then
+// other things run on it for long enough that what it wrote is in the LLC, where the walks of the measurement find it.
 func (p *probe) mapWindow() error {
 	n := int(p.cfg.Window+4095) / 4096
 	p.pages = make([]uint64, n)
 	if p.cfg.Demand {
 		return p.demandWindow()
 	}
+	size := 4096
 	if p.cfg.Contiguous {
-		_, addr, err := p.dev.AllocCoherent(int(p.cfg.Window))
+		order := bits.Len(uint(n - 1))
+		base := kernel.Phys(p.m.Env.Pages(order))
 		for i := range p.pages {
-			p.pages[i] = addr + uint64(i)*4096
+			p.pages[i] = base + uint64(i)*4096
 		}
-		return err
-	}
-	bufs := workloads.NewBuffers(p.m, sim.NewRand(p.cfg.Seed, "window"))
-	var err error
-	e := p.m.Do("map the window", func(t *cpu.Thread) {
+		size = 4096 << order
+	} else {
+		bufs := workloads.NewBuffers(p.m, sim.NewRand(p.cfg.Seed, "window"))
 		for i := range p.pages {
-			phys := bufs.Next(4096).Phys
-			if p.pages[i] = phys; p.dev.Cookie != nil {
-				if p.pages[i], err = p.dev.Cookie.Map(t, p.dev.Ctx.Dev, phys, 4096, kernel.Bidirectional, 0); err != nil {
+			p.pages[i] = bufs.Next(4096).Phys
+		}
+	}
+	if p.dev.Cookie == nil {
+		return nil
+	}
+	caches := &p.m.Spec.Cache
+	p.m.Hier.Displace(0, 0, int(caches.LLC.Size)/64) // it is full of something
+	var err error
+	p.m.Spawn(0, "map the window", func(t *cpu.Thread) {
+		defer p.m.Eng.Stop()
+		var at uint64
+		for i := range p.pages {
+			if i == 0 || !p.cfg.Contiguous {
+				if at, err = p.dev.Cookie.Map(t, p.dev.Ctx.Dev, p.pages[i], uint64(size), kernel.Bidirectional, 0); err != nil {
 					return
 				}
+				t.Sync()
 			}
+			p.pages[i] = at
+			at += 4096
 		}
 	})
-	return errors.Join(e, err)
+	if e := p.m.Run(); e != nil || err != nil {
+		return errors.Join(e, err)
+	}
+	p.m.Hier.Displace(0, 0, 2*int(caches.L2.Size)/64)
+	return p.m.Settle()
 }
 
 // warm writes the window once, page after page.
@@ -215,9 +243,11 @@ func (p *probe) step(slot uint64) {
 func (p *probe) access(slot, at uint64, now sim.Time) {
 	done := now
 	if p.cfg.Access != Read {
-		done, p.err = p.dev.Port.Write(p.dev.RID, at, p.cfg.Size, now)
+		start := max(now, p.idle)
+		p.idle = start + p.cfg.WriteGap + sim.Time(p.cfg.Size)*p.cfg.WriteGapByte
+		done, p.err = p.dev.Port.Write(p.dev.RID, at, p.cfg.Size, start)
 		if p.cfg.Access == WriteRead {
-			done = now // the read is sent behind the write and passes no earlier
+			done = start // the read is sent behind the write and passes no earlier
 		}
 	}
 	if p.cfg.Access != Write && p.err == nil {

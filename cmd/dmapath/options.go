@@ -162,7 +162,7 @@ func (o *options) experiment(cmd *cobra.Command, s *platform.Spec, x *bench.Expe
 
 // described reads a variant that is a file (./my.path) into x and returns its name; other variants are names already.
 func described(x *bench.Experiment, variant string) (string, error) {
-	if !strings.HasSuffix(variant, ".path") && !strings.ContainsRune(variant, filepath.Separator) {
+	if !isDescription(variant) {
 		return variant, nil
 	}
 	data, err := readInput(variant, nil)
@@ -170,6 +170,11 @@ func described(x *bench.Experiment, variant string) (string, error) {
 		return "", err
 	}
 	return x.AddPath(variant, string(data))
+}
+
+// isDescription says whether a variant is the file of a described call.
+func isDescription(variant string) bool {
+	return strings.HasSuffix(variant, ".path") || strings.ContainsRune(variant, filepath.Separator) && !strings.HasSuffix(variant, ".yaml")
 }
 
 // profileFlag is --pprof, of the commands that run an experiment.

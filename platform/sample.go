@@ -68,9 +68,11 @@ func (r Range) at(u float64) int64 {
 	case r.Lo == 0:
 		return min(r.Hi, int64(u*float64(r.Hi+1)))
 	}
-	// Half a unit beyond both ends: small whole numbers get their share.
-	lo, hi := math.Log(float64(r.Lo)-0.5), math.Log(float64(r.Hi)+0.5)
-	return min(r.Hi, max(r.Lo, int64(math.Round(math.Exp(lo+u*(hi-lo))))))
+	// Half a step beyond both ends: small whole numbers get their share.
+	step := max(1, r.grain)
+	lo, hi := math.Log(float64(r.Lo)-float64(step)/2), math.Log(float64(r.Hi)+float64(step)/2)
+	n := int64(math.Round((math.Exp(lo+u*(hi-lo)) - float64(r.Lo)) / float64(step)))
+	return min(r.Hi, max(r.Lo, r.Lo+n*step))
 }
 
 // pair is the size and the ways of one table or cache.

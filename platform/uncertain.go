@@ -15,7 +15,8 @@ type Range struct {
 	Words  []string // choices; of words and switches, in the order of the key's own list
 	Source string   // who says so; empty for the rule of UncertaintyRule
 	kind   *kind
-	powers bool // only powers of two between Lo and Hi
+	powers bool  // only powers of two between Lo and Hi
+	grain  int64 // only whole multiples beyond Lo, if not 0: of a size, the largest power of two in both ends and the value
 }
 
 // String writes r as Show does: 30ns..120ns, or lru|tree-plru.
@@ -168,6 +169,9 @@ func (f *field) parseRange(s *Spec, text string) (Range, error) {
 	}
 	if r.powers = f.powers(v); r.powers {
 		r.Lo, r.Hi = ceilPower(r.Lo), floorPower(r.Hi)
+	}
+	if all := uint64(r.Lo | r.Hi | v); f.kind == bytesKind && all != 0 {
+		r.grain = 1 << bits.TrailingZeros64(all)
 	}
 	return r, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"dmapath/kernel"
 	"dmapath/sim"
 )
 
@@ -134,6 +135,50 @@ func TestSamplesAreMachines(t *testing.T) {
 		for _, k := range keys {
 			if !moved[k] {
 				t.Errorf("%s: %s never moved in 150 samples", name, k)
+			}
+		}
+	}
+}
+
+// TestSizesStayWhole: a range of installed RAM gives RAM that can be installed.
+func TestSizesStayWhole(t *testing.T) {
+	s, err := Parse("mine.yaml", []byte("extends: icelake-sp\nmemory:\n  ram: {value: 64GiB, confidence: inferred, source: x, range: [32GiB, 128GiB]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for i := range 60 {
+		r := sim.NewRand(uint64(i), "ram")
+		v, _ := s.Sample(func(string) float64 { return r.Float64() }).Get("memory.ram")
+		seen[v] = true
+	}
+	if len(seen) != 4 || !seen["32GiB"] || !seen["96GiB"] || !seen["128GiB"] {
+		t.Errorf("RAM of the samples: %v", seen)
+	}
+}
+
+// TestSamplesCanBeBuilt: what passes Check can be built and takes a device, with and without an IOMMU.
+func TestSamplesCanBeBuilt(t *testing.T) {
+	for _, name := range Names() {
+		s := preset(name)
+		for _, b := range []Backend{Direct, IommuStrict} {
+			build := func(s *Spec) error {
+				m, err := Build(s, Options{Version: kernel.V7_3, Backend: b, CPUs: 1, Seed: 1})
+				if err != nil {
+					return err
+				}
+				defer m.Close()
+				_, err = m.AddDevice("0000:01:00.0", 0x0100)
+				return err
+			}
+			if build(s) != nil {
+				continue // a machine without this backend
+			}
+			for i := range 4 {
+				r := sim.NewRand(uint64(i), "build "+name)
+				if err := build(s.Sample(func(string) float64 { return r.Float64() })); err != nil {
+					t.Errorf("%s, sample %d, %s: %v", name, i, b, err)
+				}
 			}
 		}
 	}

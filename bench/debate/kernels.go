@@ -9,6 +9,7 @@ import (
 	"dmapath/bench"
 	"dmapath/cpu"
 	"dmapath/results"
+	"dmapath/results/figure"
 )
 
 // share is what one kernel function contributes to a call, per call.
@@ -104,6 +105,8 @@ func (d *Debate) kernels(p *page) {
 			p.table(moves(find(c, b, "warm", page612), find(c, b, "warm", page73), name, fmt.Sprintf("%s on %s, %s, warm: functions that changed most, %s to %s", name, c.Platform.Name, b, page612, page73)))
 		}
 	}
+	f, err := stepFigure(c, "iommu-strict")
+	p.figure("steps", "cycles by kernel function", f, err)
 	p.para("A function that is missing on one side (-) was renamed, inlined, or does not exist there. The calls of real kernels, recorded instruction by instruction and run through the same core, say the same or do not:")
 	t := &results.Table{ID: "recorded", Title: "Recorded calls on " + d.recorded.Platform.Name + ": instructions, and cycles of the simulated core", Columns: []results.Column{{Name: "call", Text: true},
 		{Name: "6.12 page", Unit: "ins"}, {Name: "7.3 page", Unit: "ins"}, {Name: "7.3 phys", Unit: "ins"}, {Name: "6.12 page", Unit: "cyc"}, {Name: "7.3 page", Unit: "cyc", Text: true}, {Name: "7.3 phys", Unit: "cyc", Text: true}}}
@@ -128,4 +131,51 @@ func (d *Debate) kernels(p *page) {
 	t.Notes = []string{"ins: instructions. cyc of 7.3: difference to map_page of 6.12 with half of its 95 % interval; ~: it contains zero."}
 	p.table(t)
 	p.para("Of the recorded calls, map_page of 7.3 %v; map_phys of 7.3 %v.", &page, &phys)
+}
+
+// stepFigure draws where the cycles of map and unmap go on both kernels, warm.
+func stepFigure(c *bench.Comparison, backend string) (*figure.Plot, error) {
+	const named = 9
+	var groups []string
+	var parts []map[string]share
+	sums := map[string]float64{}
+	var names []string
+	for _, name := range calls {
+		for _, v := range []string{page612, page73, phys73, derive73} {
+			m := shares(find(c, backend, "warm", v), name)
+			groups, parts = append(groups, name+" "+strings.TrimPrefix(v, "map_")), append(parts, m)
+			for n := range m {
+				if _, ok := sums[n]; !ok {
+					names = append(names, n)
+				}
+				sums[n] += m[n].cycles // one addend per name and bar, in the order of the bars
+			}
+		}
+	}
+	sort.Slice(names, func(i, j int) bool {
+		if sums[names[i]] != sums[names[j]] {
+			return sums[names[i]] > sums[names[j]]
+		}
+		return names[i] < names[j]
+	})
+	series := make([]figure.Series, 0, named+1)
+	for _, n := range names[:min(named, len(names))] {
+		s := figure.Series{Name: n}
+		for _, m := range parts {
+			s.Values = append(s.Values, m[n].cycles)
+		}
+		series = append(series, s)
+	}
+	if len(names) > named {
+		rest := figure.Series{Name: "others"}
+		for _, m := range parts {
+			sum := 0.0
+			for _, n := range names[named:] {
+				sum += m[n].cycles
+			}
+			rest.Values = append(rest.Values, sum)
+		}
+		series = append(series, rest)
+	}
+	return figure.NewStack(figure.Axes{Title: fmt.Sprintf("%s on %s, warm: cycles by kernel function", backend, c.Platform.Name), Note: "simulated; NVMe, 4 KiB", Y: "core cycles", Width: 20}, groups, series)
 }

@@ -56,6 +56,7 @@ func (u *Unit) issue12(t *cpu.Thread, cmds []smmutable.Command, from uint64, syn
 	t.Op(cpu.IrqFlag, 0)
 	t.ALU(2, 0)
 	prod, cons, v := u.loadLLQ(t)
+	start := t.Now()
 	t.ALU(8, v)
 	t.Nop(1)
 	t.Store(l.llq, 0, v)
@@ -87,6 +88,7 @@ func (u *Unit) issue12(t *cpu.Thread, cmds []smmutable.Command, from uint64, syn
 		t.ALU(1, c)
 		t.Branch(!ok, t.Last())
 		if ok {
+			u.Stats.Claiming += t.Now() - start
 			break
 		}
 		prod, cons = prod2, cons2
@@ -367,12 +369,14 @@ func (u *Unit) waitSync12(t *cpu.Thread, l locals, at uint32) {
 	t.StackStore(152, 0)
 	t.Mem(cpu.Store, t.SP()+160, 1, 0, 0)
 	u.ktimeGet(t)
+	start := t.Now()
 	var cons uint32
 	if u.caps.msiPoll {
 		cons = u.pollMSI(t, at)
 	} else {
 		cons = u.pollCons12(t, l, at)
 	}
+	u.Stats.Waiting += t.Now() - start
 	t.ALU(1, 0)
 	t.Sync()
 	v := load4(t, q.lock, 0)

@@ -68,9 +68,14 @@ func (s *Spec) impossible() Problems {
 	if s.Cache.Peer < s.Cache.LLC.Latency {
 		bad("cache.peer cache.llc.latency", "%s is below cache.llc.latency, which it contains", timeKind.formatNumber(int64(s.Cache.Peer)))
 	}
-	if t := s.Cache.Topology; s.CPU.Cores%t.Nodes != 0 {
-		bad("cache.topology.nodes cpu.cores", "%d cores do not lie in %d nodes of equal size", s.CPU.Cores, t.Nodes)
-	} else if t.Nodes%t.Sockets != 0 {
+	t := s.Cache.Topology
+	if s.CPU.Cores%t.Clusters != 0 {
+		bad("cache.topology.clusters cpu.cores", "%d cores do not lie in %d clusters of equal size", s.CPU.Cores, t.Clusters)
+	}
+	if t.Clusters%t.Nodes != 0 {
+		bad("cache.topology.nodes cache.topology.clusters", "%d clusters do not lie in %d nodes of equal size", t.Clusters, t.Nodes)
+	}
+	if t.Nodes%t.Sockets != 0 {
 		bad("cache.topology.sockets cache.topology.nodes", "%d nodes do not lie in %d sockets of equal size", t.Nodes, t.Sockets)
 	}
 	if d := s.DRAM; d.TREFI > 0 && d.TRFC >= d.TREFI {

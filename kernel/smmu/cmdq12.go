@@ -438,10 +438,7 @@ func (u *Unit) readCons(t *cpu.Thread, pre func()) uint32 {
 	if u.Env.Version == kernel.V7_3 {
 		t.Nop(1)
 	}
-	v := t.Mem(cpu.MMIORead, u.RegVA+smmutable.RegCmdqCons, 4, reg, 0)
-	t.Sync()
-	val, back := u.hw.ReadReg(u.RegVA+smmutable.RegCmdqCons, t.Now())
-	t.WaitUntil(cpu.StallInv, back)
+	val, v := t.MMIOReadAs(u.hw, u.RegVA+smmutable.RegCmdqCons, reg, cpu.StallInv)
 	if e := val >> smmutable.CmdqErrShift & 127; e != 0 {
 		panic(fmt.Sprintf("smmu: the command queue stopped at an error (%d) at %v", e, t.Now()))
 	}

@@ -53,8 +53,12 @@ func (s *Spec) impossible() Problems {
 	if s.Cache.LLC.Inclusive && s.Cache.LLC.Size < s.Cache.L2.Size {
 		bad("cache.llc.size cache.llc.inclusive cache.l2.size", "an inclusive LLC of %s cannot hold one L2 of %s", size(s.Cache.LLC.Size), size(s.Cache.L2.Size))
 	}
-	if s.IOMMU.Trapped && s.IOMMU.Dialect != "vt-d" {
-		bad("iommu.trapped iommu.dialect", "a guest's emulated unit is a vt-d one, and iommu.dialect is %s", s.IOMMU.Dialect)
+	switch {
+	case !bool(s.IOMMU.Trapped) || s.IOMMU.Dialect == "vt-d":
+	case s.IOMMU.Dialect != "smmuv3":
+		bad("iommu.trapped iommu.dialect", "a guest's emulated unit is a vt-d one or the queue of an smmuv3, and iommu.dialect is %s", s.IOMMU.Dialect)
+	case s.IOMMU.SecondStage == "off":
+		bad("iommu.trapped iommu.second_stage", "a guest whose SMMU has a trapped queue is translated by two stages, and iommu.second_stage is off")
 	}
 	if s.IOMMU.SecondStage != "off" && s.IOMMU.Dialect != "smmuv3" {
 		bad("iommu.second_stage iommu.dialect", "a guest's tables lie in a first stage, which no driver but that of smmuv3 uses here, and iommu.dialect is %s", s.IOMMU.Dialect)

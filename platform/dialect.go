@@ -143,6 +143,9 @@ func smmuDriver(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, 
 	if err := m.secondStage(m.Unit.(*smmu.Unit)); err != nil {
 		return nil, err
 	}
+	if m.Spec.IOMMU.Trapped {
+		return m.trappedQueue()
+	}
 	u, err := driversmmu.NewUnit(env, m.Unit, cpu.MMIOBase, memory)
 	return driversmmu.Adapter{Unit: u}, err
 }

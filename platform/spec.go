@@ -289,8 +289,11 @@ type IOMMU struct {
 	RegisterWrite sim.Time `key:"register_write" range:"0ns..1ms" doc:"write left the core to write seen"`
 	RegisterRead  sim.Time `key:"register_read" range:"0ns..1ms" doc:"read, there and back"`
 
-	Trapped Switch   `key:"trapped" doc:"the kernel is a guest with an emulated unit (vt-d)"`
+	Trapped Switch   `key:"trapped" doc:"the kernel is a guest with an emulated unit (vt-d) or queue (smmuv3)"`
 	Exit    sim.Time `key:"exit" range:"0ns..1ms" doc:"VM exit and entry, the hardware's part"`
+	// TrapAccess and TrapCommand are taken under the device model's lock, on top of what is modelled.
+	TrapAccess  sim.Time `key:"trap_access" range:"0ns..1ms" doc:"host's own time per trapped access, SMMUv3"`
+	TrapCommand sim.Time `key:"trap_command" range:"0ns..1ms" doc:"host's own time per forwarded command, SMMUv3"`
 
 	Fetch          Cycles   `key:"fetch" range:"0cycles..1000000cycles" doc:"added to reading descriptors"`
 	Decode         Cycles   `key:"decode" range:"0cycles..1000000cycles" doc:"per descriptor"`

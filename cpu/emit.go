@@ -19,6 +19,7 @@ type Stream struct {
 	mit    Mitigation
 	// Stacks accounts a function by its callers; see stacks.go.
 	Stacks bool
+	kept   Val // the last register restored from the stack: see base
 	// ISA is how calls, returns, pushes and barriers are made; it is set before anything is emitted.
 	ISA ISA
 }
@@ -72,6 +73,18 @@ func (s *Stream) dep(v Val) uint16 {
 	return uint16(d)
 }
 
+// base is what the address va of an access depends on when the caller names nothing: the last register that was restored from the
+// stack. A pointer that lives across a call is in a register that the callee saves and restores, so what follows a call cannot
+// start before its epilogue, and what follows an epilogue that waited (for a fence, a locked operation) waits as well; 7 of 8
+// ALU ops and nearly all loads outside the stack have a producer in the recordings. Stack and per-CPU areas are addressed by
+// registers that nothing restores.
+func (s *Stream) base(va uint64, a Val) Val {
+	if a == 0 && va < PerCPUBase {
+		return s.kept
+	}
+	return a
+}
+
 // emit appends one op, writing it in place: most modelled instructions pass here.
 func (s *Stream) emit(c Class, addr uint64, size uint32, a, b Val, fl Flag) Val {
 	n := len(s.Ops)
@@ -98,6 +111,9 @@ func (s *Stream) Here() uint32 { return s.pc }
 func (s *Stream) ALU(n int, d Val) Val {
 	if n <= 0 {
 		return d
+	}
+	if d == 0 {
+		d = s.kept
 	}
 	at := len(s.Ops)
 	if at+n > cap(s.Ops) {
@@ -168,13 +184,14 @@ func (s *Stream) Nop(n int) {
 }
 
 // Load emits an 8-byte load whose address depends on a.
-func (s *Stream) Load(va uint64, a Val) Val { return s.emit(Load, va, 8, a, 0, 0) }
+func (s *Stream) Load(va uint64, a Val) Val { return s.emit(Load, va, 8, s.base(va, a), 0, 0) }
 
 // LoadOp emits an ALU operation with an 8-byte memory source; a produces the address, b the other operand. On A64, which has no
 // memory operands, it is a load and the operation.
 func (s *Stream) LoadOp(va uint64, a, b Val) Val { return s.loadOp(va, 8, a, b) }
 
 func (s *Stream) loadOp(va uint64, size uint32, a, b Val) Val {
+	a = s.base(va, a)
 	if s.ISA == A64 {
 		return s.emit(ALU, 0, 0, s.emit(Load, va, size, a, 0, 0), b, 0)
 	}
@@ -182,12 +199,13 @@ func (s *Stream) loadOp(va uint64, size uint32, a, b Val) Val {
 }
 
 // Store emits an 8-byte store; a produces the address, v the data.
-func (s *Stream) Store(va uint64, a, v Val) Val { return s.emit(Store, va, 8, a, v, 0) }
+func (s *Stream) Store(va uint64, a, v Val) Val { return s.emit(Store, va, 8, s.base(va, a), v, 0) }
 
 // RMW emits a non-atomic read-modify-write of 8 bytes; on A64 a load, an operation and a store.
 func (s *Stream) RMW(va uint64, a, v Val) Val { return s.rmw(va, 8, a, v) }
 
 func (s *Stream) rmw(va uint64, size uint32, a, v Val) Val {
+	a = s.base(va, a)
 	if s.ISA == A64 {
 		n := s.emit(ALU, 0, 0, s.emit(Load, va, size, a, 0, 0), v, 0)
 		s.emit(Store, va, size, a, n, 0)
@@ -207,7 +225,7 @@ func (s *Stream) Mem(c Class, va uint64, size int, a, v Val) Val {
 	case RMW:
 		return s.rmw(va, uint32(size), a, v)
 	}
-	return s.emit(c, va, uint32(size), a, v, 0)
+	return s.emit(c, va, uint32(size), s.base(va, a), v, 0)
 }
 
 // FlushLine emits the cache maintenance of the line at va: how is 0 (clean and invalidate), KeepLine (clean) or Discard
@@ -216,7 +234,7 @@ func (s *Stream) FlushLine(va uint64, how Flag, a Val) Val { return s.emit(Flush
 
 // StringSet emits one rep stos of n bytes at dst, StringCopy one rep movs of n bytes.
 func (s *Stream) StringSet(dst uint64, n int, a Val) Val {
-	return s.emit(String, dst, uint32(n), a, 0, 0)
+	return s.emit(String, dst, uint32(n), s.base(dst, a), 0, 0)
 }
 
 // StringCopy emits one rep movs of n bytes from src to dst.
@@ -243,10 +261,12 @@ func (s *Stream) StackStore(off int, v Val) Val {
 }
 
 // LoadPair and StorePair access 16 bytes in one instruction (ldp, stp).
-func (s *Stream) LoadPair(va uint64, a Val) Val { return s.emit(Load, va, 16, a, 0, 0) }
+func (s *Stream) LoadPair(va uint64, a Val) Val { return s.emit(Load, va, 16, s.base(va, a), 0, 0) }
 
 // StorePair stores two registers at va; a produces the address, v the data.
-func (s *Stream) StorePair(va uint64, a, v Val) Val { return s.emit(Store, va, 16, a, v, 0) }
+func (s *Stream) StorePair(va uint64, a, v Val) Val {
+	return s.emit(Store, va, 16, s.base(va, a), v, 0)
+}
 
 // ZeroLine emits one dc zva: the 64 bytes at va, which are aligned, become zero. The line is asked for as for any other
 // store; a core may do without reading it.
@@ -274,12 +294,14 @@ func (s *Stream) Pop(n int) {
 			s.emit(Load, s.sp+uint64(at)*8, uint32(min(n-at, 2))*8, 0, 0, Stack)
 		}
 		s.sp += uint64(n) * 8
+		s.kept = s.seq
 		return
 	}
 	for i := 0; i < n; i++ {
 		s.emit(Load, s.sp, 8, 0, 0, Stack)
 		s.sp += 8
 	}
+	s.kept = s.seq
 }
 
 // Frame moves the stack pointer down by n bytes of local variables (one ALU op); a negative n gives them back.

@@ -180,6 +180,9 @@ func stackTop(c int) uint64 {
 	return cpu.PerCPUBase + 1<<33 + uint64(c+1)*4*kernel.StackBytes - 192
 }
 
+// StackTop returns where the stack of CPU c's thread starts.
+func (m *Machine) StackTop(c int) uint64 { return stackTop(c) }
+
 // stream returns a stream of the kernel's instruction set whose stack starts at top.
 func (m *Machine) stream(top uint64) *cpu.Stream {
 	s := cpu.NewStream(top, m.Env.Mitigation)

@@ -90,12 +90,17 @@ func AmbienceOf(m *platform.Machine, state string, instructions int, seed uint64
 // Pass lets the surroundings run on t's CPU: what comes between one mapping call and the next.
 func (a *Ambience) Pass(t *cpu.Thread) {
 	t.Sync()
-	if a.CodeLines+a.DataLines > 0 {
-		a.hier.Displace(t.CPU, a.CodeLines, a.DataLines)
-		t.Core.DisturbBy(a.CodeLines*branchesPerLine, a.CodeLines/linesPerCodePage, a.DataLines/linesPerDataPage)
-	}
+	a.Displace(t.Core)
 	if d := sim.Time(float64(a.Instructions) * a.cpi); d > 0 {
 		t.WaitUntil(cpu.StallIdle, t.Now()+d)
+	}
+}
+
+// Displace does to the caches, the predictor and the TLBs of a core what the surroundings do, and takes no time.
+func (a *Ambience) Displace(c *cpu.Core) {
+	if a.CodeLines+a.DataLines > 0 {
+		a.hier.Displace(c.ID(), a.CodeLines, a.DataLines)
+		c.DisturbBy(a.CodeLines*branchesPerLine, a.CodeLines/linesPerCodePage, a.DataLines/linesPerDataPage)
 	}
 }
 

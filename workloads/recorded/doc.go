@@ -5,9 +5,12 @@
 // memory line and byte, producers of addresses and sources). Parse turns it into micro-ops:
 //
 //   - Code lies at the recorded offsets within its functions, so code lines and branch addresses are the real ones.
-//   - Each distinct data line of the trace becomes a line of simulated memory; lines of one object share pages, lines of
-//     different objects do not. Which lines two recordings have in common is not known, so the map and the unmap of a
-//     pair each have lines of their own.
+//   - Each distinct data line of the trace becomes a line of simulated memory, in the region of its sort (static variables, per-CPU
+//     ones, struct pages, pages, other objects), which pages of the modelled size map. Static and per-CPU variables are
+//     packed; lines of one other object share pages, lines of different objects do not. The stack is that of the modelled
+//     kernel and grows down. Which lines two recordings have in common is not known, so the map and the unmap of a pair each have
+//     lines of their own.
+//   - What a cache flush flushes is not recorded: it is the line stored to last outside the stack.
 //   - Of several producers of a source the latest in program order is kept: an op has one address and one data dependence.
 //   - The emulator that recorded the calls completed invalidations at once. Run therefore stops at the write of the
 //     invalidation queue's tail register, lets the simulated IOMMU perform the invalidation and waits for it.

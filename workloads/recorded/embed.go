@@ -43,6 +43,15 @@ func place(list string) map[string]*cpu.Func {
 // armSuffix is what the kernels of arm64 recordings are called beyond their version.
 const armSuffix = "-arm64"
 
+// Steps returns the embedded recordings as files: NAME.csv.gz, in the format of the kernel traces' steps files.
+func Steps() fs.FS {
+	sub, err := fs.Sub(steps, "steps")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	return sub
+}
+
 // Names lists the embedded recordings in order.
 func Names() []string {
 	var names []string
@@ -64,8 +73,8 @@ func Name(kernel, backend, api string, size uint64) string {
 // Has reports whether there is an embedded recording of that name.
 func Has(name string) bool { return slices.Contains(Names(), name) }
 
-// Load returns an embedded recording; data and stack say where its memory goes.
-func Load(name string, data, stack uint64) (*Recording, error) {
+// Load returns an embedded recording; at says where its memory goes, its functions have their places.
+func Load(name string, at Layout) (*Recording, error) {
 	f, err := steps.Open("steps/" + name + ".csv.gz")
 	if err != nil {
 		return nil, fmt.Errorf("there is no recording %s", name)
@@ -79,5 +88,6 @@ func Load(name string, data, stack uint64) (*Recording, error) {
 	if of, _, _ := strings.Cut(name, "__"); strings.HasSuffix(of, armSuffix) {
 		in = functionsArm
 	}
-	return Parse(z, name, Layout{Func: func(s string) *cpu.Func { return in[s] }, Data: data, Stack: stack})
+	at.Func = func(s string) *cpu.Func { return in[s] }
+	return Parse(z, name, at)
 }

@@ -2,6 +2,7 @@ package recorded
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -39,8 +40,42 @@ var classes = map[string]cpu.Class{"alu": cpu.ALU, "mul": cpu.Mul, "div": cpu.Di
 type Layout struct {
 	// Func returns the function of a symbol, nil if it has no place.
 	Func func(symbol string) *cpu.Func
-	// Data is the virtual address of memory for the lines of the recording, Stack that of its stack, which grows up from there.
-	Data, Stack uint64
+	// Where memory of each sort lies: virtual addresses of AreaBytes each, PerCPUBytes for per-CPU variables. A recording that needs more
+	// wraps around.
+	Static, Slab, Pages, PerCPU, Vmemmap uint64
+	// Stack is the end of the stack, which grows down from there.
+	Stack uint64
+}
+
+// AreaBytes and PerCPUBytes are room for the lines of one sort of memory in a recording.
+const (
+	AreaBytes   = 256 << 10
+	PerCPUBytes = 16 << 10 // of the 256 KiB of a CPU's area
+)
+
+// area is a sort of memory and what has been handed out of it. Static variables and per-CPU ones lie line by line, as linker and
+// per-CPU allocator pack them; other objects each begin in a page of their own.
+type area struct {
+	va     uint64
+	packed bool
+	bytes  uint64
+	used   uint64 // pages, or lines of a packed area
+}
+
+// areaOf returns the sort of memory that an object is in, by the label of the traces.
+func (p *parser) areaOf(obj string) *area {
+	kind, _, _ := strings.Cut(obj, ":")
+	switch kind {
+	case "percpu", "percpu_dyn":
+		return &p.percpu
+	case "data":
+		return &p.static
+	case "vmemmap":
+		return &p.vmemmap
+	case "pgtable_page", "page", "data_page", "qi_queue", "swiotlb_meta", "unreported":
+		return &p.allPages
+	}
+	return &p.slab
 }
 
 // Parse reads a steps file. Errors name file, line and column.
@@ -56,7 +91,9 @@ func Parse(r io.Reader, name string, at Layout) (*Recording, error) {
 			return nil, fmt.Errorf("%s:1: column %d is %q, want %q", name, i+1, head[i], c)
 		}
 	}
-	p := parser{rec: &Recording{Name: name}, at: at, lines: map[int]uint64{}, pages: map[string]*page{}}
+	p := parser{rec: &Recording{Name: name}, at: at, lines: map[int]uint64{}, pages: map[string]*page{},
+		static: area{at.Static, true, AreaBytes, 0}, percpu: area{at.PerCPU, true, PerCPUBytes, 0}, slab: area{at.Slab, false, AreaBytes, 0},
+		allPages: area{at.Pages, false, AreaBytes, 0}, vmemmap: area{at.Vmemmap, false, AreaBytes, 0}}
 	for {
 		row, err := cr.Read()
 		if err == io.EOF {
@@ -83,8 +120,11 @@ type parser struct {
 	fn    *cpu.Func
 	lines map[int]uint64
 	pages map[string]*page
-	used  uint64 // pages handed out
 	stack uint64 // stack lines handed out
+
+	static, slab, allPages, percpu, vmemmap area
+
+	stored uint64 // where the last store outside the stack went
 }
 
 // page is where the lines of one object go.
@@ -137,6 +177,12 @@ func (p *parser) row(f []string) error {
 		if err := p.mem(&op, f[4], f[5]); err != nil {
 			return err
 		}
+	} else if class == cpu.Flush {
+		// The emulator reports no access: what is flushed is what was just written, an entry of a page table or a descriptor.
+		if p.stored == 0 {
+			return errors.New("a cache line is flushed and none was written before")
+		}
+		op.Addr, op.Size = p.stored&^63, 64
 	} else if class.Reads() || class.Writes() {
 		// A line the emulator did not report (cache zeroing on arm64): a line of its own.
 		op.Addr, op.Size = p.line(-1-n, "unreported"), 8
@@ -148,7 +194,11 @@ func (p *parser) row(f []string) error {
 		switch class {
 		case cpu.Load, cpu.Store, cpu.Call, cpu.CallInd, cpu.Ret:
 			op.Flag |= cpu.Stack
+		case cpu.Fence: // a locked add to the stack
+			op.Flag |= cpu.Stack
 		}
+	} else if class.Writes() {
+		p.stored = op.Addr
 	}
 	if op.Dep1, err = distance(f[6], n); err == nil {
 		op.Dep2, err = distance(f[7], n)
@@ -208,16 +258,21 @@ func (p *parser) line(n int, obj string) uint64 {
 		return a
 	}
 	var a uint64
-	if obj == "stack" {
-		a = p.at.Stack + p.stack*64
+	ar := p.areaOf(obj)
+	switch {
+	case obj == "stack":
 		p.stack++
-	} else {
+		a = p.at.Stack - p.stack*64
+	case ar.packed:
+		a = ar.va + ar.used*64%ar.bytes
+		ar.used++
+	default:
 		pg := p.pages[obj]
 		if pg == nil || pg.used == 64 {
 			// Objects start at different lines of their pages, so that they do not all fall into the same cache sets.
-			pg = &page{va: p.at.Data + p.used*4096, first: 7 * (p.used + 1)}
+			pg = &page{va: ar.va + ar.used*4096%ar.bytes, first: 7 * (ar.used + 1)}
 			p.pages[obj] = pg
-			p.used++
+			ar.used++
 		}
 		a = pg.va + (pg.first+pg.used)%64*64
 		pg.used++

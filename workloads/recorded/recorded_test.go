@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"dmapath/cpu"
+	"dmapath/kernel"
 	"dmapath/kernel/dma"
 	"dmapath/platform"
 	"dmapath/workloads"
@@ -15,13 +16,61 @@ const header = "seq,symbol,class,br,mem,obj,addr_dep,src_dep,mem_dep\n"
 
 var fnTest = cpu.NewFunc("recorded_test_function", "test", 4096)
 
+// places is a memory in which every sort of memory has its own MiB.
+var places = Layout{Static: 1 << 20, Slab: 2 << 20, Pages: 3 << 20, PerCPU: 4 << 20, Vmemmap: 5 << 20, Stack: 7 << 20}
+
 func parse(text string) (*Recording, error) {
-	return Parse(strings.NewReader(text), "t.csv", Layout{Func: func(s string) *cpu.Func {
+	at := places
+	at.Func = func(s string) *cpu.Func {
 		if s == "f" {
 			return fnTest
 		}
 		return nil
-	}, Data: 0x10000, Stack: 0x90000})
+	}
+	return Parse(strings.NewReader(text), "t.csv", at)
+}
+
+// Objects lie in the region of their sort: variables packed line by line, others in pages of their own, the stack downwards; what is
+// flushed is what was written last.
+func TestWhereMemoryLies(t *testing.T) {
+	r, err := parse(header +
+		"0,f+0,load,,r0+0:8,percpu:a,,,\n" +
+		"1,+4,load,,r1+0:8,percpu_dyn,,,\n" +
+		"2,+8,load,,r2+0:8,data:x,,,\n" +
+		"3,+c,load,,r3+0:8,slab:kmalloc-64#1,,,\n" +
+		"4,+10,load,,r4+0:8,slab:kmalloc-64#2,,,\n" +
+		"5,+14,load,,r5+0:8,vmemmap,,,\n" +
+		"6,+18,store,,w6+8:8,pgtable_page,,,\n" +
+		"7,+1c,store,,w7+0:8,stack,,,\n" +
+		"8,+20,store,,w8+0:8,stack,,,\n" +
+		"9,+24,flush,,,,,,\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(i int, base uint64) {
+		t.Helper()
+		if a := r.Ops[i].Addr; a < base || a >= base+1<<20 {
+			t.Errorf("access %d goes to %#x, want the MiB of %#x", i, a, base)
+		}
+	}
+	for i, base := range []uint64{places.PerCPU, places.PerCPU, places.Static, places.Slab, places.Slab, places.Vmemmap, places.Pages, places.Stack - 1<<20, places.Stack - 1<<20} {
+		in(i, base)
+	}
+	if d := r.Ops[1].Addr - r.Ops[0].Addr; d != 64 {
+		t.Errorf("per-CPU lines are %d bytes apart", d)
+	}
+	if a, b := r.Ops[3].Addr>>12, r.Ops[4].Addr>>12; a == b {
+		t.Error("two objects share a page")
+	}
+	if a, b := r.Ops[7].Addr, r.Ops[8].Addr; b != a-64 {
+		t.Errorf("the stack goes from %#x to %#x", a, b)
+	}
+	if f := r.Ops[9]; f.Addr != r.Ops[6].Addr&^63 || f.Size != 64 {
+		t.Errorf("flushed: %+v", f)
+	}
+	if _, err := parse(header + "0,f+0,flush,,,,,,\n"); err == nil || !strings.Contains(err.Error(), "none was written") {
+		t.Error(err)
+	}
 }
 
 // One instruction after the other: classes, places, lines and dependences.
@@ -55,7 +104,7 @@ func TestParse(t *testing.T) {
 	if s := r.Ops[4]; s.Size != 48 || s.Addr>>12 == ld.Addr>>12 {
 		t.Errorf("string of six times 8 bytes, of another object: %+v", s)
 	}
-	if c := r.Ops[5]; c.Flag&cpu.Stack == 0 || c.Addr < 0x90000 {
+	if c := r.Ops[5]; c.Flag&cpu.Stack == 0 || c.Addr >= places.Stack {
 		t.Errorf("call pushes to the stack: %+v", c)
 	}
 	if ret := r.Ops[7]; ret.Src != cpu.TextBase+uint64(fnTest.PC)+5 {
@@ -144,7 +193,7 @@ func TestEveryRecordingParses(t *testing.T) {
 		t.Fatalf("%d recordings", len(names))
 	}
 	for _, n := range names {
-		r, err := Load(n, 1<<30, 2<<30)
+		r, err := Load(n, places)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +201,7 @@ func TestEveryRecordingParses(t *testing.T) {
 			if f := cpu.FuncByID(o.Fn); o.PC < f.PC || o.PC >= f.PC+f.Size {
 				t.Errorf("%s, instruction %d lies outside of %s", n, i, f.Name)
 			}
-			if (o.Class.Reads() || o.Class.Writes()) && o.Addr != cpu.MMIOBase && (o.Addr < 1<<30 || o.Addr > 1<<30+1<<20 && o.Addr < 2<<30 || o.Addr > 2<<30+1<<16) {
+			if (o.Class.Reads() || o.Class.Writes()) && o.Addr != cpu.MMIOBase && (o.Addr < 1<<20 || o.Addr >= places.Stack || o.Addr&(1<<20-1) >= AreaBytes && o.Addr < 6<<20) {
 				t.Errorf("%s, instruction %d touches %#x", n, i, o.Addr)
 			}
 			if int(o.Dep1) > i || int(o.Dep2) > i {
@@ -160,7 +209,7 @@ func TestEveryRecordingParses(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Load("6.12__direct__map_fizz__4096", 0, 0); err == nil || !strings.Contains(err.Error(), "no recording") {
+	if _, err := Load("6.12__direct__map_fizz__4096", places); err == nil || !strings.Contains(err.Error(), "no recording") {
 		t.Errorf("a name that is none: %v", err)
 	}
 }
@@ -176,7 +225,8 @@ func TestRunGivesTheRecordedCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, b := range platform.Backends {
-			if b == platform.SwiotlbForce || b.Provider() { // recorded for one variant only, or not at all
+			// Recorded for one variant only, or not at all.
+			if b == platform.SwiotlbForce || b.Provider() || !Has(Calls(kernel.X86_64, name, string(b), 4096)[1]) {
 				continue
 			}
 			m, d := machine(t, c.preset, v, b)
@@ -186,7 +236,7 @@ func TestRunGivesTheRecordedCounts(t *testing.T) {
 			}
 			for i, o := range []*workloads.Op{r.Map, r.Unmap} {
 				call := Calls(m.Env.Arch, name, string(b), 4096)[i]
-				rec, err := Load(call, 1<<30, 2<<30)
+				rec, err := Load(call, places)
 				if err != nil {
 					t.Fatal(err)
 				}

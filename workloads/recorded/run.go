@@ -43,12 +43,11 @@ func Calls(arch kernel.Arch, variant, backend string, size uint64) [2]string {
 // recorded call asks for one.
 func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Result, error) {
 	names := Calls(m.Env.Arch, cfg.Variant.Name(), cfg.Backend, cfg.Size)
-	data := m.Env.Slab(4<<20, 1<<20)
-	mapRec, err := Load(names[0], data, data+3<<20)
+	mapRec, err := Load(names[0], MemoryOf(m))
 	if err != nil {
 		return nil, fmt.Errorf("%s on %s with %d bytes: %w", cfg.Variant.Name(), cfg.Backend, cfg.Size, err)
 	}
-	unmapRec, err := Load(names[1], data+1<<20, data+3<<20)
+	unmapRec, err := Load(names[1], MemoryOf(m))
 	if err != nil {
 		return nil, fmt.Errorf("%s on %s with %d bytes: %w", cfg.Variant.Name(), cfg.Backend, cfg.Size, err)
 	}
@@ -97,4 +96,12 @@ func (r *Recording) play(t *cpu.Thread, dev *platform.Device) error {
 	}
 	t.Append(r.Ops[from:])
 	return nil
+}
+
+// MemoryOf returns where the memory of a recording lies on CPU 0 of m: each sort in the region that the modelled kernel has it in, so that
+// pages of the same size map it. Only the stack is that of the modelled kernel.
+func MemoryOf(m *platform.Machine) Layout {
+	e := m.Env
+	return Layout{Static: e.Data(AreaBytes), Slab: e.Slab(AreaBytes, 4096), Pages: e.Pages(6), PerCPU: e.Cpu(e.PerCPU(PerCPUBytes, 4096), 0),
+		Vmemmap: m.PageOf(kernel.Phys(e.Page())) &^ 4095, Stack: m.StackTop(0) &^ 63}
 }

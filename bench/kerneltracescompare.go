@@ -20,6 +20,8 @@ type CallResult struct {
 	Reason   error
 	Misses   []Metric // judged metrics outside the tolerance
 	Paths    []PathResult
+	Cycles   *Cycles // nil without a steps file of the call
+	Failed   error   // why the steps could not be timed
 }
 
 // PathResult is a path of a recorded call (a set of functions executed) beside the modelled one.
@@ -109,9 +111,14 @@ func (k *KernelTraces) Validate(ctx context.Context, dir string, jobs int) (*Val
 	for range min(jobs, len(groups)) {
 		wg.Go(func() {
 			for g := range work {
+				g.c.keep = slices.ContainsFunc(g.calls, func(r *CallResult) bool { return k.hasSteps(r.CallKey) })
 				calls, err := model(ctx, g.c, g.f)
 				for _, r := range g.calls {
 					r.judge(calls[r.API], err, g.f.kind)
+					if r.Modelled != nil && r.Modelled.ops != nil {
+						r.Cycles, r.Failed = k.cycles(g.c, r.CallKey, r.Modelled.ops)
+						r.Modelled.ops = nil
+					}
 				}
 			}
 		})

@@ -6,9 +6,10 @@ import (
 	"dmapath/bench/evidence"
 )
 
-// Evidence turns the validation into rows: one per call and judged count, a set per kernel and backend.
+// Evidence turns the validation into rows: one per call and judged count, a set per kernel and backend; and one per
+// call with a steps file and cache state, a set per kernel and state.
 func (v *Validation) Evidence() *evidence.Report {
-	rep := &evidence.Report{Name: "kernel-traces", Title: "Instruction counts against recorded kernels", Notes: v.Notes}
+	rep := &evidence.Report{Name: "kernel-traces", Title: "Instruction counts and cycles against recorded kernels", Notes: v.Notes}
 	for _, r := range v.Results {
 		if !r.Judged() {
 			continue
@@ -32,6 +33,7 @@ func (v *Validation) Evidence() *evidence.Report {
 			}
 			rep.Rows = append(rep.Rows, one)
 		}
+		rep.Rows = append(rep.Rows, r.cycleRows()...)
 	}
 	return rep
 }

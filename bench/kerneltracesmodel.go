@@ -19,6 +19,7 @@ type conditions struct {
 	backend    platform.Backend
 	coherent   bool
 	mitigation string
+	keep       bool // the ops of measured calls
 }
 
 // arm reports whether the kernel is arm64's.
@@ -93,6 +94,7 @@ func (c conditions) machine() (*platform.Machine, *platform.Device, error) {
 type ModelledCall struct {
 	Counts
 	Functions []recorded.Function
+	ops       []cpu.Op // nil where nobody asks for cycles
 }
 
 // family is the set of API calls that one run of the model answers for: map and unmap alternate.

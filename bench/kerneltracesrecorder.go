@@ -110,7 +110,11 @@ func (r *recorder) measure(api string, inline bool, call func() error) error {
 	if !inline {
 		ops = ops[1:]
 	}
-	r.calls[api] = append(r.calls[api], r.count(ops))
+	made := r.count(ops)
+	if r.c.keep {
+		made.ops = slices.Clone(ops)
+	}
+	r.calls[api] = append(r.calls[api], made)
 	return nil
 }
 

@@ -78,6 +78,7 @@ func (v *Validation) Record() *results.Record {
 		of := func(r *CallResult) bool { return r.Kernel == p.kernel && r.Backend == p.backend }
 		add(v.counts(p.kernel+" "+p.backend, of))
 		add(v.flow(p.kernel+" "+p.backend, of))
+		add(v.cycleTable(p.kernel+" "+p.backend, of))
 	}
 	for _, r := range v.Results {
 		if r.Judged() && r.Modelled != nil && !r.Within() {
@@ -86,6 +87,7 @@ func (v *Validation) Record() *results.Record {
 	}
 	add(v.pathTable())
 	add(v.unmodelled())
+	add(v.cycleSummary())
 	add(v.summary())
 	rec.Warnings = slices.Clone(v.Notes)
 	return rec
@@ -122,6 +124,14 @@ func (r *CallResult) measure(rec *results.Record) {
 			}
 		}
 		add(dims, "within_tolerance", "", within, r.Of)
+	}
+	if r.Cycles != nil {
+		for i, s := range States {
+			d := append(slices.Clone(dims), results.Dim{Key: "state", Value: s})
+			add(d, "cycles_modelled", "cycles", r.Cycles.Modelled[i], cycleRounds)
+			add(d, "cycles_recorded", "cycles", r.Cycles.Recorded[i], cycleRounds)
+			add(d, "cycles_deviation", "percent", 100*r.Cycles.Deviation(i), cycleRounds)
+		}
 	}
 	for _, p := range r.Paths {
 		d := append(slices.Clone(dims), results.Dim{Key: "path", Value: strconv.Itoa(p.Number)})

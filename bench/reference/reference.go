@@ -6,6 +6,9 @@ import (
 	"embed"
 	"io/fs"
 	"path"
+	"strings"
+
+	"dmapath/workloads/recorded"
 )
 
 //go:embed kernel-traces event-traces cachegrind
@@ -19,9 +22,20 @@ func KernelTraces() (list []Directory) {
 		if err != nil {
 			panic(err) // the names are constants
 		}
-		list = append(list, Directory{name, sub})
+		list = append(list, Directory{name, withSteps{sub}})
 	}
 	return list
+}
+
+// withSteps adds the steps files that the program offers as --source recorded: a directory of counts gets the instructions of the
+// calls that have them.
+type withSteps struct{ fs.FS }
+
+func (w withSteps) Open(name string) (fs.File, error) {
+	if file, ok := strings.CutPrefix(name, "steps/"); ok {
+		return recorded.Steps().Open(file)
+	}
+	return w.FS.Open(name)
 }
 
 // Directory is a named file system.

@@ -118,10 +118,13 @@ func newValidateKernelTraces() *cobra.Command {
 		Long: `kernel-traces runs every call of a directory of recordings on the modelled kernel, by the protocol of the
 recordings (1000 calls before the recorded ones; first calls for cold_, 400 maps and then 400 unmaps for
 burst_, 300 pairs for run_), and compares instructions, loads, stores and distinct cache lines. DIR holds summary.csv,
-and functions.csv and variants.csv if there are any.
+functions.csv, variants.csv and steps/ if there are any.
+
+Where DIR has the steps of a call (steps/KERNEL__BACKEND__API__SIZE.csv), the modelled and the recorded instructions also
+run on the same core with hot, warm and cold caches, and their cycles are compared.
 
 What cannot be modelled is listed with the reason. The exit code is 1 when a row is outside its tolerance (10 % in
-instructions, loads and stores, 2 or 10 % in lines), 2 when the directory cannot be read.
+instructions, loads and stores, 2 or 10 % in lines, 15 % or 5 cycles in cycles), 2 when the directory cannot be read.
 
 Examples:
   dmapath validate kernel-traces --dir kernel-traces
@@ -151,7 +154,11 @@ Examples:
 			if err := r.Write(cmd.OutOrStdout(), f); err != nil {
 				return failure{err}
 			}
-			if n := v.Tally(""); n.Miss > 0 {
+			n, c := v.Tally(""), v.CycleTally("", -1)
+			switch {
+			case c.Miss > 0:
+				return failure{fmt.Errorf("%d of %d rows of counts and %d of %d of cycles are outside their tolerance", n.Miss, n.Rows, c.Miss, c.Rows)}
+			case n.Miss > 0:
 				return failure{fmt.Errorf("%d of %d rows are outside their tolerance", n.Miss, n.Rows)}
 			}
 			return nil

@@ -20,6 +20,7 @@ func Explain(s *platform.Spec, x Experiment) (*results.Record, error) {
 	}
 	c := &Comparison{Platform: s, Exp: x, Outcomes: []*Outcome{o}}
 	r := &results.Record{Name: "Explain", Version: results.Version(), Seed: x.Seed, ConfigHash: c.Manifest().Hash()}
+	r.Warnings = c.lazyWarnings()
 	o.measure(r, c)
 	for _, p := range o.ops() {
 		t := stepTable(p, fmt.Sprintf("%s, %s, %s, %s on %s: one %s", o.Variant, o.Backend, x.Size, o.Cache, s.Name, p.name))

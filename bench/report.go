@@ -521,7 +521,7 @@ func (c *Comparison) warnings() []string {
 			w = append(w, fmt.Sprintf("%v: the IOMMU refused %d transactions", o.Point, o.Faults))
 		}
 	}
-	return w
+	return append(w, c.lazyWarnings()...)
 }
 
 // said reports whether one of the warnings has the same words.

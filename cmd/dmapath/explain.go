@@ -60,7 +60,7 @@ Examples:
 	o.machineFlags(cmd)
 	o.profileFlag(cmd)
 	cmd.Flags().Int64Var(&o.operations, "operations", 1200, "I/Os that are simulated")
-	cmd.Flags().StringVar(&backend, "backend", "direct", "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart or ops-grant")
+	cmd.Flags().StringVar(&backend, "backend", "direct", "direct, iommu-strict, iommu-lazy, iommu-passthrough, viommu-strict, viommu-lazy, viommu-passthrough, swiotlb-force, ops-gart or ops-grant")
 	cmd.Flags().StringVar(&cache, "cache", "warm", "hot, warm or cold")
 	complete(cmd, "cache", bench.Caches)
 	return cmd

@@ -126,7 +126,7 @@ Examples:
 	f.IntVarP(&b.Granule, "granule", "g", 1, "pages per operation, 1 to 1024")
 	f.IntVarP(&b.Mode, "mode", "m", 0, "0 single, 1 scatterlist (7.3)")
 	f.StringVar(&version, "kernel", "7.3", "6.12 or 7.3")
-	f.StringVar(&backend, "backend", "iommu-strict", "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart or ops-grant")
+	f.StringVar(&backend, "backend", "iommu-strict", "direct, iommu-strict, iommu-lazy, iommu-passthrough, viommu-strict, viommu-lazy, viommu-passthrough, swiotlb-force, ops-gart or ops-grant")
 	f.Int64Var(&rounds, "rounds", defaultRounds, "rounds per thread")
 	f.BoolVar(&full, "full", false, "run for the whole of -s in simulated time")
 	f.BoolVar(&exact, "exact", false, "print the figures without truncation, too")

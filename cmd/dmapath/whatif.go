@@ -79,7 +79,7 @@ Examples:
 	o.machineFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&workload, "workload", "nvme", "nvme, nic or map-benchmark")
-	f.StringVar(&backend, "backend", "iommu-strict", "direct, iommu-strict, iommu-lazy, iommu-passthrough, swiotlb-force, ops-gart or ops-grant")
+	f.StringVar(&backend, "backend", "iommu-strict", "direct, iommu-strict, iommu-lazy, iommu-passthrough, viommu-strict, viommu-lazy, viommu-passthrough, swiotlb-force, ops-gart or ops-grant")
 	f.StringVar(&cache, "cache", "warm", "hot, warm or cold")
 	f.StringSliceVar(&wanted, "result", sensitivity.Results, "map, unmap (mean cycles) and throughput")
 	f.IntVar(&top, "top", 15, "parameters that are shown; csv and json have all")

@@ -3,9 +3,12 @@ package debate
 import (
 	"fmt"
 	"math"
+	"sort"
 	"strings"
 
 	"dmapath/bench"
+	"dmapath/bench/sensitivity"
+	"dmapath/cpu"
 	"dmapath/results"
 	"dmapath/results/figure"
 )
@@ -55,6 +58,7 @@ func (d *Debate) paths(p *page) {
 		p.item("**%s against %s**: %v. %s", x.what, against, t, t.extremes("it"))
 	}
 	p.end()
+	d.exceptions(p)
 	for _, c := range d.main {
 		for _, name := range calls {
 			p.table(costs(c, name))
@@ -66,6 +70,56 @@ func (d *Debate) paths(p *page) {
 	}
 	p.para("How to read the three cache states: hot is a loop that does nothing else; warm is what a 4 KiB I/O of a real driver displaces between two calls; " +
 		"cold is after enough other work to empty the caches. Warm is the ordinary case.")
+}
+
+// exceptions says of each case in which map_phys costs more than its wrapper, although it executes less, where the cycles go.
+func (d *Debate) exceptions(p *page) {
+	said := false
+	for _, c := range d.main {
+		for _, b := range c.Exp.Backends {
+			for _, state := range c.Exp.Caches {
+				for _, name := range calls {
+					e := compare(c, b, state, name, page73, phys73)
+					if e.sign() != more {
+						continue
+					}
+					if !said {
+						p.para("Cases in which map_phys or unmap_phys costs more than the wrapper around it, and what the additional cycles go into. The wrapper executes the same code and a little more, so this is not about the interface: " +
+							"it is where the code lies, what was fetched ahead of it, and what else is in the caches.")
+						said = true
+					}
+					p.item("%s, %s, %s, %s: %s cycles; %s.", c.Platform.Name, b, state, name, e.cell(), shifts(find(c, b, state, page73), find(c, b, state, phys73), name))
+				}
+			}
+		}
+	}
+	if said {
+		p.end()
+	}
+}
+
+// shifts names the two causes whose cycles per call grow most from a to b.
+func shifts(a, b *bench.Outcome, name string) string {
+	x, y := call(a, name), call(b, name)
+	tx, ty := x.Acct.Total(), y.Acct.Total()
+	grow := func(s cpu.Stall) float64 {
+		if s == cpu.StallNone {
+			return float64(ty.Retiring())/float64(y.N) - float64(tx.Retiring())/float64(x.N)
+		}
+		return float64(ty.Stall[s])/float64(y.N) - float64(tx.Stall[s])/float64(x.N)
+	}
+	var list []cpu.Stall
+	for s := range cpu.NumStalls {
+		list = append(list, s)
+	}
+	sort.SliceStable(list, func(i, j int) bool { return grow(list[i]) > grow(list[j]) })
+	var words []string
+	for _, s := range list[:2] {
+		if g := grow(s); g > 0 {
+			words = append(words, fmt.Sprintf("%s %+.1f", sensitivity.Cause(s), g))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // costs is a table of one platform: the calls of 7.3 with their differences.

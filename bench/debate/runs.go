@@ -32,7 +32,7 @@ type Options struct {
 // Defaults of Options.
 const (
 	DefaultOperations = 1200
-	DefaultSamples    = 32
+	DefaultSamples    = 48
 )
 
 // memoryRun is one memory model and size of RAM.

@@ -106,6 +106,9 @@ var causes = [cpu.NumStalls]string{cpu.StallNone: "execution", cpu.StallFetch: "
 	cpu.StallTLB: "data translation", cpu.StallStore: "stores", cpu.StallLoadQ: "load queue", cpu.StallSerial: "fences and atomics", cpu.StallString: "copying", cpu.StallExec: "dependences",
 	cpu.StallMMIO: "device registers", cpu.StallLock: "locks", cpu.StallInv: "invalidation", cpu.StallIdle: "idling"}
 
+// Cause returns the words for what cycles go into.
+func Cause(s cpu.Stall) string { return causes[s] }
+
 // derive lists the conclusions that the facts of the unvaried platform support. points and list are in the same order.
 func derive(x *bench.Experiment, points []bench.Point, list []*facts) []*Conclusion {
 	index := map[bench.Point]int{}

@@ -84,8 +84,10 @@ func (d *Debate) exceptions(p *page) {
 						continue
 					}
 					if !said {
-						p.para("Cases in which map_phys or unmap_phys costs more than the wrapper around it, and what the additional cycles go into. The wrapper executes the same code and a little more, so this is not about the interface: " +
-							"it is where the code lies, what was fetched ahead of it, and what else is in the caches.")
+						p.para("Cases in which map_phys or unmap_phys costs more than the wrapper around it, and what the additional cycles go into.")
+						if d.instructions(page73, phys73) > 0 {
+							p.para("The wrapper executes the same code and more, so this is not what the interface does: it is where the code lies, what was fetched ahead of it, and what else is in the caches.")
+						}
 						said = true
 					}
 					p.item("%s, %s, %s, %s: %s cycles; %s.", c.Platform.Name, b, state, name, e.cell(), shifts(find(c, b, state, page73), find(c, b, state, phys73), name))

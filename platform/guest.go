@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"dmapath/cpu"
+	"dmapath/iommu/table"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/mm"
@@ -31,7 +32,7 @@ func (m *Machine) guestDriver() (iommucore.Adapter, error) {
 	}
 	reg := func(off uint64) uint64 { v, _ := m.Unit.ReadReg(cpu.MMIOBase+off, 0); return v }
 	host, window := vmm.New(vmm.Config{Env: env, Adapter: vtd.Adapter{Unit: real}, Levels: int(m.Spec.IOMMU.Levels), Exit: m.Spec.IOMMU.Exit,
-		Base: windowVA, Cap: reg(0x08), ECap: reg(0x10)})
+		Base: windowVA, Cap: reg(table.RegCAP), ECap: reg(table.RegECAP)})
 	m.Host = host
 	virtual, err := vtd.NewUnit(m.Env, window, windowVA, m.MM)
 	return vmm.Adapter{Adapter: vtd.Adapter{Unit: virtual}, Host: host}, err

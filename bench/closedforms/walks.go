@@ -183,11 +183,11 @@ func vtdUnitOf(f table.Format, levels int, nested bool, walkers int, fill func(b
 	w := p.Encode()
 	b.words(pasids+4096, w[:]...)
 	write := func(reg, val uint64) { u.WriteReg(cfg.RegBase+reg, val, b.eng.Now()) }
-	write(vtd.RegRTADDR, deviceTable|1<<10) // scalable mode
-	write(vtd.RegGCMD, uint64(vtd.CmdSRTP))
-	write(vtd.RegIQA, commands)
-	write(vtd.RegGCMD, uint64(vtd.CmdQIE))
-	write(vtd.RegGCMD, uint64(vtd.CmdQIE|vtd.CmdTE))
+	write(table.RegRTADDR, deviceTable|1<<10) // scalable mode
+	write(table.RegGCMD, uint64(vtd.CmdSRTP))
+	write(table.RegIQA, commands)
+	write(table.RegGCMD, uint64(vtd.CmdQIE))
+	write(table.RegGCMD, uint64(vtd.CmdQIE|vtd.CmdTE))
 	return walk{unit: u, cfg: cfg.Config, at: 0x40000000}, b, b.eng.Run(sim.Never)
 }
 

@@ -11,6 +11,7 @@
 //	Context, PASID, Root...  decoded device-table entries with their encoders
 //	Reason    the fault reason codes of the specification
 //	Builder   makes page tables, for tests and for machines without a modelled driver
+//	Reg...    the offsets of the registers, for all who read or write them
 //
 // Addresses of entries and tables are physical; an I/O virtual address is called iova. Sources: Intel Virtualization
 // Technology for Directed I/O, architecture specification revision 4.1, chapters 3 (tables), 7 (faults) and 9 (formats);

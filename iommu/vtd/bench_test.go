@@ -173,8 +173,8 @@ func FuzzDescriptors(f *testing.F) {
 		r.put(lo2, hi2)
 		want := r.submit()
 		r.run()
-		if r.status() != want && r.read(RegFSTS)&uint64(QueueError) == 0 {
-			t.Fatalf("queue stands still at %d without an error", r.read(RegIQH))
+		if r.status() != want && r.read(table.RegFSTS)&uint64(QueueError) == 0 {
+			t.Fatalf("queue stands still at %d without an error", r.read(table.RegIQH))
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"dmapath/iommu"
+	"dmapath/iommu/table"
 	"dmapath/sim"
 	"dmapath/tlb"
 )
@@ -96,13 +97,13 @@ func (c *Config) capabilities() (capReg, ecap uint64) {
 		}
 		return 0
 	}
-	capReg = uint64(c.GuestWidth-1)<<capMGAW | RegFRCD/16<<capFRO | uint64(c.FaultRecords-1)<<capNFR | uint64(c.MaxMask)<<capMAMV |
+	capReg = uint64(c.GuestWidth-1)<<capMGAW | table.RegFRCD/16<<capFRO | uint64(c.FaultRecords-1)<<capNFR | uint64(c.MaxMask)<<capMAMV |
 		capDWD | capDRD | bit(c.CachingMode, capCM) | bit(c.WriteBuffer, capRWBF) | bit(c.PageSelective, capPSI) |
 		bit(c.Page2M, 1<<capSLLPS) | bit(c.Page1G, 2<<capSLLPS) | bit(c.Page1G, capFS1GP) | bit(c.FirstLevel5, capFS5LP)
 	for _, l := range c.Levels {
 		capReg |= 1 << (capSAGAW + l - 2)
 	}
-	ecap = ecapQI | ecapPT | RegIVA/16<<ecapIRO | bit(c.Coherent, ecapC) | bit(c.SnoopControl, ecapSC) |
+	ecap = ecapQI | ecapPT | table.RegIVA/16<<ecapIRO | bit(c.Coherent, ecapC) | bit(c.SnoopControl, ecapSC) |
 		bit(c.Scalable, ecapSMTS|ecapSSTS|ecapFSTS|ecapPASD|19<<ecapPSS)
 	ecap |= bit(c.Nested, ecapNEST) | bit(c.DeviceTLBs, ecapDT|ecapPRS)
 	return capReg, ecap

@@ -2,6 +2,7 @@ package vtd
 
 import (
 	"dmapath/iommu"
+	"dmapath/iommu/table"
 	"dmapath/sim"
 )
 
@@ -10,46 +11,46 @@ import (
 func (v *Unit) WriteReg(addr, val uint64, now sim.Time) {
 	at := now + v.cfg.RegWrite
 	switch off := addr - v.cfg.RegBase; off {
-	case RegGCMD:
+	case table.RegGCMD:
 		v.command(uint32(val))
-	case RegRTADDR:
+	case table.RegRTADDR:
 		v.rtaddr = val
-	case RegIQA:
+	case table.RegIQA:
 		v.setQueue(val)
-	case RegIQT:
+	case table.RegIQT:
 		v.q.Ring(val&0x7fff0, at)
-	case RegFSTS:
+	case table.RegFSTS:
 		resume := uint32(val)&v.faults.status&QueueError != 0
 		v.faults.status &^= uint32(val) & clearableFSTS
 		if resume {
 			v.q.errCode = errNone
 			v.q.Resume(at) // go on with the descriptor at the head
 		}
-	case RegFECTL:
+	case table.RegFECTL:
 		v.fectl = uint32(val)
-	case RegIECTL:
+	case table.RegIECTL:
 		v.iectl = uint32(val)
-	case RegICS:
+	case table.RegICS:
 		v.ics &^= uint32(val)
-	case RegIVA:
+	case table.RegIVA:
 		v.iva = val
-	case RegIOTLB:
+	case table.RegIOTLB:
 		v.iotlb = val
 		if val&commandBusy != 0 {
-			v.startCommand(RegIOTLB, at, v.cfg.IOTLBGlobalTime, v.cfg.IOTLBPageTime, int(val>>60&3) == GranPage)
+			v.startCommand(table.RegIOTLB, at, v.cfg.IOTLBGlobalTime, v.cfg.IOTLBPageTime, int(val>>60&3) == GranPage)
 		}
-	case RegCCMD:
+	case table.RegCCMD:
 		v.ccmd = val
 		if val&commandBusy != 0 {
-			v.startCommand(RegCCMD, at, v.cfg.ContextInvTime, 0, false)
+			v.startCommand(table.RegCCMD, at, v.cfg.ContextInvTime, 0, false)
 		}
-	case RegPQH:
+	case table.RegPQH:
 		v.pages.Head = val & (v.pages.Size - 1)
-	case RegPQT:
+	case table.RegPQT:
 		v.pages.Tail = val & (v.pages.Size - 1)
-	case RegPQA:
+	case table.RegPQA:
 		v.pages.Base, v.pages.Size = val&^0xfff&(1<<v.haw-1), 4096<<(val&7)
-	case RegPRS:
+	case table.RegPRS:
 		v.clearPages(uint32(val))
 	default:
 		v.writeFault(off, val)
@@ -58,10 +59,10 @@ func (v *Unit) WriteReg(addr, val uint64, now sim.Time) {
 
 // writeFault clears a fault record: writing 1 to the F bit of its high word.
 func (v *Unit) writeFault(off, val uint64) {
-	if off < RegFRCD || off >= RegFRCD+uint64(len(v.faults.rec))*16 {
+	if off < table.RegFRCD || off >= table.RegFRCD+uint64(len(v.faults.rec))*16 {
 		return // reserved: ignored
 	}
-	r := &v.faults.rec[(off-RegFRCD)/16]
+	r := &v.faults.rec[(off-table.RegFRCD)/16]
 	if off&15 == 12 && val>>31&1 != 0 || off&15 == 8 && val&frcdF != 0 {
 		r[1] &^= frcdF
 	}
@@ -100,7 +101,7 @@ func (v *Unit) onCommand(reg uint64) {
 	v.Stats.RegisterInvs++
 	now := v.Eng.Now()
 	v.cmdEnd = now
-	if reg == RegCCMD {
+	if reg == table.RegCCMD {
 		gran := int(v.ccmd >> 61 & 3)
 		v.dropContext(gran, uint16(v.ccmd), uint16(v.ccmd>>16), uint8(v.ccmd>>32&3))
 		return
@@ -116,43 +117,43 @@ func (v *Unit) ReadReg(addr uint64, now sim.Time) (val uint64, done sim.Time) {
 	done = now + v.cfg.RegRead
 	sampled := now + v.cfg.RegRead/2
 	switch off := addr - v.cfg.RegBase; off {
-	case RegVER:
+	case table.RegVER:
 		val = 0x60
-	case RegCAP:
+	case table.RegCAP:
 		val = v.capReg
-	case RegECAP:
+	case table.RegECAP:
 		val = v.ecap
-	case RegGSTS:
+	case table.RegGSTS:
 		val = uint64(v.gsts)
-	case RegRTADDR:
+	case table.RegRTADDR:
 		val = v.rtaddr
-	case RegFSTS:
+	case table.RegFSTS:
 		val = uint64(v.faults.fsts())
-	case RegFECTL:
+	case table.RegFECTL:
 		val = uint64(v.fectl)
-	case RegIECTL:
+	case table.RegIECTL:
 		val = uint64(v.iectl)
-	case RegICS:
+	case table.RegICS:
 		val = uint64(v.ics)
-	case RegIQH:
+	case table.RegIQH:
 		val = v.q.Head
-	case RegIQT:
+	case table.RegIQT:
 		val = v.q.Tail
-	case RegIQA:
+	case table.RegIQA:
 		val = v.q.iqa
-	case RegIQERCD:
+	case table.RegIQERCD:
 		val = v.q.errCode
-	case RegIVA:
+	case table.RegIVA:
 		val = v.iva
-	case RegIOTLB:
+	case table.RegIOTLB:
 		val = v.busy(v.iotlb, sampled)
-	case RegCCMD:
+	case table.RegCCMD:
 		val = v.busy(v.ccmd, sampled)
-	case RegPQH:
+	case table.RegPQH:
 		val = v.pages.Head
-	case RegPQT:
+	case table.RegPQT:
 		val = v.pages.Tail
-	case RegPRS:
+	case table.RegPRS:
 		val = uint64(v.pagesStatus())
 	default:
 		val = v.readFault(off)
@@ -169,10 +170,10 @@ func (v *Unit) busy(reg uint64, t sim.Time) uint64 {
 }
 
 func (v *Unit) readFault(off uint64) uint64 {
-	if off < RegFRCD || off >= RegFRCD+uint64(len(v.faults.rec))*16 {
+	if off < table.RegFRCD || off >= table.RegFRCD+uint64(len(v.faults.rec))*16 {
 		return 0
 	}
-	w := v.faults.rec[(off-RegFRCD)/16][off>>3&1]
+	w := v.faults.rec[(off-table.RegFRCD)/16][off>>3&1]
 	if off&4 != 0 {
 		w >>= 32
 	}

@@ -37,13 +37,13 @@ func ask(group uint16, last bool) pcie.PageRequest {
 // reaches the device with its group and code.
 func TestPageRequestsReachTheQueue(t *testing.T) {
 	r, a, told := priRig(t)
-	r.write(RegPQA, ringPA)
+	r.write(table.RegPQA, ringPA)
 	for g := range uint16(3) {
 		r.v.RequestPage(ask(g, g != 1), r.eng.Now()+sim.Time(g)*sim.Nanosecond)
 	}
 	r.settle()
-	if tail := r.read(RegPQT); tail != 3*PageDescBytes || *told != 1 || r.read(RegPRS) != uint64(PagePending) {
-		t.Fatalf("tail %d, told %d times, status %#x", tail, *told, r.read(RegPRS))
+	if tail := r.read(table.RegPQT); tail != 3*PageDescBytes || *told != 1 || r.read(table.RegPRS) != uint64(PagePending) {
+		t.Fatalf("tail %d, told %d times, status %#x", tail, *told, r.read(table.RegPRS))
 	}
 	for g := range uint16(3) {
 		at := ringPA + uint64(g)*PageDescBytes
@@ -51,8 +51,8 @@ func TestPageRequestsReachTheQueue(t *testing.T) {
 			t.Errorf("entry %d is %+v", g, got)
 		}
 	}
-	r.write(RegPRS, uint64(PagePending))
-	r.write(RegPQH, 3*PageDescBytes)
+	r.write(table.RegPRS, uint64(PagePending))
+	r.write(table.RegPQH, 3*PageDescBytes)
 	r.v.RequestPage(ask(3, true), r.eng.Now())
 	r.settle()
 	if *told != 2 {
@@ -78,7 +78,7 @@ func TestAFullQueueAnswersItself(t *testing.T) {
 		t.Fatalf("without a queue: %v, told %d times", a.code, *told)
 	}
 	*a = answers{}
-	r.write(RegPQA, ringPA)
+	r.write(table.RegPQA, ringPA)
 	const room = 4096/PageDescBytes - 1
 	for g := range uint16(room + 4) {
 		r.v.RequestPage(ask(g, g%2 == 0), r.eng.Now())
@@ -87,17 +87,17 @@ func TestAFullQueueAnswersItself(t *testing.T) {
 	if s := &r.v.Stats; s.PageQueued != room || s.PageDropped != 4 || s.PageAuto != 3 || len(a.code) != 2 || a.code[0] != pcie.ResponseSuccess {
 		t.Errorf("%d queued, %d dropped, %d answered (%v)", s.PageQueued, s.PageDropped, s.PageAuto, a.code)
 	}
-	if r.read(RegPRS) != uint64(PagePending|PageOverflow) {
-		t.Errorf("status %#x", r.read(RegPRS))
+	if r.read(table.RegPRS) != uint64(PagePending|PageOverflow) {
+		t.Errorf("status %#x", r.read(table.RegPRS))
 	}
 	// Room alone does not end it: software has to see the overflow.
-	r.write(RegPQH, r.read(RegPQT))
+	r.write(table.RegPQH, r.read(table.RegPQT))
 	r.v.RequestPage(ask(200, true), r.eng.Now())
 	r.settle()
 	if r.v.Stats.PageQueued != room {
 		t.Error("a request is queued before the overflow is cleared")
 	}
-	r.write(RegPRS, uint64(PageOverflow|PagePending))
+	r.write(table.RegPRS, uint64(PageOverflow|PagePending))
 	r.v.RequestPage(ask(201, true), r.eng.Now())
 	r.settle()
 	if r.v.Stats.PageQueued != room+1 || *told != 2 {

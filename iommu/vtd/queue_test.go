@@ -274,7 +274,7 @@ func TestHeadFollowsAndWraps(t *testing.T) {
 	r := newRig(t, plain(), 4)
 	for range 700 { // the queue has 256 descriptors
 		r.invalidate(pages(0x1000, 0, true))
-		if h := r.read(RegIQH); h != r.tail || r.v.QueueDepth() != 0 {
+		if h := r.read(table.RegIQH); h != r.tail || r.v.QueueDepth() != 0 {
 			t.Fatalf("head %#x, tail %#x, depth %d", h, r.tail, r.v.QueueDepth())
 		}
 	}
@@ -282,9 +282,9 @@ func TestHeadFollowsAndWraps(t *testing.T) {
 
 func TestWideDescriptors(t *testing.T) {
 	r := newRig(t, plain(), 4)
-	r.write(RegGCMD, uint64(CmdTE))
-	r.write(RegIQA, queueBase|iqaWide|1)
-	r.write(RegGCMD, uint64(CmdTE|CmdQIE))
+	r.write(table.RegGCMD, uint64(CmdTE))
+	r.write(table.RegIQA, queueBase|iqaWide|1)
+	r.write(table.RegGCMD, uint64(CmdTE|CmdQIE))
 	r.mapPage(0x1000, 0x5000, 12)
 	r.translate(0x1000)
 	r.settle()
@@ -294,10 +294,10 @@ func TestWideDescriptors(t *testing.T) {
 	lo, hi = WaitDesc(statusWord, 77, false)
 	r.mem.Write64(queueBase+32, lo)
 	r.mem.Write64(queueBase+40, hi)
-	r.write(RegIQT, 64)
+	r.write(table.RegIQT, 64)
 	r.run()
-	if r.status() != 77 || r.read(RegIQH) != 64 {
-		t.Errorf("status %d, head %d", r.status(), r.read(RegIQH))
+	if r.status() != 77 || r.read(table.RegIQH) != 64 {
+		t.Errorf("status %d, head %d", r.status(), r.read(table.RegIQH))
 	}
 	n := r.v.Stats.Walks
 	if r.translate(0x1000); r.v.Stats.Walks != n+1 {
@@ -318,24 +318,24 @@ func TestQueueErrorsStopTheQueueUntilCleared(t *testing.T) {
 		r.put(c.desc[0], c.desc[1])
 		want := r.submit()
 		r.run()
-		if s := uint32(r.read(RegFSTS)); s != QueueError || r.read(RegIQERCD) != c.code || r.read(RegIQH) != 0 || r.status() == want {
-			t.Errorf("%s: FSTS %#x, code %d, head %d, status %d", c.name, s, r.read(RegIQERCD), r.read(RegIQH), r.status())
+		if s := uint32(r.read(table.RegFSTS)); s != QueueError || r.read(table.RegIQERCD) != c.code || r.read(table.RegIQH) != 0 || r.status() == want {
+			t.Errorf("%s: FSTS %#x, code %d, head %d, status %d", c.name, s, r.read(table.RegIQERCD), r.read(table.RegIQH), r.status())
 		}
 		// Like Linux, replace the bad descriptor and clear the error.
 		lo, hi := WaitDesc(statusWord+4, 1, false)
 		r.mem.Write64(queueBase, lo)
 		r.mem.Write64(queueBase+8, hi)
-		r.write(RegFSTS, uint64(QueueError))
+		r.write(table.RegFSTS, uint64(QueueError))
 		r.run()
-		if r.status() != want || r.read(RegFSTS) != 0 {
-			t.Errorf("%s: status %d, FSTS %#x after recovery", c.name, r.status(), r.read(RegFSTS))
+		if r.status() != want || r.read(table.RegFSTS) != 0 {
+			t.Errorf("%s: status %d, FSTS %#x after recovery", c.name, r.status(), r.read(table.RegFSTS))
 		}
 	}
 	r := newRig(t, plain(), 4)
-	r.write(RegIQT, 8)
+	r.write(table.RegIQT, 8)
 	r.run()
-	if r.read(RegFSTS)&uint64(QueueError) != 0 && r.read(RegIQERCD) != errTail {
-		t.Errorf("odd tail: code %d", r.read(RegIQERCD))
+	if r.read(table.RegFSTS)&uint64(QueueError) != 0 && r.read(table.RegIQERCD) != errTail {
+		t.Errorf("odd tail: code %d", r.read(table.RegIQERCD))
 	}
 }
 
@@ -346,14 +346,14 @@ func TestRegisterBasedInvalidation(t *testing.T) {
 	r.translate(0x1000)
 	r.translate(0x2000)
 	r.settle()
-	r.write(RegIVA, 0x1000)
-	r.write(RegIOTLB, commandBusy|uint64(GranPage)<<60|uint64(domain)<<32)
-	if r.read(RegIOTLB)&commandBusy == 0 {
+	r.write(table.RegIVA, 0x1000)
+	r.write(table.RegIOTLB, commandBusy|uint64(GranPage)<<60|uint64(domain)<<32)
+	if r.read(table.RegIOTLB)&commandBusy == 0 {
 		t.Error("not busy right after the write")
 	}
 	r.run()
 	r.settle()
-	if r.read(RegIOTLB)&commandBusy != 0 {
+	if r.read(table.RegIOTLB)&commandBusy != 0 {
 		t.Error("busy for ever")
 	}
 	n := r.v.Stats.Walks
@@ -363,9 +363,9 @@ func TestRegisterBasedInvalidation(t *testing.T) {
 		t.Errorf("%d walks, want 1", got)
 	}
 	r.mem.Write64(table.ContextAddr(ctxTable, rid), 0)
-	r.write(RegCCMD, commandBusy|uint64(GranGlobal)<<61)
+	r.write(table.RegCCMD, commandBusy|uint64(GranGlobal)<<61)
 	r.run()
-	if r.read(RegCCMD)&commandBusy != 0 {
+	if r.read(table.RegCCMD)&commandBusy != 0 {
 		t.Error("context command busy for ever")
 	}
 	if _, _, err := r.v.Translate(rid, 0x1000, true, r.eng.Now()); reason(err) != table.ContextNotPresent {

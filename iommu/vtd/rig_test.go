@@ -126,12 +126,12 @@ func (r *rig) read(reg uint64) uint64 {
 }
 
 func (r *rig) enable(mode uint64) {
-	r.write(RegRTADDR, rootTable|mode<<rootModeShift)
-	r.write(RegGCMD, uint64(CmdSRTP))
-	r.write(RegIQT, 0)
-	r.write(RegIQA, queueBase)
-	r.write(RegGCMD, uint64(CmdQIE))
-	r.write(RegGCMD, uint64(CmdQIE|CmdTE))
+	r.write(table.RegRTADDR, rootTable|mode<<rootModeShift)
+	r.write(table.RegGCMD, uint64(CmdSRTP))
+	r.write(table.RegIQT, 0)
+	r.write(table.RegIQA, queueBase)
+	r.write(table.RegGCMD, uint64(CmdQIE))
+	r.write(table.RegGCMD, uint64(CmdQIE|CmdTE))
 	r.run()
 }
 
@@ -167,7 +167,7 @@ func (r *rig) submit(desc ...[2]uint64) uint32 {
 	}
 	r.seq++
 	r.put(WaitDesc(statusWord, r.seq, false))
-	r.write(RegIQT, r.tail)
+	r.write(table.RegIQT, r.tail)
 	return r.seq
 }
 

@@ -254,15 +254,15 @@ func TestFaultsAreReturnedAndRecorded(t *testing.T) {
 			t.Errorf("%s: %v (%+v), want %v", c.name, err, f, c.want)
 			continue
 		}
-		if s := uint32(r.read(RegFSTS)); s&FaultPending == 0 || s&FaultOverflow != 0 {
+		if s := uint32(r.read(table.RegFSTS)); s&FaultPending == 0 || s&FaultOverflow != 0 {
 			t.Errorf("%s: FSTS %#x", c.name, s)
 		}
-		got, ok := DecodeFault(r.read(RegFRCD), r.read(RegFRCD+8))
+		got, ok := DecodeFault(r.read(table.RegFRCD), r.read(table.RegFRCD+8))
 		if !ok || got.Reason != c.want || got.RID != c.rid || got.IOVA != c.iova&^0xfff || got.Write != c.write {
 			t.Errorf("%s: recorded %+v", c.name, got)
 		}
-		r.write(RegFRCD+12, 1<<31)
-		if s := uint32(r.read(RegFSTS)); s != 0 {
+		r.write(table.RegFRCD+12, 1<<31)
+		if s := uint32(r.read(table.RegFSTS)); s != 0 {
 			t.Errorf("%s: FSTS %#x after clearing the record", c.name, s)
 		}
 	}
@@ -301,18 +301,18 @@ func TestFaultRecordsOverflowAndAreSilencedByTheContext(t *testing.T) {
 	cfg.FaultRecords = 2
 	r := newRig(t, cfg, 4)
 	for i := range 3 {
-		if s := uint32(r.read(RegFSTS)); (s&FaultOverflow != 0) != (i > 2) {
+		if s := uint32(r.read(table.RegFSTS)); (s&FaultOverflow != 0) != (i > 2) {
 			t.Errorf("after %d faults FSTS is %#x", i, s)
 		}
 		r.v.Translate(rid, 0x2000, false, r.eng.Now())
 	}
-	if s := uint32(r.read(RegFSTS)); s&FaultOverflow == 0 || s&FaultPending == 0 {
+	if s := uint32(r.read(table.RegFSTS)); s&FaultOverflow == 0 || s&FaultPending == 0 {
 		t.Errorf("after 3 faults with 2 records FSTS is %#x", s)
 	}
-	r.write(RegFRCD+12, 1<<31)
-	r.write(RegFRCD+28, 1<<31)
-	r.write(RegFSTS, uint64(FaultOverflow))
-	if s := r.read(RegFSTS); s != 0 {
+	r.write(table.RegFRCD+12, 1<<31)
+	r.write(table.RegFRCD+28, 1<<31)
+	r.write(table.RegFSTS, uint64(FaultOverflow))
+	if s := r.read(table.RegFSTS); s != 0 {
 		t.Errorf("FSTS %#x after clearing", s)
 	}
 	r.setContext(rid, table.Context{Present: true, FaultDisable: true, Root: r.b.Root, Levels: 4, Domain: domain})
@@ -320,7 +320,7 @@ func TestFaultRecordsOverflowAndAreSilencedByTheContext(t *testing.T) {
 	if _, _, err := r.v.Translate(rid, 0x2000, false, r.eng.Now()); err == nil {
 		t.Error("no fault")
 	}
-	if s := r.read(RegFSTS); s != 0 || r.v.Stats.Faults != 4 || r.v.Stats.FaultsRecorded != 2 {
+	if s := r.read(table.RegFSTS); s != 0 || r.v.Stats.Faults != 4 || r.v.Stats.FaultsRecorded != 2 {
 		t.Errorf("FSTS %#x, %d faults, %d recorded", s, r.v.Stats.Faults, r.v.Stats.FaultsRecorded)
 	}
 }
@@ -341,14 +341,14 @@ func TestMoreRightsAreSeenWithoutInvalidation(t *testing.T) {
 
 func TestCapabilityRegistersSayWhatTheUnitDoes(t *testing.T) {
 	r := bare(t, plain())
-	c, e := r.read(RegCAP), r.read(RegECAP)
+	c, e := r.read(table.RegCAP), r.read(table.RegECAP)
 	for _, x := range []struct {
 		name      string
 		got, want uint64
 	}{
-		{"SAGAW", c >> 8 & 31, 0b1110}, {"MGAW", c >> 16 & 63, 56}, {"FRO", c >> 24 & 0x3ff * 16, RegFRCD}, {"NFR", c >> 40 & 255, 7},
+		{"SAGAW", c >> 8 & 31, 0b1110}, {"MGAW", c >> 16 & 63, 56}, {"FRO", c >> 24 & 0x3ff * 16, table.RegFRCD}, {"NFR", c >> 40 & 255, 7},
 		{"SLLPS", c >> 34 & 15, 3}, {"PSI", c >> 39 & 1, 1}, {"MAMV", c >> 48 & 63, 18}, {"CM", c >> 7 & 1, 0},
-		{"C", e & 1, 1}, {"QI", e >> 1 & 1, 1}, {"PT", e >> 6 & 1, 1}, {"IRO", e >> 8 & 0x3ff * 16, RegIVA}, {"SMTS", e >> 43 & 1, 1},
+		{"C", e & 1, 1}, {"QI", e >> 1 & 1, 1}, {"PT", e >> 6 & 1, 1}, {"IRO", e >> 8 & 0x3ff * 16, table.RegIVA}, {"SMTS", e >> 43 & 1, 1},
 	} {
 		if x.got != x.want {
 			t.Errorf("%s is %#x, want %#x", x.name, x.got, x.want)

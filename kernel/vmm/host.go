@@ -2,6 +2,7 @@ package vmm
 
 import (
 	"dmapath/cpu"
+	"dmapath/iommu/table"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 	"dmapath/sim"
@@ -54,8 +55,8 @@ type Range struct{ Start, Bytes uint64 }
 func New(c Config) (*Host, *Window) {
 	h := newHost(c)
 	w := &Window{host: h, base: c.Base}
-	w.set(regCAP, c.Cap|capCM)
-	w.set(regECAP, c.ECap)
+	w.set(table.RegCAP, c.Cap|capCM)
+	w.set(table.RegECAP, c.ECap)
 	return h, w
 }
 

@@ -65,8 +65,8 @@ type machine struct {
 func newMachine(t *testing.T, v kernel.Version) *machine {
 	t.Helper()
 	m, below, above, unit := newHost(t, v)
-	c, _ := m.hw.ReadReg(realVA+8, 0)
-	e, _ := m.hw.ReadReg(realVA+16, 0)
+	c, _ := m.hw.ReadReg(realVA+table.RegCAP, 0)
+	e, _ := m.hw.ReadReg(realVA+table.RegECAP, 0)
 	host, window := vmm.New(vmm.Config{Env: below, Adapter: vtd.Adapter{Unit: unit}, Levels: 4, Exit: exit, Base: guestVA, Cap: c, ECap: e})
 	m.host = host
 	virtual, err := vtd.NewUnit(above, window, guestVA, &pages{env: above})

@@ -8,22 +8,10 @@ import (
 	"dmapath/sim"
 )
 
-// Registers of a VT-d unit that the virtual one has (specification 11.4), by offset.
 const (
-	regCAP    = 0x08
-	regECAP   = 0x10
-	regGCMD   = 0x18
-	regGSTS   = 0x1c
-	regRTADDR = 0x20
-	regFSTS   = 0x34
-	regIQH    = 0x80
-	regIQT    = 0x88
-	regIQA    = 0x90
-	regBytes  = 0x98
-
-	capCM = 1 << 7
-
-	ringBytes = 4096 // 256 descriptors of 16 bytes
+	regBytes  = table.RegIQA + 8 // the virtual unit has no registers behind the queue's
+	ringBytes = 4096             // 256 descriptors of 16 bytes
+	capCM     = 1 << 7           // caching mode, of the capability register
 )
 
 // Descriptors (specification 6.5.2).
@@ -52,9 +40,9 @@ func (w *Window) set(off, val uint64) {
 // ReadReg and WriteReg are accesses at boot, which cost nothing; afterwards accesses come through Exit.
 func (w *Window) ReadReg(addr uint64, now sim.Time) (uint64, sim.Time) {
 	switch off := addr - w.base; off {
-	case regGSTS, regFSTS:
+	case table.RegGSTS, table.RegFSTS:
 		return uint64(w.regs[off/4]), now
-	case regCAP, regECAP, regRTADDR, regIQH, regIQT, regIQA:
+	case table.RegCAP, table.RegECAP, table.RegRTADDR, table.RegIQH, table.RegIQT, table.RegIQA:
 		return w.get(off), now
 	default:
 		panic(fmt.Sprintf("vmm: read of register %#x of the virtual unit, which it does not have", off))
@@ -64,9 +52,9 @@ func (w *Window) ReadReg(addr uint64, now sim.Time) (uint64, sim.Time) {
 // WriteReg is a write at boot.
 func (w *Window) WriteReg(addr, val uint64, _ sim.Time) {
 	switch off := addr - w.base; off {
-	case regGCMD:
-		w.regs[regGSTS/4] = uint32(val)
-	case regRTADDR, regIQT, regIQA:
+	case table.RegGCMD:
+		w.regs[table.RegGSTS/4] = uint32(val)
+	case table.RegRTADDR, table.RegIQT, table.RegIQA:
 		w.set(off, val)
 	default:
 		panic(fmt.Sprintf("vmm: write of register %#x of the virtual unit, which it does not have", off))
@@ -84,7 +72,7 @@ func (w *Window) Exit(t *cpu.Thread, va, val uint64, write bool) uint64 {
 			return
 		}
 		w.WriteReg(va, val, 0)
-		if va-w.base == regIQT {
+		if va-w.base == table.RegIQT {
 			w.process(t)
 		}
 	})
@@ -94,8 +82,8 @@ func (w *Window) Exit(t *cpu.Thread, va, val uint64, write bool) uint64 {
 // process carries out the descriptors up to the tail (vtd_handle_iqt_write, vtd_fetch_inv_desc).
 func (w *Window) process(t *cpu.Thread) {
 	h := w.host
-	ring := w.get(regIQA) &^ 0xfff
-	for tail := w.get(regIQT); w.head != tail; w.head = (w.head + 16) % ringBytes {
+	ring := w.get(table.RegIQA) &^ 0xfff
+	for tail := w.get(table.RegIQT); w.head != tail; w.head = (w.head + 16) % ringBytes {
 		h.code(t, &stages[stDesc])
 		at := ring + w.head
 		lo, hi := h.load(t, at), h.load(t, at+8)
@@ -115,7 +103,7 @@ func (w *Window) process(t *cpu.Thread) {
 		default:
 			panic(fmt.Sprintf("vmm: descriptor %#x in the guest's invalidation queue", lo))
 		}
-		w.set(regIQH, (w.head+16)%ringBytes)
+		w.set(table.RegIQH, (w.head+16)%ringBytes)
 	}
 }
 
@@ -124,7 +112,7 @@ func (w *Window) invalidate(t *cpu.Thread, did uint16, first, last uint64) {
 	h := w.host
 	for _, s := range h.shadows {
 		h.code(t, &stages[stContext])
-		root := w.get(regRTADDR) &^ 0xfff
+		root := w.get(table.RegRTADDR) &^ 0xfff
 		at := table.RootEntryAddr(root, s.rid)
 		e := h.load(t, at)
 		if e&1 == 0 {

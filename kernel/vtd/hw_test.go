@@ -5,6 +5,7 @@ import (
 
 	"dmapath/cache"
 	"dmapath/cpu"
+	"dmapath/iommu/table"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/vtd"
@@ -41,11 +42,11 @@ func newHardware(mem *cache.Memory, coherent bool) *hardware {
 
 func (h *hardware) ReadReg(addr uint64, now sim.Time) (uint64, sim.Time) {
 	switch addr - regVA {
-	case 0x08:
+	case table.RegCAP:
 		return h.cap, now
-	case 0x10:
+	case table.RegECAP:
 		return h.ecap, now
-	case 0x34:
+	case table.RegFSTS:
 		if h.lazy {
 			h.run()
 		}
@@ -56,13 +57,13 @@ func (h *hardware) ReadReg(addr uint64, now sim.Time) (uint64, sim.Time) {
 
 func (h *hardware) WriteReg(addr, val uint64, now sim.Time) {
 	h.regs[addr-regVA] = val
-	if addr-regVA == 0x88 && !h.lazy {
+	if addr-regVA == table.RegIQT && !h.lazy {
 		h.run()
 	}
 }
 
 func (h *hardware) run() {
-	for ring := h.regs[0x90]; h.head != h.regs[0x88]; h.head = (h.head + 16) % 4096 {
+	for ring := h.regs[table.RegIQA]; h.head != h.regs[table.RegIQT]; h.head = (h.head + 16) % 4096 {
 		lo, hi := h.mem.Read64(ring+h.head), h.mem.Read64(ring+h.head+8)
 		switch lo & 15 {
 		case 2:

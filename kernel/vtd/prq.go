@@ -2,6 +2,7 @@ package vtd
 
 import (
 	"dmapath/cpu"
+	"dmapath/iommu/table"
 	"dmapath/kernel"
 	"dmapath/pcie"
 )
@@ -16,10 +17,6 @@ var (
 
 // Registers and sizes of the page request queue (VT-d specification 11.4.12): 16 pages of 32-byte entries (PRQ_ORDER 4).
 const (
-	regPQH   = 0xc0
-	regPQT   = 0xc8
-	regPQA   = 0xd0
-	regPRS   = 0xdc
 	prsPPR   = 1 << 0
 	prsPRO   = 1 << 1
 	prqOrder = 4
@@ -41,9 +38,9 @@ type prq struct {
 func (u *Unit) EnablePRQ(order int) {
 	u.prq = prq{base: u.Env.Pages(order), bytes: 4096 << order, tree: u.Env.Slab(64, 64)}
 	w := func(off, val uint64) { u.hw.WriteReg(u.RegVA+off, val, 0) }
-	w(regPQH, 0)
-	w(regPQT, 0)
-	w(regPQA, kernel.Phys(u.prq.base)|uint64(order))
+	w(table.RegPQH, 0)
+	w(table.RegPQT, 0)
+	w(table.RegPQA, kernel.Phys(u.prq.base)|uint64(order))
 }
 
 // PRQOrder is PRQ_ORDER.
@@ -60,10 +57,10 @@ func (u *Unit) PRQThread(t *cpu.Thread, report func(t *cpu.Thread, r pcie.PageRe
 	t.Push(6)
 	t.Frame(128)
 	reg := t.Load(u.at(iommuReg), 0)
-	t.MMIOWrite(u.hw, u.RegVA+regPRS, prsPPR, reg, 0) // before looking: what comes later interrupts again
+	t.MMIOWrite(u.hw, u.RegVA+table.RegPRS, prsPPR, reg, 0) // before looking: what comes later interrupts again
 	for {
-		tail, tv := t.MMIORead(u.hw, u.RegVA+regPQT, reg)
-		head, hv := t.MMIORead(u.hw, u.RegVA+regPQH, reg)
+		tail, tv := t.MMIORead(u.hw, u.RegVA+table.RegPQT, reg)
+		head, hv := t.MMIORead(u.hw, u.RegVA+table.RegPQH, reg)
 		q.head = head
 		t.ALU(2, t.ALU2(tv, hv))
 		for top := t.Here(); ; {
@@ -99,21 +96,21 @@ func (u *Unit) PRQThread(t *cpu.Thread, report func(t *cpu.Thread, r pcie.PageRe
 			t.ALU(3, 0)
 			t.Back(top)
 		}
-		t.MMIOWrite(u.hw, u.RegVA+regPQH, tail, reg, 0)
-		prs, p := t.MMIORead(u.hw, u.RegVA+regPRS, reg)
+		t.MMIOWrite(u.hw, u.RegVA+table.RegPQH, tail, reg, 0)
+		prs, p := t.MMIORead(u.hw, u.RegVA+table.RegPRS, reg)
 		over := prs&prsPRO != 0
 		t.Branch(over, t.ALU(1, p))
 		if !over {
 			break
 		}
 		// What is in the queue is taken before the overflow is forgotten, since nothing is added until then.
-		tail, tv = t.MMIORead(u.hw, u.RegVA+regPQT, reg)
-		head, hv = t.MMIORead(u.hw, u.RegVA+regPQH, reg)
+		tail, tv = t.MMIORead(u.hw, u.RegVA+table.RegPQT, reg)
+		head, hv = t.MMIORead(u.hw, u.RegVA+table.RegPQH, reg)
 		empty := tail == head
 		t.Branch(empty, t.ALU2(tv, hv))
 		if empty {
 			q.Overflows++
-			t.MMIOWrite(u.hw, u.RegVA+regPRS, prsPRO|prs&prsPPR, reg, 0)
+			t.MMIOWrite(u.hw, u.RegVA+table.RegPRS, prsPRO|prs&prsPPR, reg, 0)
 			break
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"dmapath/cache"
 	"dmapath/cpu"
+	"dmapath/iommu/table"
 	"dmapath/kernel"
 	"dmapath/kernel/locking"
 )
@@ -165,7 +166,7 @@ func (u *Unit) wait(t *cpu.Thread, slot int) {
 		s = t.Mem(cpu.LoadOp, word, 4, st, 0)
 		t.Branch(false, s) // QI_ABORT
 		reg := t.Load(u.at(iommuReg), 0)
-		fsts, f := t.MMIOReadAs(u.hw, u.RegVA+regFSTS, reg, cpu.StallInv)
+		fsts, f := t.MMIOReadAs(u.hw, u.RegVA+table.RegFSTS, reg, cpu.StallInv)
 		if fsts&fstsIQE != 0 {
 			panic(fmt.Sprintf("vtd: the hardware rejects a descriptor near slot %d of the invalidation queue at %v", slot, t.Now()))
 		}
@@ -302,7 +303,7 @@ func (u *Unit) submit12(t *cpu.Thread, descs []desc, from uint64) {
 	t.Mem(cpu.Store, q.va+qHead, 4, 0, h)
 	t.ALU(1, h)
 	reg := t.Load(u.at(iommuReg), 0)
-	t.MMIOWrite(u.hw, u.RegVA+regIQT, uint64(q.head)*16, reg, h)
+	t.MMIOWrite(u.hw, u.RegVA+table.RegIQT, uint64(q.head)*16, reg, h)
 	u.wait(t, wait)
 	t.ALU(1, 0)
 	t.Jump()

@@ -2,6 +2,7 @@ package vtd
 
 import (
 	"dmapath/cpu"
+	"dmapath/iommu/table"
 	"dmapath/kernel"
 	"dmapath/kernel/locking"
 )
@@ -102,7 +103,7 @@ func (u *Unit) submit73(t *cpu.Thread, descs []desc, from uint64) {
 	t.Mem(cpu.Store, q.va+qHead, 4, qi, h)
 	t.ALU(1, h)
 	reg := t.Load(u.at(iommuReg), iommu)
-	t.MMIOWrite(u.hw, u.RegVA+regIQT, uint64(q.head)*16, reg, h)
+	t.MMIOWrite(u.hw, u.RegVA+table.RegIQT, uint64(q.head)*16, reg, h)
 	t.StackLoad(8)
 	u.wait(t, wait)
 	t.ALU(1, 0)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"dmapath/cpu"
+	"dmapath/iommu/table"
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/recorded"
@@ -72,7 +73,7 @@ type slowHardware struct {
 func (h *slowHardware) WriteReg(addr, val uint64, now sim.Time) {
 	h.hardware.lazy = true
 	h.hardware.WriteReg(addr, val, now)
-	if addr-regVA == 0x88 && h.eng != nil {
+	if addr-regVA == table.RegIQT && h.eng != nil {
 		h.eng.At(now+h.delay, h.h, 0)
 	}
 }

@@ -9,19 +9,6 @@ import (
 	"dmapath/kernel/iommupages"
 )
 
-// Register offsets (VT-d specification 11.4).
-const (
-	regCAP    = 0x08
-	regECAP   = 0x10
-	regGCMD   = 0x18
-	regGSTS   = 0x1c
-	regRTADDR = 0x20
-	regFSTS   = 0x34
-	regIQH    = 0x80
-	regIQT    = 0x88
-	regIQA    = 0x90
-)
-
 // Bits of the global command and status registers.
 const (
 	gcmdTE   = 1 << 31 // translation
@@ -76,8 +63,8 @@ func decodeCapabilities(c, e uint64) capabilities {
 // when the hardware lacks what this driver needs: queued invalidation and a table depth of 3, 4 or 5 levels.
 func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, pages iommupages.Allocator) (*Unit, error) {
 	u := &Unit{Env: env, RegVA: regVA, hw: hw}
-	c, _ := hw.ReadReg(regVA+regCAP, 0)
-	e, _ := hw.ReadReg(regVA+regECAP, 0)
+	c, _ := hw.ReadReg(regVA+table.RegCAP, 0)
+	e, _ := hw.ReadReg(regVA+table.RegECAP, 0)
 	u.caps = decodeCapabilities(c, e)
 	switch {
 	case e>>1&1 == 0:
@@ -116,12 +103,12 @@ func (u *Unit) qiField() uint64 {
 // time 0, and costs nothing.
 func (u *Unit) Enable() {
 	w := func(off, val uint64) { u.hw.WriteReg(u.RegVA+off, val, 0) }
-	w(regIQT, 0)
-	w(regIQA, u.qi.ring)
-	w(regGCMD, gcmdQIE)
-	w(regRTADDR, u.root)
-	w(regGCMD, gcmdQIE|gcmdSRTP)
-	w(regGCMD, gcmdQIE|gcmdTE)
+	w(table.RegIQT, 0)
+	w(table.RegIQA, u.qi.ring)
+	w(table.RegGCMD, gcmdQIE)
+	w(table.RegRTADDR, u.root)
+	w(table.RegGCMD, gcmdQIE|gcmdSRTP)
+	w(table.RegGCMD, gcmdQIE|gcmdTE)
 }
 
 // contextEntry returns the physical address of rid's context entry, allocating the bus's context table.

@@ -64,6 +64,13 @@ var metrics = []metric{
 		}
 		return float64(c) / float64(o.IOs)
 	}},
+	{"submission_per_operation", spans, "the part of it before the device is told: map, and what a whole driver does around it", func(o *bench.Outcome, _ *Target) float64 {
+		c := o.Map.Total
+		if o.Setup != nil {
+			c += o.Setup.Total
+		}
+		return float64(c) / float64(o.IOs)
+	}},
 	{"busy_per_operation", times, "time in which a CPU executed something, per operation", func(o *bench.Outcome, _ *Target) float64 {
 		return float64(o.Busy) / float64(sim.Nanosecond) / float64(o.IOs)
 	}},

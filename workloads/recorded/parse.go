@@ -53,6 +53,9 @@ const (
 	PerCPUBytes = 16 << 10 // of the 256 KiB of a CPU's area
 )
 
+// packedStride is how many lines one variable lies behind the one used before it: odd, so that all lines of an area are used.
+const packedStride = 5
+
 // area is a sort of memory and what has been handed out of it. Static variables and per-CPU ones lie line by line, as linker and
 // per-CPU allocator pack them; other objects each begin in a page of their own.
 type area struct {
@@ -264,7 +267,8 @@ func (p *parser) line(n int, obj string) uint64 {
 		p.stack++
 		a = p.at.Stack - p.stack*64
 	case ar.packed:
-		a = ar.va + ar.used*64%ar.bytes
+		// Which variables are neighbours is not recorded. In the order of their first use they would be a prefetcher's delight.
+		a = ar.va + ar.used*packedStride*64%ar.bytes
 		ar.used++
 	default:
 		pg := p.pages[obj]

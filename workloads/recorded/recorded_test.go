@@ -56,7 +56,7 @@ func TestWhereMemoryLies(t *testing.T) {
 	for i, base := range []uint64{places.PerCPU, places.PerCPU, places.Static, places.Slab, places.Slab, places.Vmemmap, places.Pages, places.Stack - 1<<20, places.Stack - 1<<20} {
 		in(i, base)
 	}
-	if d := r.Ops[1].Addr - r.Ops[0].Addr; d != 64 {
+	if d := r.Ops[1].Addr - r.Ops[0].Addr; d != 64*packedStride {
 		t.Errorf("per-CPU lines are %d bytes apart", d)
 	}
 	if a, b := r.Ops[3].Addr>>12, r.Ops[4].Addr>>12; a == b {

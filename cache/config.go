@@ -85,7 +85,7 @@ type IOConfig struct {
 
 // PrefetchConfig describes the hardware prefetchers of each core. None of them crosses a 4 KiB page.
 type PrefetchConfig struct {
-	NextLine   int  // lines fetched into L2 after an L1D miss or the first use of a prefetched line; 0 to 8
+	NextLine   int  // lines fetched into L2 after an L1D miss or the first use of a prefetched line in a page just used; 0 to 8
 	NextLineL1 bool // the first of them also goes into L1D
 	Stride     int  // lines fetched ahead per PC with a constant stride; 0: off, at most 16
 	StrideL1   bool // stride prefetches also go into L1D

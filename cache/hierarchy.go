@@ -43,7 +43,8 @@ type core struct {
 	}
 	d, i, l2  array
 	strides   [strideSlots]stride
-	displaced bool // Displace was called for it
+	pages     [2]uint64 // page+1 of the last accesses that trained the prefetchers
+	displaced bool      // Displace was called for it
 }
 
 // Hierarchy is the caches of all cores, the shared cache, the directory and memory. Its methods are called in roughly

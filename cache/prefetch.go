@@ -22,8 +22,13 @@ func (h *Hierarchy) prefetch(id int, pa uint64, pc uint32, now sim.Time, k kind)
 		}
 		return
 	}
-	d := &h.cores[id].d
-	for n := range uint64(p.NextLine) {
+	c := &h.cores[id]
+	d := &c.d
+	lines := uint64(0)
+	if c.near(pa >> 12) {
+		lines = uint64(p.NextLine)
+	}
+	for n := range lines {
 		if n == 0 && p.NextLineL1 {
 			h.bring(id, pa, pa+LineBytes, now, d, tagInD)
 		} else {
@@ -61,6 +66,18 @@ func (h *Hierarchy) prefetch(id int, pa uint64, pc uint32, now sim.Time, k kind)
 	for n := range int64(p.Stride) {
 		h.bring(id, pa, pa+uint64((n+1)*step), now, to, hint)
 	}
+}
+
+// near reports whether one of the last two accesses that reached the prefetchers was to the same page of 4 KiB, and notes this one. Next
+// lines are fetched for those alone: hardware wants "an ascending access to very recently loaded data" (Intel optimization manual, L1
+// streaming prefetcher) or a history of accesses to the region (AMD optimization guide). A pointer chase over many pages gains nothing from
+// them on Zen 4, one that finishes a page before the next gains half of its L2 hits (measured, both).
+func (c *core) near(page uint64) bool {
+	near := c.pages[0] == page+1 || c.pages[1] == page+1
+	if c.pages[0] != page+1 {
+		c.pages = [2]uint64{page + 1, c.pages[0]}
+	}
+	return near
 }
 
 // bring prefetches the line of pa into L2 and, if it is not nil, into the L1 array to. It gives up where hardware does: at the

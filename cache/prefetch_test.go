@@ -108,11 +108,16 @@ func TestLatePrefetch(t *testing.T) {
 	cfg := bare(1)
 	cfg.Prefetch.NextLine = 1
 	h := build(t, cfg)
+	h.Load(0, 4032, 1, 0) // the page is in use
+	plain := bare(1)
+	without := build(t, plain)
+	without.Load(0, 4032, 1, 0)
+	without.Load(0, 0, 1, us)
+	want, _ := without.Load(0, 64, 1, us)
 	h.Load(0, 0, 1, us)
-	_, ready, _ := cfg.RowTimes()
 	done, lvl := h.Load(0, 64, 1, us+20*sim.Nanosecond)
-	if lvl != DRAM || done != us+ready {
-		t.Errorf("done at %v from %v, want %v", done, lvl, us+ready)
+	if lvl != DRAM || done != want {
+		t.Errorf("done at %v from %v, want %v", done, lvl, want)
 	}
 	if s := h.Stats().L2; s.PrefetchUseful != 1 || s.PrefetchLate != 1 || s.Merges != 1 {
 		t.Errorf("%+v", s)
@@ -124,16 +129,40 @@ func TestPrefetchGivesUp(t *testing.T) {
 	cfg := bare(2)
 	cfg.Prefetch.NextLine = 1
 	h := build(t, cfg)
+	h.Load(0, 2048, 1, 0) // the page is in use
 	h.Store(1, 64, 1, 0)
 	h.Load(0, 0, 1, 10*us)
+	if s := h.Stats().L2; s.PrefetchDropped == 0 {
+		t.Error("no prefetch was tried")
+	}
 	if _, st := h.Probe(1, 64); st != Modified {
 		t.Errorf("a prefetch took the line: core 1 has %v", st)
 	}
 	cfg.L2.MSHRs = 1
 	h = build(t, cfg)
-	h.Load(0, 0, 1, 0)
+	h.Load(0, 2048, 1, 0)
+	h.Load(0, 0, 1, 10*us)
 	if s := h.Stats().L2; s.PrefetchIssued != 0 || s.PrefetchDropped != 1 {
 		t.Errorf("with one register: %d issued, %d dropped", s.PrefetchIssued, s.PrefetchDropped)
+	}
+}
+
+// Next lines are fetched for a page in use, not for the first access to it; two pages may take turns.
+func TestNextLineWantsAPageInUse(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		pages  int
+		issued uint64
+	}{{"one page", 1, 19}, {"two in turn", 2, 18}, {"three in turn", 3, 0}} {
+		cfg := bare(1)
+		cfg.Prefetch.NextLine = 1
+		h := build(t, cfg)
+		for i := range uint64(20) {
+			h.Load(0, i%uint64(c.pages)<<12+i*128, 1, sim.Time(i)*us)
+		}
+		if got := h.Stats().L2.PrefetchIssued; got != c.issued {
+			t.Errorf("%s: %d prefetches, want %d", c.name, got, c.issued)
+		}
 	}
 }
 

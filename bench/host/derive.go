@@ -51,6 +51,7 @@ var fits = []fit{
 	{"cache.llc.latency", "chase_llc", "ns", 0.1, 0, 5, 500},
 	{"tlb.walk_start", "pages_4096_21", "cycles", 1, 0, 0, 100},
 	{"dram.overhead", "chase_memory", "ns", 0.5, 0, 0, 900},
+	{"cache.prefetch.next_line", "laps_memory", "", 1, -40, 1, 8},
 	{"cpu.latency.mul", "muls", "cycles", 1, 0, 1, 32},
 	{"cpu.latency.bit_scan", "scans", "cycles", 1, 0, 1, 16},
 	{"cpu.latency.store_forward", "forwards", "cycles", 1, 0, 1, 32},
@@ -165,6 +166,14 @@ func (d *Derived) direct(ms *Measurements) {
 		}
 		d.set("cpu.atomic_holds", text, fmt.Sprintf("a locked addition and 16 dependent loads of another line take %.1f cycles together and %.1f one after the other", v, both))
 	}
+	if page, ok := ms.Cycles["laps_l2"]; ok && ms.Cycles["chase_l2"] > 0 {
+		all := ms.Cycles["chase_l2"]
+		text := "off"
+		if page < 0.85*all {
+			text = "on"
+		}
+		d.set("cache.prefetch.next_line_l1", text, fmt.Sprintf("a chase in L2 takes %.1f cycles page by page and %.1f over all pages", page, all))
+	}
 	d.dtlb(ms)
 	d.nested(ms)
 }
@@ -276,7 +285,7 @@ func (d *Derived) fit(f fit, p *Probe, want float64) error {
 		if e := math.Abs(v - want); e < bestErr {
 			best, bestErr = x, e
 		}
-		if i > 0 && x != lastX && (v-lastV)/(x-lastX) > slope/20 {
+		if i > 0 && x != lastX && (v-lastV)/(x-lastX)/slope > 0.05 { // the same direction, and not flat
 			slope = (v - lastV) / (x - lastX)
 		}
 		lastX, lastV = x, v

@@ -113,8 +113,9 @@ const gathers = 16384
 // gather is independent loads of random lines of size bytes, whose offsets lie in an array beside.
 func gather(size uint64) *Probe {
 	return &Probe{Name: fmt.Sprintf("gather_%dk", size>>10), What: "independent loads of " + bytesName(size) + ", huge pages", Prog: program.Gather, Bytes: size + gathers*8, Shift: 21,
-		Units: gathers, Warm: 4, Runs: 15, SimRuns: 2,
+		Units: gathers, Warm: 4, Runs: 15, SimRuns: 2, Touch: size <= 16<<20,
 		Setup: func(a *program.Arena, r *rand.Rand) func(s *program.State) {
+			a.Alloc(size, 4096)
 			return func(s *program.State) {
 				for i := range uint64(gathers) {
 					a.Put(a.Base+size+i*8, r.Uint64N(size/64)*8)

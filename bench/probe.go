@@ -52,17 +52,18 @@ func (p *Probe) config() (c probe.Config, errs []error) {
 			errs = append(errs, fmt.Errorf("probe.%s %q: allowed are %v%s", key, w, allowed, didYouMean(w, allowed)))
 		}
 	}
-	times := func(key, text string, most sim.Time) sim.Time {
+	times := func(key, text, limit string) sim.Time {
+		most, _ := platform.ParseTime(limit)
 		v, err := platform.ParseTime(text)
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("probe.%s: %w", key, err))
 		case v < 0 || v > most:
-			errs = append(errs, fmt.Errorf("probe.%s is %s: allowed are 0ns to %v", key, text, most))
+			errs = append(errs, fmt.Errorf("probe.%s is %s: allowed are 0ns to %s", key, text, limit))
 		}
 		return v
 	}
-	gap, gapByte := times("write_gap", p.WriteGap, sim.Millisecond), times("write_gap_byte", p.WriteGapByte, sim.Microsecond)
+	gap, gapByte := times("write_gap", p.WriteGap, "1ms"), times("write_gap_byte", p.WriteGapByte, "1us")
 	size, window := bytes("size", p.Size), bytes("window", p.Window)
 	word("access", p.Access, probe.Accesses)
 	word("order", p.Order, ProbeOrders)

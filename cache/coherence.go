@@ -57,10 +57,11 @@ func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.
 	case i >= 0:
 		h.llc.stats.Hits++
 		h.llc.touch(set, i)
+		way := h.llc.lat + h.lay.fromLLC(h.llc.row[i], h.lay.part[id])
 		if h.far != nil {
-			now = h.behindAtomics(id, pa, i, now, 0)
+			now = h.behindAtomics(pa, now, way)
 		}
-		done, lvl = now+h.llc.lat+h.lay.fromLLC(h.llc.row[i], id), LLC
+		done, lvl = now+way, LLC
 		dirty := State(h.llc.row[i]&tagState) == Modified
 		if !h.cfg.LLC.Inclusive && (own || e < 0) { // the line moves up
 			h.llc.drop(set, i)
@@ -257,7 +258,7 @@ func (h *Hierarchy) allocLLC(set, pa uint64, dirty bool, n uint64, now sim.Time,
 	}
 	i := h.llc.victim(set, n)
 	h.evictLLC(set, i, now)
-	h.llc.place(set, i, pa, flags|h.lay.part(by))
+	h.llc.place(set, i, pa, flags|h.lay.partBy(by))
 	return i
 }
 

@@ -240,13 +240,16 @@ func (c Config) Validate() error {
 	inRange("stride prefetch", c.Prefetch.Stride, 0, 16)
 	inRange("code prefetch", c.Prefetch.Code, 0, 8)
 	t := c.Topology
-	inRange("nodes", t.Nodes, 0, MaxNodes)
-	if n, s := max(t.Nodes, 1), t.Sockets; s < 0 || s > 0 && n%s != 0 {
-		bad("%d nodes do not lie in %d sockets", n, s)
+	inRange("clusters", t.Clusters, 0, MaxClusters)
+	inRange("nodes", t.Nodes, 0, MaxClusters)
+	inRange("sockets", t.Sockets, 0, MaxClusters)
+	if n, s := max(t.Clusters, 1), max(t.Nodes, 1); n%s != 0 || s%max(t.Sockets, 1) != 0 {
+		bad("%d clusters do not lie in %d nodes of %d sockets in equal parts", n, s, max(t.Sockets, 1))
 	}
-	if t.Nodes > 1 && t.NodeCores < 1 {
-		bad("cores of a node are %d: with several nodes at least 1", t.NodeCores)
+	if t.Clusters > 1 && t.ClusterCores < 1 {
+		bad("cores of a cluster are %d: with several clusters at least 1", t.ClusterCores)
 	}
+	span("hop between clusters", t.HopCluster, 0, sim.Microsecond)
 	span("hop between nodes", t.HopNode, 0, sim.Microsecond)
 	span("hop between sockets", t.HopSocket, 0, 10*sim.Microsecond)
 	span("busy time of an atomic", c.FarBusy, 0, sim.Microsecond)

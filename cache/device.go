@@ -46,7 +46,7 @@ func (h *Hierarchy) readLine(pa uint64, now sim.Time) (sim.Time, Level) {
 	if i := h.llc.find(set, pa); i >= 0 {
 		h.llc.stats.Hits++
 		h.llc.touch(set, i)
-		return now + h.cfg.IO.Latency + h.lay.hop[h.llc.row[i]>>nodeShift&7][ioNode], LLC
+		return now + h.cfg.IO.Latency + h.lay.fromLLC(h.llc.row[i], ioCluster), LLC
 	}
 	h.llc.stats.Misses++
 	if h.dir.find(pa) >= 0 {
@@ -72,7 +72,7 @@ func (h *Hierarchy) ownerReady(pa uint64, now sim.Time) (ready, hop sim.Time, ok
 	if a.row[i]&tagFlight != 0 && a.asked(i) <= now {
 		ready = a.ready(i)
 	}
-	return ready, h.lay.hop[h.lay.node[o]&7][ioNode], true
+	return ready, h.lay.hop[h.lay.part[o]&(MaxClusters-1)][ioCluster], true
 }
 
 // DeviceWrite does a write of n bytes, 1 to 4096 within a page, that reaches the fabric at now. It returns when all of it is

@@ -2,66 +2,80 @@ package cache
 
 import "dmapath/sim"
 
-// Topology says which cores are near each other. The zero value is one node: every line from another core takes Config.Peer, every hit of
-// the LLC LLCConfig.Latency. With several nodes the LLC is theirs in equal parts, a line lies in the part of the node that put it there, and
-// what comes from another node takes a hop longer.
+// Topology says which cores are near each other: clusters, nodes of several clusters, sockets of several nodes. The zero value is one cluster:
+// every line from another core takes Config.Peer, every hit of the LLC LLCConfig.Latency. With several clusters the LLC is theirs in equal
+// parts, a line lies in the part of the cluster that put it there, and what comes from another cluster takes a hop longer.
 type Topology struct {
-	Nodes     int      // nodes, 1 to 8; 0 stands for 1
-	Sockets   int      // sockets, a divisor of Nodes; 0 stands for 1
-	NodeCores int      // cores of a node: core c is one of node c/NodeCores
-	HopNode   sim.Time // added to what comes from another node of the same socket, request and answer together
-	HopSocket sim.Time // added to what comes from another socket
+	Clusters     int      // clusters, 1 to 32, a multiple of Nodes; 0 stands for 1
+	Nodes        int      // nodes, a multiple of Sockets; 0 stands for 1
+	Sockets      int      // 0 stands for 1
+	ClusterCores int      // cores of a cluster: core c is one of cluster c/ClusterCores
+	HopCluster   sim.Time // added to what comes from another cluster of the same node, request and answer together
+	HopNode      sim.Time // from another node of the same socket
+	HopSocket    sim.Time // from another socket
 }
 
-// MaxNodes bounds Topology.Nodes: a tag of the LLC has three bits for the node.
-const MaxNodes = 8
+// MaxClusters bounds Topology.Clusters: a tag of the LLC has five bits for it.
+const MaxClusters = 32
 
-// The node of a line in the LLC stands in the bits that private caches use for the level.
-const nodeShift = 2
+// ioCluster is where device requests enter the fabric.
+const ioCluster = 0
 
-// ioNode is where device requests enter the fabric.
-const ioNode = 0
+// The cluster of a line in the LLC stands in bits that only private caches use otherwise: three for the level, two for the copies in L1.
+const (
+	partLow  = 2
+	partHigh = 59
+	partMask = 7<<partLow | 3<<partHigh
+)
+
+// partOf returns the cluster in tag t of the LLC.
+func partOf(t uint64) uint8 { return uint8(t>>partLow&7 | t>>partHigh&3<<3) }
+
+// partFlags returns the bits of a tag that say cluster c.
+func partFlags(c uint8) uint64 { return uint64(c&7)<<partLow | uint64(c>>3)<<partHigh }
 
 // layout is a Topology as accesses use it.
 type layout struct {
-	node []uint8 // of every core
-	hop  [MaxNodes][MaxNodes]sim.Time
+	part []uint8 // of every core
+	hop  [MaxClusters][MaxClusters]sim.Time
 }
 
 func newLayout(t Topology, cores int) layout {
-	l := layout{node: make([]uint8, cores)}
-	n := max(t.Nodes, 1)
-	per := n / max(t.Sockets, 1)
-	for c := range l.node {
-		if t.NodeCores > 0 {
-			l.node[c] = uint8(c / t.NodeCores % n)
+	l := layout{part: make([]uint8, cores)}
+	n := max(t.Clusters, 1)
+	node, socket := n/max(t.Nodes, 1), n/max(t.Sockets, 1)
+	for c := range l.part {
+		if t.ClusterCores > 0 {
+			l.part[c] = uint8(c / t.ClusterCores % n)
 		}
 	}
 	for a := range n {
 		for b := range n {
 			switch {
-			case a/per != b/per:
+			case a/socket != b/socket:
 				l.hop[a][b] = t.HopSocket
-			case a != b:
+			case a/node != b/node:
 				l.hop[a][b] = t.HopNode
+			case a != b:
+				l.hop[a][b] = t.HopCluster
 			}
 		}
 	}
 	return l
 }
 
-// between returns what a line takes longer from one core to another than within a node.
-func (l *layout) between(from, to int) sim.Time { return l.hop[l.node[from]&7][l.node[to]&7] }
-
-// fromLLC returns what a line of the LLC with tag t takes longer to a core than from its own node's part.
-func (l *layout) fromLLC(t uint64, core int) sim.Time {
-	return l.hop[t>>nodeShift&7][l.node[core]&7]
+// between returns what a line takes longer from one core to another than within a cluster.
+func (l *layout) between(from, to int) sim.Time {
+	return l.hop[l.part[from]&(MaxClusters-1)][l.part[to]&(MaxClusters-1)]
 }
 
-// part returns the flags of a line that core puts into the LLC; of a device, if core is negative.
-func (l *layout) part(core int) uint64 {
+// fromLLC returns what a line of the LLC with tag t takes longer to cluster c than from the part of its own.
+func (l *layout) fromLLC(t uint64, c uint8) sim.Time { return l.hop[partOf(t)][c&(MaxClusters-1)] }
+
+// partBy returns the flags of a line that core puts into the LLC; of a device, if core is negative.
+func (l *layout) partBy(core int) uint64 {
 	if core < 0 {
-		return ioNode << nodeShift
+		return partFlags(ioCluster)
 	}
-	return uint64(l.node[core]) << nodeShift
+	return partFlags(l.part[core])
 }

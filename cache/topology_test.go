@@ -10,7 +10,7 @@ import (
 // spread is a hierarchy of two sockets with two nodes of two cores each.
 func spread() Config {
 	c := bare(8)
-	c.Topology = Topology{Nodes: 4, Sockets: 2, NodeCores: 2, HopNode: 30 * sim.Nanosecond, HopSocket: 100 * sim.Nanosecond}
+	c.Topology = Topology{Clusters: 4, Nodes: 4, Sockets: 2, ClusterCores: 2, HopNode: 30 * sim.Nanosecond, HopSocket: 100 * sim.Nanosecond}
 	return c
 }
 
@@ -132,11 +132,11 @@ func TestNodesWithoutDistanceAreOne(t *testing.T) {
 		return times, h.Stats()
 	}
 	a, sa := run(Topology{})
-	b, sb := run(Topology{Nodes: 4, Sockets: 2, NodeCores: 2})
+	b, sb := run(Topology{Clusters: 4, Nodes: 4, Sockets: 2, ClusterCores: 2})
 	if a != b || sa != sb {
 		t.Errorf("%v and %v, %+v and %+v", a, b, sa, sb)
 	}
-	if c, _ := run(Topology{Nodes: 4, Sockets: 2, NodeCores: 2, HopNode: 30 * sim.Nanosecond, HopSocket: 100 * sim.Nanosecond}); c <= a {
+	if c, _ := run(Topology{Clusters: 4, Nodes: 4, Sockets: 2, ClusterCores: 2, HopNode: 30 * sim.Nanosecond, HopSocket: 100 * sim.Nanosecond}); c <= a {
 		t.Errorf("with hops %v, without %v", c, a)
 	}
 }

@@ -83,7 +83,9 @@ const (
 type Action struct {
 	Kind   ActionKind
 	Fence  bool     // Wait: commands behind wait, too
-	Takes  sim.Time // after decoding: until the effect, or from everything being complete to the visible signal
+	Holds  bool     // Wait: the head stays at the command until it is complete, even if commands behind it are carried out
+	Takes  sim.Time // after decoding: until the effect, or from everything being complete to the signal
+	Late   sim.Time // Wait: from the signal to its being visible; the unit does not wait for that
 	Signal Signal   // Wait
 }
 
@@ -95,9 +97,13 @@ type Signal struct {
 	Kind  uint8 // of the dialect's own: interrupt, event
 }
 
+// signal is a signal to come; the commands behind it go on with it if resumes is set, and the head stays at pos until the time at if holds is
+// set.
 type signal struct {
 	Signal
-	fence bool
+	resumes, holds bool
+	at             sim.Time
+	pos            uint64
 }
 
 // Init makes an idle queue of the unit; what names it in reports.
@@ -136,6 +142,11 @@ func (q *Queue) Depth() int { return int((q.Tail - q.Head) & (q.Wrap - 1) / q.Wi
 // HeadAt returns the head as the unit shows it at t, now or a little later: past a wait command whose completion by then is
 // certain already.
 func (q *Queue) HeadAt(t sim.Time) uint64 {
+	for k := range q.pending {
+		if s := &q.signals[(q.first+k)%pendingWaits]; s.holds && s.at > t {
+			return s.pos
+		}
+	}
 	if q.running && q.fenced != 0 && q.fenced <= t {
 		return q.pos
 	}
@@ -244,14 +255,23 @@ func (q *Queue) pass() {
 // wait carries out a wait command decoded at t: its signal comes when everything before it is complete.
 func (q *Queue) wait(a *Action, t sim.Time) {
 	at := max(t, q.drained) + a.Takes
+	seen := at + a.Late
 	fence := a.Fence || q.pending == pendingWaits-1
-	q.signals[(q.first+q.pending)%pendingWaits] = signal{a.Signal, fence}
+	resumes := fence && (a.Late == 0 || q.pending == pendingWaits-1) // the signal lets the commands behind go on
+	if resumes {
+		at = seen
+	}
+	q.signals[(q.first+q.pending)%pendingWaits] = signal{a.Signal, resumes, a.Holds, at, q.pos}
 	q.pending++
-	q.c.Eng.At(at, q.hSignal, q.era)
+	q.c.Eng.At(seen, q.hSignal, q.era)
 	q.advance()
-	if fence {
+	switch {
+	case resumes:
 		q.fenced = at
-	} else {
+	case fence:
+		q.fenced = at
+		q.c.Eng.At(at, q.hStep, q.era)
+	default:
 		q.c.Eng.At(t, q.hStep, q.era)
 	}
 }
@@ -274,7 +294,7 @@ func (q *Queue) onSignal() {
 		q.c.Mem.Write64(at, q.c.Mem.Read64(at)&^(0xffffffff<<shift)|s.Data&0xffffffff<<shift)
 	}
 	q.d.Signal(s.Signal)
-	if s.fence {
+	if s.resumes {
 		q.step()
 	}
 }

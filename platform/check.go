@@ -53,8 +53,12 @@ func (s *Spec) impossible() Problems {
 	if s.Cache.LLC.Inclusive && s.Cache.LLC.Size < s.Cache.L2.Size {
 		bad("cache.llc.size cache.llc.inclusive cache.l2.size", "an inclusive LLC of %s cannot hold one L2 of %s", size(s.Cache.LLC.Size), size(s.Cache.L2.Size))
 	}
-	if s.IOMMU.Trapped && s.IOMMU.Dialect != "vt-d" {
-		bad("iommu.trapped iommu.dialect", "a guest's emulated unit is a vt-d one, and iommu.dialect is %s", s.IOMMU.Dialect)
+	switch {
+	case !bool(s.IOMMU.Trapped) || s.IOMMU.Dialect == "vt-d":
+	case s.IOMMU.Dialect != "smmuv3":
+		bad("iommu.trapped iommu.dialect", "a guest's emulated unit is a vt-d one or the queue of an smmuv3, and iommu.dialect is %s", s.IOMMU.Dialect)
+	case s.IOMMU.SecondStage == "off":
+		bad("iommu.trapped iommu.second_stage", "a guest whose SMMU has a trapped queue is translated by two stages, and iommu.second_stage is off")
 	}
 	if s.IOMMU.SecondStage != "off" && s.IOMMU.Dialect != "smmuv3" {
 		bad("iommu.second_stage iommu.dialect", "a guest's tables lie in a first stage, which no driver but that of smmuv3 uses here, and iommu.dialect is %s", s.IOMMU.Dialect)
@@ -68,9 +72,14 @@ func (s *Spec) impossible() Problems {
 	if s.Cache.Peer < s.Cache.LLC.Latency {
 		bad("cache.peer cache.llc.latency", "%s is below cache.llc.latency, which it contains", timeKind.formatNumber(int64(s.Cache.Peer)))
 	}
-	if t := s.Cache.Topology; s.CPU.Cores%t.Nodes != 0 {
-		bad("cache.topology.nodes cpu.cores", "%d cores do not lie in %d nodes of equal size", s.CPU.Cores, t.Nodes)
-	} else if t.Nodes%t.Sockets != 0 {
+	t := s.Cache.Topology
+	if s.CPU.Cores%t.Clusters != 0 {
+		bad("cache.topology.clusters cpu.cores", "%d cores do not lie in %d clusters of equal size", s.CPU.Cores, t.Clusters)
+	}
+	if t.Clusters%t.Nodes != 0 {
+		bad("cache.topology.nodes cache.topology.clusters", "%d clusters do not lie in %d nodes of equal size", t.Clusters, t.Nodes)
+	}
+	if t.Nodes%t.Sockets != 0 {
 		bad("cache.topology.sockets cache.topology.nodes", "%d nodes do not lie in %d sockets of equal size", t.Nodes, t.Sockets)
 	}
 	if d := s.DRAM; d.TREFI > 0 && d.TRFC >= d.TREFI {

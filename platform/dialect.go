@@ -143,6 +143,9 @@ func smmuDriver(m *Machine, env *kernel.Env, memory *mm.MM) (iommucore.Adapter, 
 	if err := m.secondStage(m.Unit.(*smmu.Unit)); err != nil {
 		return nil, err
 	}
+	if m.Spec.IOMMU.Trapped {
+		return m.trappedQueue()
+	}
 	u, err := driversmmu.NewUnit(env, m.Unit, cpu.MMIOBase, memory)
 	return driversmmu.Adapter{Unit: u}, err
 }
@@ -156,7 +159,7 @@ func (s *Spec) smmuConfig() smmu.Config {
 		Range: bool(u.RangeInv), StreamBits: 16, QueueLog2: log2(u.CommandQueue), Streams: u.Context.config(), Contexts: u.PASID.config(),
 		FetchOverhead: iommu.Cycles(u.Fetch), DecodeTime: iommu.Cycles(u.Decode), ConfigInvTime: iommu.Cycles(u.InvContext),
 		PageInvTime: iommu.Cycles(u.InvIOTLBPage), SweepTime: iommu.Cycles(u.InvIOTLBGlobal), ATCTime: u.InvDeviceTLB,
-		SyncTime: iommu.Cycles(u.Status)}
+		SyncTime: iommu.Cycles(u.Status), MessageTime: u.Message, Overlap: bool(u.SyncOverlap)}
 	cfg.HostWidth = min(cfg.HostWidth, 48) // wider output is left out
 	for _, shift := range u.Pages.Shifts() {
 		if shift == smmutable.Granule4K || shift == smmutable.Granule16K || shift == smmutable.Granule64K {

@@ -8,6 +8,7 @@ import (
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/mm"
+	driversmmu "dmapath/kernel/smmu"
 	"dmapath/kernel/virtioiommu"
 	"dmapath/kernel/vmm"
 	"dmapath/kernel/vtd"
@@ -18,7 +19,9 @@ const windowVA = cpu.MMIOBase + 0x10000
 
 // lazy says that iommu-dma defers invalidations: asked for, and not overruled because the kernel is a guest whose unit has
 // caching mode.
-func (m *Machine) lazy() bool { return m.Opt.Backend.Lazy() && !bool(m.Spec.IOMMU.Trapped) }
+func (m *Machine) lazy() bool {
+	return m.Opt.Backend.Lazy() && !(bool(m.Spec.IOMMU.Trapped) && m.Spec.IOMMU.Dialect == "vt-d")
+}
 
 // guestDriver boots a host with the driver of m.Unit and, on the virtual unit that the host emulates, the guest's driver.
 func (m *Machine) guestDriver() (iommucore.Adapter, error) {
@@ -54,6 +57,25 @@ func (m *Machine) hostKernel() (*kernel.Env, *mm.MM, error) {
 	env.PerCPU(kernel.PerCPUStride/2, 64) // the guest's per-CPU data lies below
 	memory, err := mm.NewConfigured(env, m.Spec.MemoryConfig())
 	return env, memory, err
+}
+
+// trappedQueue boots a host with the driver of m.Unit, whose stage 2 lies under the guest's stage 1, and the guest's driver on a virtual SMMU
+// whose queue the host works off.
+func (m *Machine) trappedQueue() (iommucore.Adapter, error) {
+	env, memory, err := m.hostKernel()
+	if err != nil {
+		return nil, err
+	}
+	real, err := driversmmu.NewUnit(env, m.Unit, cpu.MMIOBase, memory)
+	if err != nil {
+		return nil, err
+	}
+	reg := func(off uint64) uint64 { v, _ := m.Unit.ReadReg(cpu.MMIOBase+off, 0); return v }
+	host, window := vmm.NewSMMU(vmm.SMMUConfig{Config: vmm.Config{Env: env, Exit: m.Spec.IOMMU.Exit, Base: windowVA}, Real: driversmmu.Adapter{Unit: real},
+		Register: reg, Access: m.Spec.IOMMU.TrapAccess, Command: m.Spec.IOMMU.TrapCommand})
+	m.Host = host
+	virtual, err := driversmmu.NewUnit(m.Env, window, windowVA, m.MM)
+	return vmm.SMMUAdapter{Adapter: driversmmu.Adapter{Unit: virtual}, Window: window}, err
 }
 
 // virtioDriver boots a host with the driver of m.Unit, the virtio-iommu that it emulates, and the guest's driver of that.

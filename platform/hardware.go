@@ -118,7 +118,8 @@ func (s *Spec) cacheConfig(cores int, clock sim.Clock) (cache.Config, error) {
 		Prefetch: cache.PrefetchConfig{NextLine: int(c.Prefetch.NextLine), NextLineL1: bool(c.Prefetch.NextLineL1),
 			Stride: int(c.Prefetch.Stride), StrideL1: bool(c.Prefetch.StrideL1), Code: int(c.Prefetch.Code)}}
 	t := &c.Topology
-	cfg.Topology = cache.Topology{Nodes: int(t.Nodes), Sockets: int(t.Sockets), NodeCores: int(s.CPU.Cores / t.Nodes), HopNode: t.HopNode, HopSocket: t.HopSocket}
+	cfg.Topology = cache.Topology{Clusters: int(t.Clusters), Nodes: int(t.Nodes), Sockets: int(t.Sockets), ClusterCores: int(s.CPU.Cores / t.Clusters),
+		HopCluster: t.HopCluster, HopNode: t.HopNode, HopSocket: t.HopSocket}
 	cfg.FarAtomics, cfg.FarBusy = bool(t.FarAtomics), t.FarBusy
 	var err error
 	private := func(p *Private) cache.PrivateConfig {

@@ -45,13 +45,13 @@ func load(t *testing.T, name string) *Spec {
 }
 
 func TestPresetsAreComplete(t *testing.T) {
-	for _, want := range []string{"cortex-a15", "genoa", "grace", "haswell-ep", "icelake-sp", "ivybridge-ep", "neoverse-n1", "sandybridge-e3", "sapphire-rapids",
+	for _, want := range []string{"cortex-a15", "genoa", "grace", "haswell-ep", "icelake-sp", "ivybridge-ep", "kunpeng-920", "neoverse-n1", "sandybridge-e3", "sapphire-rapids",
 		"skylake-sp", "tegra234", "zen2"} {
 		if !contains(Names(), want) {
 			t.Errorf("presets are %v, without %s", Names(), want)
 		}
 	}
-	extends := map[string]string{"cortex-a15": "neoverse-n1", "haswell-ep": "icelake-sp", "ivybridge-ep": "icelake-sp", "grace": "neoverse-n1", "skylake-sp": "icelake-sp",
+	extends := map[string]string{"cortex-a15": "neoverse-n1", "haswell-ep": "icelake-sp", "ivybridge-ep": "icelake-sp", "grace": "neoverse-n1", "kunpeng-920": "neoverse-n1", "skylake-sp": "icelake-sp",
 		"sandybridge-e3": "icelake-sp", "tegra234": "neoverse-n1", "zen2": "genoa"} // the others give every value themselves
 	for _, name := range Names() {
 		s := load(t, name)

@@ -157,8 +157,10 @@ type Caches struct {
 
 // Topology is how far the cores are from each other, and where atomics are carried out.
 type Topology struct {
-	Nodes      Count    `key:"nodes" range:"1..8" doc:"NUMA nodes, each with its part of cores and LLC"`
-	Sockets    Count    `key:"sockets" range:"1..8" doc:"sockets, each with its part of the nodes"`
+	Clusters   Count    `key:"clusters" range:"1..32" doc:"groups of cores, each with a part of the LLC"`
+	Nodes      Count    `key:"nodes" range:"1..32" doc:"NUMA nodes, each of several clusters"`
+	Sockets    Count    `key:"sockets" range:"1..32" doc:"sockets, each of several nodes"`
+	HopCluster sim.Time `key:"hop_cluster" range:"0ns..1us" doc:"added to a line from another cluster"`
 	HopNode    sim.Time `key:"hop_node" range:"0ns..1us" doc:"added to a line from another node"`
 	HopSocket  sim.Time `key:"hop_socket" range:"0ns..10us" doc:"added to a line from another socket"`
 	FarAtomics Switch   `key:"far_atomics" doc:"atomics are carried out in the LLC"`
@@ -270,6 +272,7 @@ type IOMMU struct {
 	CommandQueue Count  `key:"command_queue" range:"8..524288" pow2:"yes" doc:"largest command queue, SMMUv3"`
 	RangeInv     Switch `key:"range_invalidation" doc:"TLBI of ranges (RIL), SMMUv3"`
 	SyncMessage  Switch `key:"sync_message" doc:"CMD_SYNC by message (MSI), SMMUv3"`
+	SyncOverlap  Switch `key:"sync_overlap" doc:"commands behind a CMD_SYNC start while it waits, SMMUv3"`
 	SecondStage  Word   `key:"second_stage" words:"off 2MiB 1GiB" doc:"pages of the host below a guest, SMMUv3"`
 
 	IOTLB   Table  `key:"iotlb"`
@@ -286,8 +289,11 @@ type IOMMU struct {
 	RegisterWrite sim.Time `key:"register_write" range:"0ns..1ms" doc:"write left the core to write seen"`
 	RegisterRead  sim.Time `key:"register_read" range:"0ns..1ms" doc:"read, there and back"`
 
-	Trapped Switch   `key:"trapped" doc:"the kernel is a guest with an emulated unit (vt-d)"`
+	Trapped Switch   `key:"trapped" doc:"the kernel is a guest with an emulated unit (vt-d) or queue (smmuv3)"`
 	Exit    sim.Time `key:"exit" range:"0ns..1ms" doc:"VM exit and entry, the hardware's part"`
+	// TrapAccess and TrapCommand are taken under the device model's lock, on top of what is modelled.
+	TrapAccess  sim.Time `key:"trap_access" range:"0ns..1ms" doc:"host's own time per trapped access, SMMUv3"`
+	TrapCommand sim.Time `key:"trap_command" range:"0ns..1ms" doc:"host's own time per forwarded command, SMMUv3"`
 
 	Fetch          Cycles   `key:"fetch" range:"0cycles..1000000cycles" doc:"added to reading descriptors"`
 	Decode         Cycles   `key:"decode" range:"0cycles..1000000cycles" doc:"per descriptor"`
@@ -297,6 +303,7 @@ type IOMMU struct {
 	InvInterrupt   Cycles   `key:"inv_interrupt" range:"0cycles..1000000cycles" doc:"interrupt-entry cache"`
 	InvDeviceTLB   sim.Time `key:"inv_device_tlb" range:"0ns..1ms" doc:"device's TLB (ATS), link included"`
 	Drain          Cycles   `key:"drain" range:"0cycles..1000000cycles" doc:"no old translation in flight, least"`
+	Message        sim.Time `key:"message" range:"0ns..1ms" doc:"CMD_SYNC's message under way, SMMUv3"`
 	Status         Cycles   `key:"status" range:"0cycles..1000000cycles" doc:"wait descriptor to visible status"`
 }
 

@@ -40,11 +40,12 @@ func TestReport(t *testing.T) {
 		{Set: "T2", What: "64 B", Unit: "Gb/s", Predicted: 10, Reference: 10.1, Tolerance: 0.1, Source: "a paper"},
 		{Set: "T1", What: "map", Unit: "cycles", Predicted: 500, Reference: 727, Tolerance: 0.15, Unverified: true},
 		{Set: "T2", What: "512 B", Unit: "Gb/s", Predicted: 30, Reference: 55, Tolerance: 0.1, Why: "no write combining", Source: "a paper"},
+		{Set: "T3", What: "64 B", Predicted: 30, Reference: 55, Why: "one reason"}, {Set: "T3", What: "128 B", Predicted: 30, Reference: 55, Why: "one reason"},
 	}}
 	if got := r.Tally("T2"); got[OK] != 1 || got[Miss] != 1 || got.Rows() != 2 {
 		t.Errorf("T2: %v", got)
 	}
-	if err := r.Err(); err == nil || err.Error() != "published: 1 of 2 rows are outside their tolerance" {
+	if err := r.Err(); err == nil || err.Error() != "published: 3 of 4 rows are outside their tolerance" {
 		t.Errorf("Err: %v", err)
 	}
 	var b strings.Builder
@@ -52,7 +53,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.String()
-	for _, want := range []string{"T2\n", "Reference: a paper.", "Miss, 512 B: no write combining", "Reference: a paper.", "Rows by verdict", "unverified"} {
+	for _, want := range []string{"T2\n", "Reference: a paper.", "Miss, 512 B: no write combining", "Miss, 64 B; 128 B: one reason", "Rows by verdict", "unverified"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}

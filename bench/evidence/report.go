@@ -117,15 +117,26 @@ func (r *Report) Table(set string, max int) *results.Table {
 			t.Notes = append(t.Notes, s)
 		}
 	}
+	// because names the rows that have a reason in common before it.
+	reasons := map[string]int{} // index into t.Notes
+	because := func(verdict, reason, what string) {
+		i, ok := reasons[verdict+reason]
+		if !ok {
+			reasons[verdict+reason] = len(t.Notes)
+			t.Notes = append(t.Notes, verdict+what+": "+reason)
+			return
+		}
+		t.Notes[i] = strings.TrimSuffix(t.Notes[i], ": "+reason) + "; " + what + ": " + reason
+	}
 	var sources []string
 	rows, left := r.shown(set, max)
 	for _, row := range rows {
 		t.Add(row.What, Figures(row.Predicted), Figures(row.Reference), row.Unit, 100*row.Error(), row.tolerance(), row.Verdict().String())
 		switch {
 		case row.Skip != "":
-			note("Skipped, " + row.What + ": " + row.Skip)
+			because("Skipped, ", row.Skip, row.What)
 		case row.Verdict() == Miss && row.Why != "":
-			note("Miss, " + row.What + ": " + row.Why)
+			because("Miss, ", row.Why, row.What)
 		}
 		if row.Source != "" && !slices.Contains(sources, row.Source) {
 			sources = append(sources, row.Source)

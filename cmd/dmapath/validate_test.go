@@ -49,3 +49,43 @@ func TestValidateKernelTraces(t *testing.T) {
 		})
 	}
 }
+
+// validate published runs targets of a file, names what is wrong with the file by line, and says by its exit code whether the model holds.
+func TestValidatePublished(t *testing.T) {
+	file := func(text string) string {
+		name := filepath.Join(t.TempDir(), "mine.yaml")
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	target := func(value string) string {
+		return file("targets:\n  - {id: mine, title: a read, source: lab, confidence: verified, setup: {workload: dma-probe, operations: 200, workload.probe.outstanding: 1, " +
+			"workload.probe.window: 64KiB}, metric: latency_mean, unit: ns, tolerance: 20%, value: " + value + "}\n")
+	}
+	vp := []string{"validate", "published"}
+	for name, c := range map[string]struct {
+		args        []string
+		code        int
+		out, stderr string
+	}{
+		"holds":      {append(vp, "--targets", target("400")), 0, "mine: a read", ""},
+		"misses":     {append(vp, "--targets", target("4000")), 1, "MISS", "published: 1 of 1 rows"},
+		"csv":        {append(vp, "--targets", target("400"), "--format", "csv"), 0, "published,mine: a read,a read,ok,predicted_ns", ""},
+		"bad file":   {append(vp, "--targets", file("targets:\n  - {id: mine}\n")), 2, "", "mine.yaml:2:5: mine.title: is missing"},
+		"bad key":    {append(vp, "--targets", file(strings.Replace("targets:\n  - {id: mine, title: a, source: b, confidence: verified, setup: {platform: X}, metric: rate, unit: /s, tolerance: 1%, value: 1}\n", "X", "haswel-ep", 1))), 2, "", `did you mean "haswell-ep"?`},
+		"not there":  {append(vp, "--targets", filepath.Join(t.TempDir(), "x")), 2, "", "no such file"},
+		"no such id": {append(vp, "--only", "T99"), 2, "", `there is no target "T99"`},
+		"jobs":       {append(vp, "--jobs", "-1"), 2, "", "--jobs is -1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, stderr bytes.Buffer
+			if code := run(context.Background(), c.args, &out, &stderr); code != c.code {
+				t.Errorf("exit code %d, want %d: %s", code, c.code, &stderr)
+			}
+			if !strings.Contains(out.String(), c.out) || !strings.Contains(stderr.String(), c.stderr) {
+				t.Errorf("output %q, errors %q; want %q and %q", &out, &stderr, c.out, c.stderr)
+			}
+		})
+	}
+}

@@ -36,11 +36,11 @@ func (u *Unit) Decode(w [2]uint64) iommu.Action {
 	takes := iommu.Cycles(0)
 	switch op := c.Op(); op {
 	case smmutable.Sync:
-		// It holds up what is behind it: CONS passes it when it is complete.
-		a := iommu.Action{Kind: iommu.Wait, Fence: true, Takes: u.sync}
+		// CONS passes it when it is complete.
+		a := iommu.Action{Kind: iommu.Wait, Fence: !u.cfg.Overlap, Holds: true, Takes: u.sync}
 		switch cs, pa, data := c.Sync(); {
 		case cs == smmutable.SignalIRQ && u.cfg.MSI && pa != 0:
-			a.Signal = iommu.Signal{PA: pa, Data: uint64(data), Bytes: 4}
+			a.Signal, a.Late = iommu.Signal{PA: pa, Data: uint64(data), Bytes: 4}, u.cfg.MessageTime
 		case cs == smmutable.SignalSEV && u.cfg.SEV:
 			a.Signal.Kind = sendEvent
 		case cs > smmutable.SignalSEV:

@@ -35,7 +35,9 @@ type Config struct {
 	PageInvTime   iommu.Cycles // TLBI_* by address or range
 	SweepTime     iommu.Cycles // TLBI_* of an ASID, a VMID or all: a sweep of all sets
 	ATCTime       sim.Time     // ATC_INV, where no model of the device answers
-	SyncTime      iommu.Cycles // CMD_SYNC: everything complete to its signal being visible to the CPUs
+	Overlap       bool         // commands behind a CMD_SYNC are carried out while it waits
+	SyncTime      iommu.Cycles // CMD_SYNC: everything complete to its signal
+	MessageTime   sim.Time     // a signal that is a message: on its way until the CPUs can see it; the unit goes on meanwhile
 }
 
 // DefaultConfig returns an SMMU of the MMU-600 class: 256 entries in the configuration cache and in the walk cache of each level (as
@@ -63,7 +65,7 @@ func (c *Config) Validate() error {
 	errs := []error{c.Config.Validate(), iommu.Within("stream_bits", c.StreamBits, 16, 32), iommu.Within("queue_log2", c.QueueLog2, 3, 19),
 		iommu.ValidCycles("fetch_overhead", c.FetchOverhead), iommu.ValidCycles("decode_time", c.DecodeTime),
 		iommu.ValidCycles("config_inv_time", c.ConfigInvTime), iommu.ValidCycles("page_inv_time", c.PageInvTime),
-		iommu.ValidCycles("sweep_time", c.SweepTime), iommu.ValidCycles("sync_time", c.SyncTime), iommu.ValidTime("atc_time", c.ATCTime)}
+		iommu.ValidCycles("sweep_time", c.SweepTime), iommu.ValidCycles("sync_time", c.SyncTime), iommu.ValidTime("atc_time", c.ATCTime), iommu.ValidTime("message_time", c.MessageTime)}
 	if !c.Stage1 && !c.Stage2 {
 		errs = append(errs, iommu.Bad("stage1 and stage2", "off", "one of them or both"))
 	}

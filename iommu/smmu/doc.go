@@ -12,7 +12,9 @@
 // The driver writes 16-byte commands into the queue and moves PROD. TLB invalidations name an address or, with IDR3.RIL, a range.
 // CMD_SYNC is consumed when every command before it is complete and no walk or DMA that arrived earlier is in flight; then the unit
 // writes 4 bytes (MSI), or sends an event (SEV), and CONS moves past it. The write is an event of the engine, which a polling CPU sees
-// by losing its copy of the line. Commands are consumed one after the other, each taking its time, so under load the queue fills.
+// by losing its copy of the line. A message is under way for Config.MessageTime, which the unit does not wait for. Commands are consumed
+// one after the other, each taking its time, so under load the queue fills. With Config.Overlap those behind a CMD_SYNC are carried out while it
+// waits, which the specification does not say; CONS never passes a CMD_SYNC that is not complete.
 //
 // A request that the tables do not allow is returned as *iommu.Fault and recorded in the event queue in memory.
 //

@@ -111,6 +111,15 @@ func (q *cmdq) put(prod uint32, c smmutable.Command) {
 // The functions below are the steps at which CPUs meet. Each ends the segment, so that the access asks for its line at the time that other CPUs see,
 // emits the access, ends the segment again, and only then looks at or changes memory: what it sees is what the line held when the access was done.
 
+// SyncAlone puts a CMD_SYNC into the queue with nothing before it and waits for its completion (arm_smmu_cmdq_issue_cmdlist with no commands).
+func (u *Unit) SyncAlone(t *cpu.Thread) {
+	if u.Env.Version == kernel.V7_3 {
+		u.issue73(t, nil, t.SP()-4096, true)
+		return
+	}
+	u.issue12(t, nil, t.SP()-4096, true)
+}
+
 // loadLLQ reads prod and cons.
 func (u *Unit) loadLLQ(t *cpu.Thread) (prod, cons uint32, v cpu.Val) {
 	t.Sync()

@@ -56,6 +56,7 @@ func (u *Unit) issue12(t *cpu.Thread, cmds []smmutable.Command, from uint64, syn
 	t.Op(cpu.IrqFlag, 0)
 	t.ALU(2, 0)
 	prod, cons, v := u.loadLLQ(t)
+	start := t.Now()
 	t.ALU(8, v)
 	t.Nop(1)
 	t.Store(l.llq, 0, v)
@@ -87,6 +88,7 @@ func (u *Unit) issue12(t *cpu.Thread, cmds []smmutable.Command, from uint64, syn
 		t.ALU(1, c)
 		t.Branch(!ok, t.Last())
 		if ok {
+			u.Stats.Claiming += t.Now() - start
 			break
 		}
 		prod, cons = prod2, cons2
@@ -367,12 +369,14 @@ func (u *Unit) waitSync12(t *cpu.Thread, l locals, at uint32) {
 	t.StackStore(152, 0)
 	t.Mem(cpu.Store, t.SP()+160, 1, 0, 0)
 	u.ktimeGet(t)
+	start := t.Now()
 	var cons uint32
 	if u.caps.msiPoll {
 		cons = u.pollMSI(t, at)
 	} else {
 		cons = u.pollCons12(t, l, at)
 	}
+	u.Stats.Waiting += t.Now() - start
 	t.ALU(1, 0)
 	t.Sync()
 	v := load4(t, q.lock, 0)
@@ -434,10 +438,7 @@ func (u *Unit) readCons(t *cpu.Thread, pre func()) uint32 {
 	if u.Env.Version == kernel.V7_3 {
 		t.Nop(1)
 	}
-	v := t.Mem(cpu.MMIORead, u.RegVA+smmutable.RegCmdqCons, 4, reg, 0)
-	t.Sync()
-	val, back := u.hw.ReadReg(u.RegVA+smmutable.RegCmdqCons, t.Now())
-	t.WaitUntil(cpu.StallInv, back)
+	val, v := t.MMIOReadAs(u.hw, u.RegVA+smmutable.RegCmdqCons, reg, cpu.StallInv)
 	if e := val >> smmutable.CmdqErrShift & 127; e != 0 {
 		panic(fmt.Sprintf("smmu: the command queue stopped at an error (%d) at %v", e, t.Now()))
 	}

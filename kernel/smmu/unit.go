@@ -8,6 +8,7 @@ import (
 	"dmapath/kernel"
 	"dmapath/kernel/iommucore"
 	"dmapath/kernel/iommupages"
+	"dmapath/sim"
 )
 
 // Unit is struct arm_smmu_device: the driver's side of one SMMU. It programs the hardware through registers and through the
@@ -36,12 +37,14 @@ type Unit struct {
 type Stats struct {
 	Commands     uint64 // put into the queue, CMD_SYNC not counted
 	Syncs        uint64
-	Claims       uint64 // compare-and-exchanges of prod and cons, successful or not
-	ClaimRetries uint64 // that another CPU had won
-	Owners       uint64 // submissions that wrote PROD; the others were gathered by an owner
-	Full         uint64 // times a CPU found no room
-	Timeouts     uint64 // times it waited a second for it, see notFull
-	SyncPolls    uint64 // looks at the completion of a CMD_SYNC
+	Claims       uint64   // compare-and-exchanges of prod and cons, successful or not
+	ClaimRetries uint64   // that another CPU had won
+	Owners       uint64   // submissions that wrote PROD; the others were gathered by an owner
+	Full         uint64   // times a CPU found no room
+	Timeouts     uint64   // times it waited a second for it, see notFull
+	SyncPolls    uint64   // looks at the completion of a CMD_SYNC
+	Claiming     sim.Time // of all submissions, from the first look at prod and cons until slots are claimed
+	Waiting      sim.Time // of all submissions with a CMD_SYNC, for its completion
 }
 
 // capabilities are what the driver keeps of the identification registers.

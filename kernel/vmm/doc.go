@@ -15,7 +15,7 @@
 // Virtual CPUs take turns at the big lock. The device is translated by the real unit through the host's tables (shadow), never through
 // the guest's.
 //
-// # Two virtual devices
+// # Three virtual devices
 //
 // Window is a VT-d unit (QEMU's intel-iommu; the guest's driver is kernel/vtd). It reports caching mode, so the guest's kernel
 // invalidates after every map as well as after every unmap, and never defers (lazy mode becomes strict). The write of the
@@ -27,6 +27,10 @@
 // ioeventfd, so the virtual CPU itself pops the requests, keeps the domain's mappings in a balanced tree and tells VFIO of each aligned
 // power of two. The host may be on any real unit. A domain that bypasses has all the guest's memory mapped at once.
 //
+// SMMUWindow is the command queue of an SMMUv3 (QEMU's smmuv3 with accel=on; the guest's driver is kernel/smmu). Translation is nested in
+// hardware, so only invalidations exit: the write of CMDQ_PROD, upon which the commands are forwarded to the host's driver through
+// iommufd, and every look at CMDQ_CONS.
+//
 // # What is real and what is guessed
 //
 // Real: the guest's driver, its tables, tree and queue in memory; the walk of the guest's tables, entry by entry; the requests and
@@ -37,14 +41,16 @@
 // # The cast
 //
 //	Window         the register window of the virtual VT-d unit; cpu.Exiter
+//	SMMUWindow     the register window of the virtual SMMU; cpu.Exiter
 //	VirtioWindow   the register window of the virtio-iommu and the device behind it; cpu.Exiter
 //	Host           what runs when the guest has exited
 //	road           the way from the guest to the device model and back: Intel's, AMD's, arm64's
-//	Adapter, VirtioAdapter   the guest's driver and the host together, as platform boots them
+//	Adapter, VirtioAdapter, SMMUAdapter   the guest's driver and the host together, as platform boots them
 //
 // # Left out
 //
 // Second-stage translation of the CPU's own accesses (EPT); interrupts and preemption of the host; the sleep of a contended big
 // lock (waiters spin here); stacks of their own for host kernel and user space; physical memory of the guest at other addresses
-// than the host's; pass-through domains of a guest with a VT-d unit; devices with a TLB of their own; virtual AMD units.
+// than the host's; pass-through domains of a guest with a VT-d unit; devices with a TLB of their own; virtual AMD units; faults
+// and configuration commands of a guest with a virtual SMMU, whose devices are attached at boot.
 package vmm

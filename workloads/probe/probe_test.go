@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"dmapath/cache"
 	"dmapath/kernel"
 	"dmapath/platform"
 	"dmapath/sim"
@@ -124,5 +125,31 @@ func TestConfigIsChecked(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not mention %s", err, want)
 		}
+	}
+}
+
+// An engine that is busy with every write for a while begins no more writes than that, whatever the link could carry; reads do not pass it.
+func TestWriteGapIsTheRate(t *testing.T) {
+	c := base()
+	c.Outstanding, c.WriteGap, c.WriteGapByte = 32, 50*sim.Nanosecond, 100*sim.Picosecond
+	read, _ := run(t, platform.Direct, c)
+	c.Access = Write
+	write, _ := run(t, platform.Direct, c)
+	if got := perAccess(write); got < 56.4 || got > 56.5 { // 50 + 64 x 0.1, and once the way to memory
+		t.Errorf("a write every %v ns, want one every 56.4", got)
+	}
+	if got := perAccess(read); got > 25 {
+		t.Errorf("a read every %v ns", got)
+	}
+}
+
+// The CPU that mapped the window wrote the tables through its caches, so walks find them in the LLC: all of them where what a unit
+// reads stays there, most of them else (device writes push some out).
+func TestTablesAreInTheLLC(t *testing.T) {
+	c := base()
+	c.Window = 8 << 20
+	_, m := run(t, platform.IommuStrict, c)
+	if r := m.Unit.Statistics().PTEReads; r[cache.LLC] < 9*r[cache.DRAM] {
+		t.Errorf("reads of tables by level: %v", r)
 	}
 }

@@ -115,7 +115,7 @@ func Default() Experiment {
 		NIC:       NIC{Rate: 50_000, Sizes: "1514", Arrivals: "poisson", Burst: 16, Ring: 256, Driver: "per-packet", TxPercent: 50, Moderation: "20us", Surround: 1500},
 		NetperfRX: defaultNetperfRX(),
 		MapBench:  MapBench{Threads: 1, Seconds: 20, Node: -1, Bits: 64},
-		Probe:     Probe{Access: string(probe.Read), Size: "64B", Window: "4MiB", Order: "random", Outstanding: 64, Pages: "scattered", State: "device", PageRequests: 32, WriteGap: "0ns", WriteGapByte: "0ps"},
+		Probe:     Probe{Access: string(probe.Read), Size: "64B", Window: "4MiB", Order: "random", Outstanding: 64, Pages: "scattered", State: "device", PageRequests: 32, Gap: "0ns", GapByte: "0ps", ReadEndByte: "0ps"},
 	}
 }
 

@@ -23,9 +23,13 @@ type Probe struct {
 	State       string `yaml:"state"` // device: it has written the window before; cold: nobody has touched it
 	// PageRequests is how many page requests the device has under way at most, with pages on demand.
 	PageRequests int `yaml:"page_requests"`
-	// WriteGap and WriteGapByte are how long the card's engine is busy with a write and with each of its bytes.
-	WriteGap     string `yaml:"write_gap"`
-	WriteGapByte string `yaml:"write_gap_byte"`
+	// Gap and GapByte are how long the card's engine is busy with an access and with each of its bytes.
+	Gap     string `yaml:"gap"`
+	GapByte string `yaml:"gap_byte"`
+	// ReadEndByte is how long the card takes with each byte of a read that has arrived.
+	ReadEndByte string `yaml:"read_end_byte"`
+	// Ordered says that the card takes the ends of accesses in the order of their beginnings.
+	Ordered bool `yaml:"ordered"`
 }
 
 // Words of Probe.
@@ -63,7 +67,8 @@ func (p *Probe) config() (c probe.Config, errs []error) {
 		}
 		return v
 	}
-	gap, gapByte := times("write_gap", p.WriteGap, "1ms"), times("write_gap_byte", p.WriteGapByte, "1us")
+	gap, gapByte := times("gap", p.Gap, "1ms"), times("gap_byte", p.GapByte, "1us")
+	endByte := times("read_end_byte", p.ReadEndByte, "1us")
 	size, window := bytes("size", p.Size), bytes("window", p.Window)
 	word("access", p.Access, probe.Accesses)
 	word("order", p.Order, ProbeOrders)
@@ -83,7 +88,7 @@ func (p *Probe) config() (c probe.Config, errs []error) {
 	}
 	return probe.Config{Access: probe.Access(p.Access), Size: int(size), Window: uint64(window), Sequential: p.Order == "sequential", Outstanding: p.Outstanding,
 		Contiguous: p.Pages == "contiguous", Warm: p.State == "device", Demand: p.Pages == "demand", PageRequests: p.PageRequests, QueueOrder: vtd.PRQOrder,
-		WriteGap: gap, WriteGapByte: gapByte}, errs
+		Gap: gap, GapByte: gapByte, ReadEndByte: endByte, Ordered: p.Ordered}, errs
 }
 
 // probeProblems lists what is wrong with the keys of the probe.

@@ -45,14 +45,14 @@ func TestProbeKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, c := range map[string]struct{ value, want string }{
-		"access":         {"raed", `probe.access "raed": allowed are [read write write-read]; did you mean read?`},
-		"size":           {"5KiB", "probe.size is 5KiB: allowed are 1B to 4KiB"},
-		"window":         {"6KiB", "probe.window is 6KiB: allowed are multiples of 4KiB up to 4GiB"},
-		"outstanding":    {"0", "probe.outstanding is 0: allowed are 1 to 1024"},
-		"order":          {"backwards", `probe.order "backwards"`},
-		"state":          {"warm", `probe.state "warm": allowed are [device cold]`},
-		"write_gap":      {"2ms", "probe.write_gap is 2ms: allowed are 0ns to 1ms"},
-		"write_gap_byte": {"fast", "probe.write_gap_byte: "},
+		"access":      {"raed", `probe.access "raed": allowed are [read write write-read]; did you mean read?`},
+		"size":        {"5KiB", "probe.size is 5KiB: allowed are 1B to 4KiB"},
+		"window":      {"6KiB", "probe.window is 6KiB: allowed are multiples of 4KiB up to 4GiB"},
+		"outstanding": {"0", "probe.outstanding is 0: allowed are 1 to 1024"},
+		"order":       {"backwards", `probe.order "backwards"`},
+		"state":       {"warm", `probe.state "warm": allowed are [device cold]`},
+		"gap":         {"2ms", "probe.gap is 2ms: allowed are 0ns to 1ms"},
+		"gap_byte":    {"fast", "probe.gap_byte: "},
 	} {
 		x := Default()
 		x.Workloads = []string{"dma-probe"}

@@ -26,9 +26,6 @@ type Config struct {
 	// CompletionSize is the largest payload that the root port puts in one completion, bytes: a power of two from RCB to
 	// MPS. 0 means MPS. Root complexes that answer line by line have 64.
 	CompletionSize int
-	// FirstLineAlone says that the root port sends the first line of a read (up to the next boundary of RCB) as soon as it is there, in a
-	// completion of its own, and puts only the others together.
-	FirstLineAlone bool
 	Tags           int  // outstanding read requests: 1 to 1024 (32 without, 256 with extended, 768 with 10-bit tags)
 	ECRC           bool // 4 more bytes per packet
 
@@ -60,9 +57,6 @@ type Config struct {
 	// RelaxedOrdering lets memory writes become visible out of order, as after setting the attribute in every packet.
 	// Interrupts still push all writes before them.
 	RelaxedOrdering bool
-	// OrderedReads makes the root complex start reads in the order of their arrival: one whose address is being looked up keeps those
-	// behind it, whose addresses are looked up meanwhile.
-	OrderedReads bool
 }
 
 // DefaultConfig returns a Gen3 x8 device with 256 B payload and 512 B read requests, 256 tags, and latencies that add up

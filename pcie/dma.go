@@ -130,17 +130,10 @@ func (p *Port) readRequest(rid uint16, iova uint64, n int, now sim.Time) (sim.Ti
 		p.st.OrderTime += p.rootDone - t
 		t = p.rootDone
 	}
-	if p.cfg.OrderedReads {
-		p.readsAt = max(p.readsAt, t)
-		t = p.readsAt
-	}
 	p.nonPosted.give(0, t+p.cfg.CreditReturn)
 	var back, have sim.Time
 	for rest := n; rest > 0; {
 		size := min(p.completion-int(pa%uint64(p.completion)), rest)
-		if p.cfg.FirstLineAlone && rest == n {
-			size = min(p.cfg.RCB-int(pa%uint64(p.cfg.RCB)), rest)
-		}
 		data, _ := p.mem.DeviceRead(pa, size, t)
 		have = max(have, data) // in address order
 		dw := doublewords(pa, size)

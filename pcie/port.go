@@ -115,7 +115,6 @@ type Port struct {
 	commits  journal
 	fetches  journal
 	rootDone sim.Time // when the last write became visible
-	readsAt  sim.Time // when the last read was started
 }
 
 // order remembers the last posted packet of one direction: a later one must not pass it.

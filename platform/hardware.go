@@ -148,7 +148,7 @@ func (s *Spec) pcieConfig() pcie.Config {
 		CompletionSize: int(p.CompletionSize), Tags: int(p.Tags), ECRC: bool(p.ECRC), Root: credits(&p.Root), Device: credits(&p.Device),
 		CompletionBuffer: int(p.CompletionBuffer), AckInterval: int(p.AckInterval), FCInterval: int(p.FCInterval),
 		EndpointLatency: p.Endpoint, LinkLatency: p.Link, RootUp: p.RootUp, RootDown: p.RootDown, HostLatency: p.Host,
-		RegisterRead: p.RegisterRead, Interrupt: p.Interrupt, CreditReturn: p.CreditReturn, DeviceTLB: p.DeviceTLB.config(), DeviceTLBLookup: p.DeviceLookup, RelaxedOrdering: bool(p.Relaxed), OrderedReads: bool(p.OrderedReads), FirstLineAlone: bool(p.FirstLineAlone)}
+		RegisterRead: p.RegisterRead, Interrupt: p.Interrupt, CreditReturn: p.CreditReturn, DeviceTLB: p.DeviceTLB.config(), DeviceTLBLookup: p.DeviceLookup, RelaxedOrdering: bool(p.Relaxed)}
 }
 
 // unitConfig is what units of all dialects have, as package iommu takes it.

@@ -226,11 +226,9 @@ type PCIe struct {
 	MRRS           Bytes  `key:"mrrs" range:"128B..4KiB" pow2:"yes" doc:"max. read request size"`
 	RCB            Bytes  `key:"rcb" range:"64B..128B" pow2:"yes" doc:"read completion boundary"`
 	CompletionSize Bytes  `key:"completion_size" range:"0B..4KiB" doc:"payload of a completion; 0B: MPS"`
-	FirstLineAlone Switch `key:"first_line_alone" doc:"first line of a read in its own completion"`
 	Tags           Count  `key:"tags" range:"1..1024" doc:"read requests in flight"`
 	ECRC           Switch `key:"ecrc" doc:"end-to-end CRC"`
 	Relaxed        Switch `key:"relaxed_ordering" doc:"writes may pass writes"`
-	OrderedReads   Switch `key:"ordered_reads" doc:"the root complex starts reads as they arrive"`
 	Coherent       Switch `key:"coherent" doc:"device accesses snoop the CPU caches"`
 
 	Root             Credits  `key:"root"`

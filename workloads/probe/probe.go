@@ -10,8 +10,8 @@
 // the IOTLB. One of 4 MiB (1024 pages) misses in 7 of 8 accesses, and reads of 64 bytes then arrive at the rate of the walkers: N walks
 // of T each are N/T accesses per second.
 //
-// The card itself is its PCIe interface and, for writes, an engine that is busy with one for some time (WriteGap). Left out: an engine
-// for reads, whose limit is the number of accesses under way; firmware between two accesses.
+// The card itself is its PCIe interface, an engine that may be busy with an access for some time (Gap), and what it does with data that
+// have arrived. Left out: firmware between two accesses.
 package probe
 
 import (
@@ -59,10 +59,12 @@ type Config struct {
 	Demand       bool
 	PageRequests int // under way at once, 1 to 512
 	QueueOrder   int // log2 of the pages of the kernel's request queue, 0 to 7; Linux has vtd.PRQOrder
-	// WriteGap and WriteGapByte are what the card's own engine is busy with a write, and with each of its bytes, before it can begin the next
-	// write. A read costs the engine nothing: its data come later.
-	WriteGap, WriteGapByte sim.Time
-	Seed                   uint64
+	// Gap and GapByte are what the card's own engine is busy with an access, and with each of its bytes, before it can begin the next.
+	// ReadEndByte is how long the card takes, for each byte of a read that has arrived, to put it where it belongs.
+	Gap, GapByte, ReadEndByte sim.Time
+	// Ordered makes the card take the ends of accesses in the order in which it began them: one that takes long keeps those behind it.
+	Ordered bool
+	Seed    uint64
 }
 
 // Validate lists everything that is out of range.
@@ -75,8 +77,9 @@ func (c *Config) Validate() error {
 		{Key: "size", Value: int64(c.Size), Lo: 1, Hi: 4096},
 		{Key: "window", Value: int64(c.Window), Lo: 4096, Hi: 1 << 40},
 		{Key: "outstanding", Value: int64(c.Outstanding), Lo: 1, Hi: 1024},
-		{Key: "write_gap", Value: int64(c.WriteGap), Lo: 0, Hi: int64(sim.Millisecond)},
-		{Key: "write_gap_byte", Value: int64(c.WriteGapByte), Lo: 0, Hi: int64(sim.Microsecond)},
+		{Key: "gap", Value: int64(c.Gap), Lo: 0, Hi: int64(sim.Millisecond)},
+		{Key: "read_end_byte", Value: int64(c.ReadEndByte), Lo: 0, Hi: int64(sim.Microsecond)},
+		{Key: "gap_byte", Value: int64(c.GapByte), Lo: 0, Hi: int64(sim.Microsecond)},
 		{Key: "operations", Value: c.Operations, Lo: 1, Hi: 1 << 40},
 		{Key: "page_requests", Value: int64(c.PageRequests), Lo: least, Hi: 512},
 		{Key: "queue_order", Value: int64(c.QueueOrder), Lo: 0, Hi: 7},
@@ -102,7 +105,8 @@ type probe struct {
 	busy  int   // under way
 	ev    sim.Handler
 	begun []sim.Time // by slot
-	idle  sim.Time   // when the card's engine can begin a write
+	idle  sim.Time   // when the card's engine can begin another
+	ended sim.Time   // the latest end so far
 	res   *workloads.Result
 	err   error
 
@@ -241,10 +245,10 @@ func (p *probe) step(slot uint64) {
 
 // access carries one access out.
 func (p *probe) access(slot, at uint64, now sim.Time) {
-	done := now
+	start := max(now, p.idle)
+	p.idle = start + p.cfg.Gap + sim.Time(p.cfg.Size)*p.cfg.GapByte
+	done := start
 	if p.cfg.Access != Read {
-		start := max(now, p.idle)
-		p.idle = start + p.cfg.WriteGap + sim.Time(p.cfg.Size)*p.cfg.WriteGapByte
 		done, p.err = p.dev.Port.Write(p.dev.RID, at, p.cfg.Size, start)
 		if p.cfg.Access == WriteRead {
 			done = start // the read is sent behind the write and passes no earlier
@@ -252,11 +256,16 @@ func (p *probe) access(slot, at uint64, now sim.Time) {
 	}
 	if p.cfg.Access != Write && p.err == nil {
 		done, p.err = p.dev.Port.Read(p.dev.RID, at, p.cfg.Size, done)
+		done += sim.Time(p.cfg.Size) * p.cfg.ReadEndByte
 	}
 	if p.demand != nil && errors.Is(p.err, pcie.ErrNotGranted) {
 		p.err = nil
 		p.demand.missed(slot, at, max(done, now))
 		return
+	}
+	if p.cfg.Ordered {
+		p.ended = max(p.ended, done)
+		done = p.ended
 	}
 	p.m.Eng.At(max(done, now), p.ev, slot)
 }

@@ -128,18 +128,44 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-// An engine that is busy with every write for a while begins no more writes than that, whatever the link could carry; reads do not pass it.
-func TestWriteGapIsTheRate(t *testing.T) {
+// An engine that is busy with every access for a while begins no more than that, whatever the link could carry.
+func TestGapIsTheRate(t *testing.T) {
 	c := base()
-	c.Outstanding, c.WriteGap, c.WriteGapByte = 32, 50*sim.Nanosecond, 100*sim.Picosecond
-	read, _ := run(t, platform.Direct, c)
-	c.Access = Write
-	write, _ := run(t, platform.Direct, c)
-	if got := perAccess(write); got < 56.4 || got > 56.5 { // 50 + 64 x 0.1, and once the way to memory
-		t.Errorf("a write every %v ns, want one every 56.4", got)
+	c.Outstanding, c.Gap, c.GapByte = 32, 50*sim.Nanosecond, 100*sim.Picosecond
+	for _, a := range []Access{Read, Write} {
+		c.Access = a
+		r, _ := run(t, platform.Direct, c)
+		if got := perAccess(r); got < 56.4 || got > 56.6 { // 50 + 64 x 0.1, and once the way there and back
+			t.Errorf("a %s every %v ns, want one every 56.4", a, got)
+		}
 	}
-	if got := perAccess(read); got > 25 {
-		t.Errorf("a read every %v ns", got)
+}
+
+// A card that takes ends in order loses more to a few misses than their own time: what is behind a walk waits for it.
+func TestOrderedEnds(t *testing.T) {
+	rate := func(window uint64, ordered bool) float64 {
+		c := base()
+		c.Window, c.Outstanding, c.Ordered = window, 27, ordered
+		r, _ := run(t, platform.IommuStrict, c)
+		return 1 / perAccess(r)
+	}
+	const fits, tooLarge = 256 << 10, 640 << 10 // of 128 pages in the IOTLB
+	if in, any := rate(fits, true), rate(fits, false); in < 0.99*any {
+		t.Errorf("without misses: %v in order, %v in any", in, any)
+	}
+	if in, any := rate(tooLarge, true), rate(tooLarge, false); in > 0.97*any {
+		t.Errorf("with misses: %v in order, %v in any", in, any)
+	}
+}
+
+// The last byte of a read is where it belongs so much later.
+func TestReadEnd(t *testing.T) {
+	c := base()
+	without, _ := run(t, platform.Direct, c)
+	c.ReadEndByte = sim.Nanosecond
+	with, _ := run(t, platform.Direct, c)
+	if d := with.Latency.Mean() - without.Latency.Mean(); d < 63.5 || d > 64.5 {
+		t.Errorf("64 bytes of 1 ns each add %v ns", d)
 	}
 }
 

@@ -44,8 +44,9 @@ func (d *Debate) sure(p *page) {
 	p.table(t)
 	t = &results.Table{ID: "survives", Title: "Share of the samples in which the order of two calls is what it is on the unvaried platform; warm", Columns: []results.Column{{Name: "platform", Text: true},
 		{Name: "direct", Unit: "%", Text: true}, {Name: "strict", Unit: "%", Text: true}}}
-	for _, s := range []struct{ name, a, b string }{{"map", page73, phys73}, {"map", phys73, derive73}, {"unmap", page73, phys73}, {"map", page612, page73}, {"unmap", page612, page73}} {
-		t.Add(fmt.Sprintf("[%s: %s against %s]", s.name, s.b, s.a), "", "")
+	for _, s := range []struct{ title, name, a, b string }{{"map: map_phys against map_page", "map", page73, phys73}, {"map: rederive against map_phys", "map", phys73, derive73},
+		{"unmap: map_phys against map_page", "unmap", page73, phys73}, {"map: map_page 7.3 against 6.12", "map", page612, page73}, {"unmap: map_page 7.3 against 6.12", "unmap", page612, page73}} {
+		t.Add("["+s.title+"]", "", "")
 		for _, u := range d.uncertain {
 			row := []any{u.Platform.Name}
 			for _, b := range []string{"direct", "iommu-strict"} {

@@ -97,6 +97,7 @@ Examples:
   dmapath compare                                   the main job, tables on standard output
   dmapath compare --workload nic --cache cold       one workload, one cache state
   dmapath explain map_phys@7.3 --backend iommu-strict
+  dmapath debate --out results/debate.md            the answer as one page, from runs made for it
   dmapath whatif map_phys@7.3                       which parameters the result depends on
   dmapath replay trace.txt                          calls of a recorded trace on the modelled kernel
   dmapath sweep --set iommu.walkers=1..8 --backend iommu-strict

@@ -69,6 +69,7 @@ func (u *Unit) put73(t *cpu.Thread, cmds []smmutable.Command, from uint64, sync 
 	t.Op(cpu.IrqFlag, 0)
 	t.Op(cpu.IrqFlag, 0)
 	prod, cons, v := u.loadLLQ(t)
+	start := t.Now()
 	t.ALU(7, 0)
 	t.Store(l.llq, 0, v)
 	top := t.Here()
@@ -105,6 +106,7 @@ func (u *Unit) put73(t *cpu.Thread, cmds []smmutable.Command, from uint64, sync 
 		t.ALU(1, got)
 		t.Branch(!ok, t.Last())
 		if ok {
+			u.Stats.Claiming += t.Now() - start
 			break
 		}
 		prod, cons = prod2, cons2
@@ -359,12 +361,14 @@ func (u *Unit) waitSync73(t *cpu.Thread, l locals, at uint32) {
 	t.StackStore(144, 0)
 	t.Mem(cpu.Store, t.SP()+152, 1, 0, 0)
 	u.ktimeGet(t)
+	start := t.Now()
 	var cons uint32
 	if u.caps.msiPoll {
 		cons = u.pollMSI(t, at)
 	} else {
 		cons = u.pollCons73(t, l, at)
 	}
+	u.Stats.Waiting += t.Now() - start
 	t.Sync()
 	v := load4(t, q.lock, 0)
 	t.Sync()

@@ -58,6 +58,7 @@ func probesFor(sys *System) []*Probe {
 			s.R[4] = a.Base + 4096 + 1088
 		}),
 		loop("storefences", "a store and a full fence", program.StoreFences, 100, 8, nothing),
+		loop("storeorders", "a store and a fence of stores alone", program.StoreOrders, 100, 8, nothing),
 		loop("serials", "serialising instructions", program.Serials, 100, 8, nothing),
 		loop("counters", "reads of the cycle counter", program.Counters, 100, 8, nothing),
 		loop("pauses", "spin-loop pauses", program.Pauses, 10, 8, nothing),

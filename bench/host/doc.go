@@ -28,6 +28,6 @@
 //
 // What no probe decides keeps the preset's value: sizes of queues and predictors, ports, miss registers, prefetchers, second-level TLB, paging-structure
 // caches, everything of PCIe and IOMMU. Known to differ here: wrong paths (a mispredicted search loads lines that are needed later), prefetchers that
-// run further ahead on streams, line flushes, the bandwidth between levels. The transfer of a line between cores is not measured. Arm is
-// built, generated and interpreted like amd64, and has been run nowhere.
+// run further ahead on streams, line flushes, the bandwidth between levels. The transfer of a line between cores is not measured. The
+// programs of arm64 have been run in an emulator only (qemu-aarch64: right answers, no times).
 package host

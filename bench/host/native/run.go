@@ -3,6 +3,7 @@
 package native
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime"
@@ -16,29 +17,48 @@ import (
 	"dmapath/bench/host/program"
 )
 
-// needs names the processor flags that the programs use, as /proc/cpuinfo writes them.
-var needs = map[string][]string{"amd64": {"bmi2", "clflushopt", "rdtscp", "constant_tsc"}, "arm64": {"atomics"}}
+// needs names the processor flags that the programs use on amd64, as /proc/cpuinfo writes them.
+var needs = []string{"bmi2", "clflushopt", "constant_tsc"}
 
 // Supported returns nil when programs can run here, and otherwise why not.
 var Supported = sync.OnceValue(func() error {
+	if runtime.GOARCH == "arm64" {
+		return supportedArm()
+	}
 	data, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
 	for l := range strings.Lines(string(data)) {
 		name, list, _ := strings.Cut(l, ":")
-		if name = strings.TrimSpace(name); name == "flags" || name == "Features" {
-			have := strings.Fields(list)
-			for _, f := range needs[runtime.GOARCH] {
-				if !slices.Contains(have, f) {
-					return fmt.Errorf("%w, with the processor flag %s", ErrUnsupported, f)
-				}
-			}
-			return nil
+		if strings.TrimSpace(name) != "flags" {
+			continue
 		}
+		have := strings.Fields(list)
+		for _, f := range needs {
+			if !slices.Contains(have, f) {
+				return fmt.Errorf("%w, with the processor flag %s", ErrUnsupported, f)
+			}
+		}
+		return nil
 	}
 	return fmt.Errorf("%w: /proc/cpuinfo lists no processor flags", ErrUnsupported)
 })
+
+// supportedArm asks the auxiliary vector for the atomics of Armv8.1 (HWCAP_ATOMICS, arch/arm64/include/uapi/asm/hwcap.h).
+func supportedArm() error {
+	const hwcap, atomics = 16, 1 << 8
+	data, err := os.ReadFile("/proc/self/auxv")
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	for ; len(data) >= 16; data = data[16:] {
+		if binary.LittleEndian.Uint64(data) == hwcap && binary.LittleEndian.Uint64(data[8:])&atomics != 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w, with the atomics of Armv8.1", ErrUnsupported)
+}
 
 // Can reports whether p has a body for this processor.
 func Can(p *program.Program) bool { return bodies[p.Name] != nil }

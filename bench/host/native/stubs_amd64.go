@@ -37,9 +37,6 @@ func run_storestream(s *program.State)
 func run_loadstream(s *program.State)
 
 //go:noescape
-func run_pagetouch(s *program.State)
-
-//go:noescape
 func run_forwards(s *program.State)
 
 //go:noescape
@@ -56,6 +53,9 @@ func run_xaddstores(s *program.State)
 
 //go:noescape
 func run_storefences(s *program.State)
+
+//go:noescape
+func run_storeorders(s *program.State)
 
 //go:noescape
 func run_serials(s *program.State)
@@ -101,13 +101,13 @@ var bodies = map[string]func(*program.State){
 	"stores":      run_stores,
 	"storestream": run_storestream,
 	"loadstream":  run_loadstream,
-	"pagetouch":   run_pagetouch,
 	"forwards":    run_forwards,
 	"coin":        run_coin,
 	"xadds":       run_xadds,
 	"xaddloads":   run_xaddloads,
 	"xaddstores":  run_xaddstores,
 	"storefences": run_storefences,
+	"storeorders": run_storeorders,
 	"serials":     run_serials,
 	"counters":    run_counters,
 	"pauses":      run_pauses,

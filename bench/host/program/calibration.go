@@ -68,17 +68,6 @@ var (
 		p.dec(R1, "top")
 	})
 
-	// PageTouch: a load from each of 4 consecutive pages of 4 KiB a round, from R2 on, each in the next line of its page; R4 holds the
-	// offset: what displaces translations.
-	PageTouch = newProgram("pagetouch", func(p *Program) {
-		p.label("top")
-		for range 4 {
-			p.ld(R3, R2, 0)
-			p.op(Add, R2, R4)
-		}
-		p.dec(R1, "top")
-	})
-
 	// Forwards: 16 times a store and the load of what it stored, each behind the one before. Two registers hold the address: cores that
 	// know a load of what was just stored by its register and displacement (AMD since Zen 2) need no time for that, which is the rarer case.
 	Forwards = newProgram("forwards", unrolled(16, func(p *Program) { p.st(R2, 0, R3); p.ld(R3, R4, 0) }))
@@ -122,6 +111,9 @@ var (
 
 	// StoreFences: 8 times a store and a full fence a round.
 	StoreFences = newProgram("storefences", unrolled(8, func(p *Program) { p.st(R2, 0, R3); p.put(Insn{Op: Full}) }))
+
+	// StoreOrders: 8 times a store and a fence that orders stores alone a round.
+	StoreOrders = newProgram("storeorders", unrolled(8, func(p *Program) { p.st(R2, 0, R3); p.put(Insn{Op: StFence}) }))
 
 	// Serials: 8 serialising instructions a round.
 	Serials = newProgram("serials", unrolled(8, func(p *Program) { p.put(Insn{Op: Serial}) }))

@@ -60,6 +60,9 @@ type Config struct {
 	// is 6, what both kernels have; a negative number is none, as before 4.7.
 	IOVAOrders int
 	Coherent   bool // page-table walks of the IOMMU snoop the caches (ECAP.C); otherwise tables are flushed
+	// CleanEach lets io-pgtable-arm clean every entry that it clears on its own where walks do not snoop, as it did before 6.12, instead of
+	// all lines of an unmap at once.
+	CleanEach bool
 	// P2PDMA is CONFIG_PCI_P2PDMA: scatterlists and block requests then look into struct pages for memory of other devices.
 	P2PDMA bool
 }

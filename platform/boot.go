@@ -47,7 +47,7 @@ type Parts struct {
 func (m *Machine) boot() (err error) {
 	s := m.Spec
 	m.Env = kernel.NewEnv(kernel.Config{Version: m.Opt.Version, Arch: s.Arch(), CPUs: m.Opt.CPUs, Mitigation: mitigations[s.Kernel.Mitigation],
-		MemEncrypt: bool(s.Kernel.MemEncrypt), EncryptedGuest: bool(s.Kernel.EncryptedGuest), FSRM: bool(s.CPU.String.FSRM), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent), P2PDMA: m.Opt.P2PDMA,
+		MemEncrypt: bool(s.Kernel.MemEncrypt), EncryptedGuest: bool(s.Kernel.EncryptedGuest), FSRM: bool(s.CPU.String.FSRM), IOVAOrders: iovaOrders(s), Coherent: bool(s.IOMMU.Coherent), CleanEach: s.Kernel.PTECleaning == "entry", P2PDMA: m.Opt.P2PDMA,
 		Debug: kernel.Debug{DMAAPI: bool(s.Kernel.DebugDMA), Trace: bool(s.Kernel.TraceDMA), KMSAN: bool(s.Kernel.KMSAN)}}, m.Mem, m.reserved[0])
 	cfg := s.MemoryConfig()
 	cfg.Map = append(cfg.Map, m.Opt.Extra...)

@@ -347,6 +347,8 @@ type Kernel struct {
 
 	IOVAOrders Count `key:"iova_cache_orders" range:"0..10" doc:"IOVA_RANGE_CACHE_MAX_SIZE: sizes of IOVA range that are cached per CPU (1, 2, 4 ... pages)"`
 
+	PTECleaning Word `key:"pte_cleaning" words:"unmap entry" doc:"cleared SMMU table entries are cleaned per unmap (6.12 on) or one by one; walks that do not snoop"`
+
 	DebugDMA Switch `key:"debug_dma_api" doc:"CONFIG_DMA_API_DEBUG: every mapping is recorded and checked"`
 	TraceDMA Switch `key:"trace_dma" doc:"the dma:* and iommu:* trace events are on"`
 	KMSAN    Switch `key:"kmsan" doc:"CONFIG_KMSAN: what it does with mapped buffers"`

@@ -39,7 +39,8 @@
 //
 // # Left out
 //
-// Stage-2 and nested domains, substreams, stalls and page requests; units that are not coherent; errata; CMD_SYNC by event (a wfe
+// Stage-2 and nested domains, substreams, stalls and page requests; errata; of units that do not snoop the uncached mapping of their queues (tables
+// are cleaned, clean.go); SMMUv2; CMD_SYNC by event (a wfe
 // that the hardware wakes): a unit with IDR0.SEV and without IDR0.MSI is polled with yield, as the recorded one. The event stream, which wakes a
 // CPU in wfe every 100 us, is not there. Interrupts, a second domain's commands in one batch, and boot-time invalidations cost nothing.
 package smmu

@@ -41,11 +41,16 @@ type features struct {
 	msi     bool
 	ats     bool
 	log2    uint8
+	aloof   bool // walks do not snoop
+	each    bool // kernel.Config.CleanEach
 }
 
 func newHardware(t testing.TB, mem *cache.Memory, f features) *hardware {
 	h := &hardware{t: t, mem: mem, regs: map[uint64]uint64{}, log2: f.log2}
 	id0 := smmutable.IDR0S1P | smmutable.IDR0TTFAArch64 | smmutable.IDR0Coherent | smmutable.IDR0ASID16 | smmutable.IDR0STLevel2
+	if f.aloof {
+		id0 &^= smmutable.IDR0Coherent
+	}
 	if f.msi {
 		id0 |= smmutable.IDR0MSI
 	}
@@ -178,7 +183,7 @@ func newRig(tb testing.TB, v kernel.Version, f features) *rig {
 		f.log2 = 16
 	}
 	mem := cache.NewMemory()
-	r := &rig{env: kernel.NewEnv(kernel.Config{Version: v, Arch: kernel.ARM64, CPUs: 96, Coherent: true}, mem, 0)}
+	r := &rig{env: kernel.NewEnv(kernel.Config{Version: v, Arch: kernel.ARM64, CPUs: 96, Coherent: !f.aloof, CleanEach: f.each}, mem, 0)}
 	r.hw = newHardware(tb, mem, f)
 	r.pages = &allocator{env: r.env, left: -1}
 	var err error

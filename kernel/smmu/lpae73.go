@@ -153,7 +153,7 @@ func (d *Domain) descend73(t *cpu.Thread, m *mapping, ent uint64, at cpu.Val, io
 			return err
 		}
 	} else {
-		t.Branch(false, t.Mem(cpu.Load, p.coherent, 1, 0, 0))
+		d.tested(t, v)
 	}
 	t.ALU(2, v)
 	t.Branch(leaf(pte, lvl), t.Last())
@@ -222,7 +222,7 @@ func (d *Domain) fill73(t *cpu.Thread, m *mapping, ent uint64, at cpu.Val, iova,
 		t.ALU(2, 0)
 	}
 	d.writeEntries(t, m, ent, at, phys, lvl, n, 5, 2)
-	t.Branch(false, t.Mem(cpu.Load, p.coherent, 1, 0, 0))
+	d.syncEntries(t, ent, n)
 	d.count(t, m, n)
 	t.Jump()
 	return nil
@@ -343,11 +343,7 @@ func (d *Domain) clear73(t *cpu.Thread, u *unmapping, ent uint64, at cpu.Val, io
 	t.Mem(cpu.Mul, 0, 0, 0, 0)
 	t.Jump()
 	t.ALU(3, 0)
-	d.u.memset(t, ent, 8*n)
-	for i := range n {
-		d.write(ent+8*i, 0)
-	}
-	t.Branch(false, t.Mem(cpu.Load, p.coherent, 1, 0, 0))
+	d.clearEntries(t, ent, n)
 	t.Branch(u.gather == nil, 0)
 	if g := u.gather; g != nil {
 		t.Branch(g.Queued, t.Mem(cpu.Load, g.VA+iommucore.GatherQueued, 1, 0, 0))

@@ -163,8 +163,7 @@ func (d *Domain) descend12(t *cpu.Thread, m *mapping, ent uint64, at cpu.Val, io
 			return err
 		}
 	} else {
-		c := t.Mem(cpu.Load, p.coherent, 1, 0, 0)
-		t.Branch(false, c)
+		d.tested(t, v)
 	}
 	v = t.ALU(2, v)
 	t.Branch(leaf(pte, lvl), v)
@@ -198,6 +197,9 @@ func (d *Domain) newTable(t *cpu.Thread, ent uint64, at cpu.Val) (uint64, error)
 		return 0, iommucore.ENOMEM
 	}
 	t.ALU(6, t.Load(d.env.Sym.PhysBase, 0))
+	if !d.env.Coherent { // dma_map_single of the table: its zeroes
+		d.u.cleanForDevice(t, kernel.Phys(va), 4096)
+	}
 	t.Op(cpu.Fence, 0) // dma_wmb
 	t.Atomic(ent, at, t.Last())
 	t.Sync()
@@ -212,7 +214,11 @@ func (d *Domain) newTable(t *cpu.Thread, ent uint64, at cpu.Val) (uint64, error)
 	d.write(ent, pte)
 	d.Tables++
 	t.ALU(2, 0)
-	t.Branch(true, t.Last()) // a coherent walk needs no flush
+	t.Branch(d.env.Coherent, t.Last()) // a coherent walk needs no flush
+	if !d.env.Coherent {
+		d.clean(t, ent, 1)
+		t.Store(ent, at, 0) // ARM_LPAE_PTE_SW_SYNC, for software alone: the line stays dirty
+	}
 	return pte, nil
 }
 
@@ -260,7 +266,7 @@ func (d *Domain) fill12(t *cpu.Thread, m *mapping, ent uint64, at cpu.Val, iova,
 	t.Mem(cpu.Mul, 0, 0, bits, 0)
 	t.ALU(2, 0)
 	d.writeEntries(t, m, ent, at, phys, lvl, n, 4, 2)
-	t.Branch(false, t.Mem(cpu.Load, p.coherent, 1, 0, 0))
+	d.syncEntries(t, ent, n)
 	d.count(t, m, n)
 	t.Jump()
 	return nil

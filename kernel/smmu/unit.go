@@ -82,8 +82,8 @@ func (u *Unit) scratchOf(t *cpu.Thread) *scratch {
 const maxCmdqLog2 = 16
 
 // NewUnit reads the identification registers of the unit whose registers lie at regVA and allocates its structures (arm_smmu_device_hw_probe,
-// arm_smmu_init_structures). It fails when the hardware lacks what this driver needs: stage 1 with AArch64 tables and a 4 KiB granule, and
-// coherent walks.
+// arm_smmu_init_structures). It fails when the hardware lacks what this driver needs: stage 1 with AArch64 tables and a 4 KiB granule. Where
+// the hardware does not snoop, tables are cleaned (clean.go).
 func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, alloc iommupages.Allocator) (*Unit, error) {
 	u := &Unit{Env: env, RegVA: regVA, hw: hw, pages: iommupages.New(env, alloc)}
 	id := func(off uint64) uint32 {
@@ -99,11 +99,10 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, alloc iommupages.Alloca
 		return nil, fmt.Errorf("smmu at %#x: no granule of 4 KiB (IDR5 %#x)", regVA, id5)
 	case id1>>smmutable.IDR1CmdqLog2&31 <= 6:
 		return nil, fmt.Errorf("smmu at %#x: a command queue of 2^%d entries; the driver needs more than 64", regVA, id1>>smmutable.IDR1CmdqLog2&31)
-	case !coherent || !env.Coherent:
-		return nil, fmt.Errorf("smmu at %#x: table walks and queues that are not coherent are not modelled; coherency is %v in the hardware (IDR0.COHACC) and %v in the kernel's configuration",
-			regVA, coherent, env.Coherent)
+	case coherent != env.Coherent:
+		return nil, fmt.Errorf("smmu at %#x: coherency of table walks is %v in the hardware (IDR0.COHACC) and %v in the kernel's configuration", regVA, coherent, env.Coherent)
 	}
-	u.caps = capabilities{rangeInv: id3&smmutable.IDR3RIL != 0, msiPoll: id0&smmutable.IDR0MSI != 0, event: id0&smmutable.IDR0SEV != 0,
+	u.caps = capabilities{rangeInv: id3&smmutable.IDR3RIL != 0, msiPoll: id0&smmutable.IDR0MSI != 0 && coherent, event: id0&smmutable.IDR0SEV != 0,
 		twoLevel: id0&smmutable.IDR0STLevel2 != 0, ats: id0&smmutable.IDR0ATS != 0, cmdqLog2: min(uint8(id1>>smmutable.IDR1CmdqLog2&31), maxCmdqLog2),
 		oas: min(smmutable.OutputBits(uint64(id5&7)), 48), sidBits: uint8(id1 & 63)}
 	u.va = env.Slab(2048, 64)

@@ -138,11 +138,7 @@ func (d *Domain) clear12(t *cpu.Thread, u *unmapping, tbl, ent uint64, at cpu.Va
 	t.ALU(2, 0)
 	t.Jump()
 	t.ALU(3, 0)
-	d.u.memset(t, ent, 8*n)
-	for i := range n {
-		d.write(ent+8*i, 0)
-	}
-	t.Branch(false, t.Mem(cpu.Load, p.coherent, 1, 0, 0))
+	d.clearEntries(t, ent, n)
 	t.Mem(cpu.Mul, 0, 0, 0, 0)
 	t.Branch(u.gather == nil, 0)
 	if g := u.gather; g != nil {
@@ -198,8 +194,15 @@ func (d *Domain) scan(t *cpu.Thread, u *unmapping, ent uint64, at cpu.Val, iova 
 			t.ALU(4, 0)
 			t.Store(e, at, 0)
 			d.write(e, 0)
+			if !d.env.Coherent {
+				d.clean(t, e, 1)
+			}
 			d.u.flushWalk(t, d, iova+i*u.size, u.size)
 			d.freeTable(t, pte, lvl)
+		} else if d.each() {
+			t.Store(e, at, 0)
+			d.write(e, 0)
+			d.clean(t, e, 1)
 		}
 		t.ALU(4, 0)
 		t.Loop(top, i+1 < n, t.Last())

@@ -85,7 +85,7 @@ func newArray(bytes, ways int, p Policy, l Level) array {
 		a.askedAt = a.stride - a.first
 		a.stride += a.ways
 	}
-	a.row = make([]uint64, a.sets*int(a.stride))
+	a.row = make([]uint64, a.sets*int(a.stride)+8) // find may look behind the ways of the last set
 	a.foot.applied = make([]uint32, a.sets)
 	if a.level1 {
 		a.blank = new([predSlots]uint8)

@@ -155,3 +155,25 @@ func BenchmarkSplit(b *testing.B) {
 		})
 	}
 }
+
+// The marks of a set are compared eight at a time, and a match of mark 1 raises a flag above it as well: with fewer than eight ways,
+// behind the set, and in the last set behind the array.
+func TestFindStaysInsideOfTheArray(t *testing.T) {
+	for ways := 1; ways < 8; ways++ {
+		for _, l := range []Level{L1, L2, LLC} {
+			a := newArray(2*ways*LineBytes, ways, LRU, l)
+			tried := 0
+			for line := uint64(1); tried < 40; line += 2 { // of the last set
+				pa := line << 6
+				if mark(pa) != 1 {
+					continue
+				}
+				tried++
+				if i := a.find(1, pa); i >= 0 {
+					t.Fatalf("%d ways, %v: line %d is there before it was placed", ways, l, line)
+				}
+				a.place(1, a.victim(1, a.ways), pa, 0)
+			}
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package platform
 
 import (
-	"fmt"
 	"strings"
 
 	"dmapath/sim"
@@ -16,20 +15,7 @@ func (s *Spec) Check() error { return s.impossible().err() }
 
 func (s *Spec) impossible() Problems {
 	var ps Problems
-	// bad reports a contradiction between the values of keys, separated by spaces. It is about the first, but stands where the
-	// user wrote one of them: nobody can change a preset.
-	bad := func(keys, format string, args ...any) {
-		all := strings.Fields(keys)
-		key := all[0]
-		pv := s.prov[key]
-		for _, k := range all {
-			if s.prov[k].File != s.Extends+".yaml" {
-				pv = s.prov[k]
-				break
-			}
-		}
-		ps = append(ps, Problem{File: pv.File, Line: pv.Line, Col: pv.Col, Key: key, Text: fmt.Sprintf(format, args...), keys: all})
-	}
+	bad := s.reporter(&ps)
 	size := func(b Bytes) string { return bytesKind.formatNumber(int64(b)) }
 	sets := func(key string, bytes Bytes, ways Count) Bytes {
 		if bytes%(Bytes(ways)*lineBytes) != 0 {

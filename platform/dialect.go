@@ -69,9 +69,6 @@ func (s *Spec) dialect() (*dialect, error) {
 		d := &dialects[i]
 		switch {
 		case d.name != string(s.IOMMU.Dialect):
-		case (s.Kernel.Arch == "arm64") != (d.name == "smmuv3"):
-			return nil, fmt.Errorf("iommu.dialect is %s, whose driver does not exist on kernel.arch %s; use the dialect of that architecture, or the backend direct",
-				d.name, s.Kernel.Arch)
 		case d.hardware == nil || d.driver == nil:
 			return nil, fmt.Errorf("iommu.dialect is %s: its driver is not modelled; use the backend direct, or another dialect as a stand-in", d.name)
 		default:

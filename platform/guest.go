@@ -1,8 +1,6 @@
 package platform
 
 import (
-	"fmt"
-
 	"dmapath/cpu"
 	"dmapath/iommu/table"
 	"dmapath/kernel"
@@ -80,14 +78,6 @@ func (m *Machine) trappedQueue() (iommucore.Adapter, error) {
 
 // virtioDriver boots a host with the driver of m.Unit, the virtio-iommu that it emulates, and the guest's driver of that.
 func (m *Machine) virtioDriver() (iommucore.Adapter, error) {
-	for _, c := range []struct {
-		on  bool
-		key string
-	}{{bool(m.Spec.IOMMU.Trapped), "iommu.trapped"}, {m.Spec.IOMMU.SecondStage != "off", "iommu.second_stage"}} {
-		if c.on {
-			return nil, fmt.Errorf("backend %s: %s makes the kernel a guest as well; set it to off", m.Opt.Backend, c.key)
-		}
-	}
 	env, memory, err := m.hostKernel()
 	if err != nil {
 		return nil, err

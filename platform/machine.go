@@ -111,6 +111,9 @@ func build(s *Spec, o Options) (*Machine, error) {
 	if o.CPUs < 1 || o.CPUs > int(s.CPU.Cores) {
 		return nil, fmt.Errorf("cpus is %d: allowed are 1 to %d, the cores of %s", o.CPUs, s.CPU.Cores, s.Name)
 	}
+	if err := s.CheckBackend(o.Backend); err != nil {
+		return nil, err
+	}
 	cc := s.coreConfig()
 	clock, err := sim.NewClock(cc.Hz)
 	if err != nil {

@@ -1,10 +1,7 @@
 package platform
 
 import (
-	"fmt"
-
 	"dmapath/cpu"
-	"dmapath/kernel"
 	"dmapath/kernel/mapops"
 	"dmapath/sim"
 )
@@ -30,12 +27,6 @@ func (n *northbridge) ReadReg(addr uint64, now sim.Time) (uint64, sim.Time) { re
 func (m *Machine) provider() (*mapops.Table, error) {
 	switch m.Opt.Backend {
 	case OpsGart:
-		if m.Env.Arch != kernel.X86_64 {
-			return nil, fmt.Errorf("backend %s: the aperture is that of AMD's northbridges, and kernel.arch is %s", OpsGart, m.Spec.Kernel.Arch)
-		}
-		if uint64(m.Spec.Memory.LowTop) > apertureBase {
-			return nil, fmt.Errorf("backend %s: RAM below 4 GiB ends at %#x, and the aperture lies at %#x", OpsGart, uint64(m.Spec.Memory.LowTop), uint64(apertureBase))
-		}
 		g, err := mapops.NewGart(m.Env, m.MM, apertureBase, apertureSize)
 		if err != nil {
 			return nil, err

@@ -152,6 +152,8 @@ type Result struct {
 	last sim.Time
 	// Drops counts packets that found no receive buffer or no transmit descriptor; Interrupts those delivered; Faults transactions that the IOMMU refused.
 	Drops, Interrupts, Faults int64
+	// Moved is the payload that the device says it has moved, nvme only: what driver and device count must agree.
+	Moved int64
 	// Flight is how many operations are under way, nvme only.
 	Flight sim.Level
 	// Latency of an operation from issue to completion, in nanoseconds; nil where there is none.

@@ -85,6 +85,8 @@ func (b *books) close(r *workloads.Result) []Mistake {
 		b.wrong = append(b.wrong, Mistake{"levels", err.Error()})
 	}
 	b.mappings(r)
+	b.bytes(r)
+	b.pairs(r)
 	b.rest()
 	return b.wrong
 }
@@ -182,6 +184,58 @@ func (b *books) mappings(r *workloads.Result) {
 	}
 	if used := b.m.Tlb.Used() - b.slots; used != 0 { // either all of them bounce or none
 		b.expect("bounce", "slots", used, kept*((size+slotBytes-1)/slotBytes))
+	}
+}
+
+// bytes checks that payload is the same at the driver, in the device and on the link.
+func (b *books) bytes(r *workloads.Result) {
+	s, o := b.d.Port.Stats(), b.port
+	read, written := int64(s.ReadBytes-o.ReadBytes), int64(s.WriteBytes-o.WriteBytes)
+	switch b.x.Workloads[0] {
+	case "nvme": // beside the data an entry of 64 B is read and one of 16 B written for each command, and lists of 8 or 16 B an entry
+		b.expect("bytes", "moved by the device", r.Moved, r.Bytes)
+		rest := read + written - r.Moved - 80*r.Requests
+		b.atMost("bytes", "completed, and the entries of commands", r.Moved+80*r.Requests, read+written)
+		b.expect("bytes", "lists, a multiple of 8 B", rest%8, int64(0))
+	case "nic": // a descriptor of 16 B is written back for every frame
+		b.expect("bytes", "written by the device", written, r.Bytes+16*(r.IOs+int64(r.Units[1].Cycles.N)))
+	case "dma-probe":
+		window := int64(0)
+		if b.x.Probe.State == "device" {
+			window = int64(sizeOf(b.x.Probe.Window))
+		}
+		for _, c := range []struct {
+			not string
+			got int64
+			add int64
+		}{{"write", read, 0}, {"read", written, window}} {
+			want := r.Bytes
+			if b.x.Probe.Access == c.not {
+				want = 0
+			}
+			b.expect("bytes", "moved other than "+c.not, c.got, want+c.add)
+		}
+	default:
+		b.expect("bytes", "moved without a device", read+written, int64(0))
+	}
+}
+
+// pairs checks that calls come in pairs.
+func (b *books) pairs(r *workloads.Result) {
+	c := &r.Calls
+	for _, p := range [][2]workloads.Call{{workloads.CallMapSG, workloads.CallUnmapSG}, {workloads.CallAlloc, workloads.CallDestroy}} {
+		if p[1] == workloads.CallDestroy && c[p[0]] > c[p[1]] {
+			continue // try_alloc may decline
+		}
+		b.expect("calls", fmt.Sprintf("%v for %v", p[1], p[0]), c[p[1]], c[p[0]])
+	}
+	switch {
+	case b.x.Workloads[0] == "map-benchmark":
+		b.expect("calls", "unmaps", r.Unmap.Series.N, r.Map.Series.N)
+		b.expect("calls", "maps of completed rounds", int64(r.Map.Series.N), r.IOs)
+	case b.x.Workloads[0] == "nvme":
+		b.expect("calls", "unmap", c[workloads.CallUnmap], c[workloads.CallMap])
+		b.expect("calls", "operations completed", r.IOs, b.x.Operations)
 	}
 }
 

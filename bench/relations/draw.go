@@ -44,7 +44,7 @@ func draw(r *rand.Rand) (Case, bool) {
 			c = n
 		}
 	}
-	ops := 64 + r.IntN(137)
+	ops := 64 + r.IntN(65)
 	switch {
 	case c.Workload == "dma-probe":
 		ops = 500 + r.IntN(1500)
@@ -66,7 +66,7 @@ func draw(r *rand.Rand) (Case, bool) {
 func workloadValue(r *rand.Rand, c Case) (Case, bool) {
 	num := func(lo, hi int) string { return strconv.Itoa(lo + r.IntN(hi-lo+1)) }
 	pow := func(lo, hi int) string { return strconv.Itoa(1 << (lo + r.IntN(hi-lo+1))) }
-	list := [][2]string{{"size", of(r, []string{"512B", "1KiB", "4KiB", "8KiB", "16KiB", "20KiB", "64KiB", "128KiB"})}, {"cpus", num(1, 4)}}
+	list := [][2]string{{"size", of(r, []string{"512B", "1KiB", "4KiB", "4KiB", "8KiB", "16KiB", "20KiB", "64KiB"})}, {"cpus", num(1, 4)}}
 	switch c.Workload {
 	case "nvme":
 		list = append(list, [2]string{"nvme.queue_depth", pow(0, 7)}, [2]string{"nvme.write_percent", num(0, 100)}, [2]string{"nvme.segments", of(r, []string{"scattered", "contiguous", "mixed"})},

@@ -27,7 +27,7 @@ func moreWalkers() *Relation {
 
 func slowerDRAM() *Relation {
 	return &Relation{Name: "slower DRAM", Says: "DRAM that takes twice as long makes no call cheaper and no access of a device faster", Margin: 0.03,
-		Change: changed(2, "dram.tcl", "dram.trcd", "dram.trp", "dram.overhead"),
+		Change: onOne(changed(2, "dram.tcl", "dram.trcd", "dram.trp", "dram.overhead")),
 		Differ: func(a, b *Ran, m float64) string { return costlier("cost with faster DRAM", a.Cost(), b.Cost(), m) }}
 }
 

@@ -78,11 +78,22 @@ func device(change func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool)) 
 	}
 }
 
-// calls restricts a relation to workloads that call the DMA API while they run.
+// calls restricts a relation to workloads that call the DMA API while they run, on one CPU: with several, who comes first to a lock decides more
+// than what the relation is about.
 func calls(change func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool)) func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool) {
 	return func(r *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
 		if c.Workload == "dma-probe" {
 			return a, b, false
+		}
+		return change(r, alone(c).With("workload.cpus", "1"), s)
+	}
+}
+
+// onOne is calls for relations that hold of dma-probe as well.
+func onOne(change func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool)) func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool) {
+	return func(r *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
+		if c.Workload != "dma-probe" {
+			c = alone(c).With("workload.cpus", "1")
 		}
 		return change(r, c, s)
 	}

@@ -29,7 +29,10 @@ type Ran struct {
 type unfit struct{ error }
 
 // perform runs c. An error is unfit: what the kernel or a device reports is part of the Ran.
-func perform(c Case) (r *Ran, err error) {
+func perform(c Case) (*Ran, error) { return tampered(c, nil) }
+
+// tampered is perform in which somebody falsifies the books, unless nil, before they are closed: tests. An error is unfit: what the kernel or a device reports is part of the Ran.
+func tampered(c Case, tamper func(*platform.Machine, *platform.Device, *workloads.Result)) (r *Ran, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			r, err = &Ran{Case: c, Books: []Mistake{{"events", fmt.Sprintf("panic: %v at %s", p, where(debug.Stack()))}}, Refused: fmt.Sprint("panic: ", p)}, nil
@@ -43,6 +46,9 @@ func perform(c Case) (r *Ran, err error) {
 	o, err := x.Inspect(s, c.Point, func(m *platform.Machine, d *platform.Device) (func(*workloads.Result) error, error) {
 		b := open(x, m, d)
 		return func(res *workloads.Result) error {
+			if tamper != nil {
+				tamper(m, d, res)
+			}
 			r.Cache, r.Port = m.Hier.Stats(), d.Port.Stats()
 			r.Books = b.close(res)
 			return nil

@@ -11,14 +11,14 @@ import (
 
 func passthroughAgainst(backend string) *Relation {
 	return &Relation{Name: "passthrough against " + backend, Says: "a map and unmap that the IOMMU passes through cost no more than on " + backend, Margin: 0.02,
-		Change: func(_ *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
+		Change: onOne(func(_ *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
 			if !platform.Backend(c.Backend).HasIOMMU() || bool(s.IOMMU.Trapped) || bool(s.Kernel.EncryptedGuest) || !bool(s.PCIe.Coherent) || c.get("workload.nvme.target") != "" {
 				return c, c, false // bouncing and maintenance are dma-direct's business as well as iommu-dma's, in other cases
 			}
 			a, b = c, c
 			a.Backend, b.Backend = backend, "iommu-passthrough"
 			return a, b, true
-		},
+		}),
 		Differ: func(a, b *Ran, m float64) string { return costlier("cycles", b.Cost(), a.Cost(), m) }}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // perTrial is how many of the metamorphic relations one trial tries: the rest of the time goes into more cases.
-const perTrial = 3
+const perTrial = 2
 
 // Names of the statements about determinism.
 const (

@@ -190,6 +190,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	}
 	d.res.Elapsed = m.Eng.Now() - start
 	d.res.Interrupts, d.res.Faults = d.ctrl.Interrupts, d.ctrl.Faults
+	d.res.Moved = d.ctrl.BytesRead + d.ctrl.BytesWritten
 	return d.res, d.ctrl.Err
 }
 

@@ -80,7 +80,7 @@ func try(ctx context.Context, seed uint64, i int) (*trial, error) {
 	other := twin(r) // beside the relations
 	defer func() { t.judge(i, sameAgain, other()) }()
 	rnd := sim.NewRand(seed, fmt.Sprintf("relations of case %d", i))
-	if rnd.IntN(20) == 0 && !t.refused {
+	if rnd.IntN(40) == 0 && !t.refused {
 		t.judge(i, jobs, jobsDiffer(ctx, c))
 	}
 	list := All()

@@ -151,7 +151,7 @@ const (
 )
 
 // zeroBytes returns a word with the top bit set in each byte of x that is zero. A borrow can raise a flag above a zero
-// byte: the lowest flag is always right, the others need a second look.
+// byte: the lowest flag is always right, the others need a second look, and may even lie behind the last way.
 func zeroBytes(x uint64) uint64 { return (x - everyByte) &^ x & everyTop }
 
 // find returns the index of pa's line in set, or -1.
@@ -160,9 +160,10 @@ func (a *array) find(set, pa uint64) int {
 	pattern := mark(pa) * everyByte
 	b := set * a.stride
 	i := b + a.first
+	end := i + a.ways
 	for _, m := range a.row[b : b+a.marks] {
 		for z := zeroBytes(m ^ pattern); z != 0; z &= z - 1 {
-			if j := i + uint64(bits.TrailingZeros64(z))/8; (a.row[j]^key)&tagMatch == 0 {
+			if j := i + uint64(bits.TrailingZeros64(z))/8; j < end && (a.row[j]^key)&tagMatch == 0 {
 				return int(j)
 			}
 		}

@@ -81,6 +81,10 @@ func workloadValue(r *rand.Rand, c Case) (Case, bool) {
 	case "dma-probe":
 		list = append(list, [2]string{"probe.access", of(r, probe.Accesses)}, [2]string{"probe.size", of(r, []string{"1B", "64B", "100B", "512B", "2KiB", "4KiB"})}, [2]string{"probe.window", of(r, []string{"4KiB", "256KiB", "1MiB", "4MiB"})},
 			[2]string{"probe.order", of(r, bench.ProbeOrders)}, [2]string{"probe.outstanding", pow(0, 8)}, [2]string{"probe.pages", of(r, bench.ProbePages)}, [2]string{"probe.state", of(r, bench.ProbeStates)})
+	case "netperf-rx":
+		list = append(list, [2]string{"netperf_rx.rate", num(1, 200)}, [2]string{"netperf_rx.frame_size", of(r, []string{"64", "1514", "9000"})}, [2]string{"netperf_rx.flows", num(1, 8)},
+			[2]string{"netperf_rx.window", of(r, []string{"64KiB", "256KiB", "1MiB"})}, [2]string{"netperf_rx.ring", pow(6, 10)}, [2]string{"netperf_rx.buffers", of(r, []string{"per-packet", "page_pool"})},
+			[2]string{"netperf_rx.moderation", num(0, 50) + "us"}, [2]string{"netperf_rx.pause", of(r, []string{"true", "false"})})
 	default:
 		list = append(list, [2]string{"map_benchmark.dir", num(0, 2)}, [2]string{"map_benchmark.trans_ns", num(0, 5000)}, [2]string{"map_benchmark.granule", num(0, 8)},
 			[2]string{"segments", of(r, []string{"one", "scattered", "contiguous"})}, [2]string{"map_benchmark.threads", num(1, 4)}, [2]string{"attrs", of(r, []string{"skip-cpu-sync", "weak-ordering", "no-warn"})})

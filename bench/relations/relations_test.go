@@ -64,7 +64,7 @@ func TestDrawsReachEverything(t *testing.T) {
 			seen[strings.SplitN(s.Key, ".", 2)[0]]++
 		}
 	}
-	for _, w := range []string{"icelake-sp", "genoa", "neoverse-n1", "cortex-a15", "nvme", "nic", "map-benchmark", "dma-probe", "direct", "iommu-strict", "iommu-lazy", "iommu-passthrough", "swiotlb-force",
+	for _, w := range []string{"icelake-sp", "genoa", "neoverse-n1", "cortex-a15", "nvme", "nic", "map-benchmark", "dma-probe", "netperf-rx", "direct", "iommu-strict", "iommu-lazy", "iommu-passthrough", "swiotlb-force",
 		"ops-gart", "hot", "warm", "cold", "map_page@6.12", "map_phys@7.3", "iova_link@7.3", "map_sg@7.3", "driver@6.12", "driver@7.3", "cpu", "tlb", "cache", "dram", "pcie", "iommu", "memory", "kernel", "surroundings"} {
 		if seen[w] == 0 {
 			t.Errorf("%s never came up", w)

@@ -97,6 +97,14 @@ func (r *Ran) Cost() float64 {
 	return mean(r.Map) + mean(r.Unmap) + mean(r.Result.Sync) + mean(r.Setup) + mean(r.Teardown)
 }
 
+// latency is the mean time of an operation in ns; 0 where the workload has none.
+func (r *Ran) latency() float64 {
+	if r.Latency == nil || r.Latency.N == 0 {
+		return 0
+	}
+	return r.Latency.Mean()
+}
+
 // Instructions is how many instructions a map and an unmap execute together, in the second half of the run.
 func (r *Ran) Instructions() float64 {
 	n := 0.0

@@ -10,6 +10,9 @@ import (
 // showWidth is the widest line of Show and WriteKeys.
 const showWidth = 80
 
+// showValue is the longest value that shares its line with confidence and source in Show.
+const showValue = 18
+
 // Show writes the platform as text of at most 80 columns: every value with its confidence and source, then the sources that
 // "@name" stands for, the notes, and how much of it is guessed.
 func (s *Spec) Show(w io.Writer) error {
@@ -23,7 +26,10 @@ func (s *Spec) Show(w io.Writer) error {
 		fmt.Fprintf(&b, "\n%s\n", sec.name)
 		wk, wv := 0, 0
 		sec.leaves(func(f *field) {
-			wk, wv = max(wk, len(f.key)-len(sec.name)-1), max(wv, len(f.text(s)))
+			wk = max(wk, len(f.key)-len(sec.name)-1)
+			if n := len(f.text(s)); n <= showValue {
+				wv = max(wv, n)
+			}
 		})
 		sec.leaves(func(f *field) {
 			pv := s.prov[f.key]
@@ -41,7 +47,12 @@ func (s *Spec) Show(w io.Writer) error {
 				src = "[" + r.String() + "] " + src
 			}
 			key := strings.TrimPrefix(f.key, sec.name+".")
-			fill(&b, fmt.Sprintf("  %-*s  %-*s  %-9s  ", wk, key, wv, f.text(s), pv.Confidence), src, showWidth)
+			value := f.text(s)
+			if len(value) > showValue {
+				fill(&b, fmt.Sprintf("  %-*s  ", wk, key), value, showWidth)
+				key, value = "", ""
+			}
+			fill(&b, fmt.Sprintf("  %-*s  %-*s  %-9s  ", wk, key, wv, value, pv.Confidence), src, showWidth)
 		})
 	}
 	if len(s.sources) > 0 {

@@ -30,7 +30,7 @@ func (r Range) String() string {
 // UncertaintyRule says which range a value has that names none.
 const UncertaintyRule = "Without a range of its own a guess lies within half and twice its value (a clock: 0.8 to 1.25 times; a word or a " +
 	"switch: any), an inferred value within 0.8 and 1.25 times (a clock: 0.9 to 1.1 times; a word or a switch is as it is). Datasheet and " +
-	"measured values, zeros, sets of ports and page sizes, and settings (memory, kernel, link, what the IOMMU can do) are fixed."
+	"measured values, zeros, sets of ports and page sizes, and settings (memory, kernel, link, what the IOMMU can do, keys of another kind of IOMMU) are fixed."
 
 // spans are the factors of the rule.
 var spans = map[Confidence]struct{ lo, hi, clockLo, clockHi float64 }{
@@ -41,7 +41,7 @@ var spans = map[Confidence]struct{ lo, hi, clockLo, clockHi float64 }{
 // settings are keys, or sections with a dot behind them, whose values are chosen by whoever buys or boots the machine, or can be read from
 // it: not knowing them is not a doubt about the hardware, so they are compared (--set) and not varied.
 var settings = []string{
-	"cpu.cores", "memory.", "kernel.",
+	"cpu.cores", "tlb.nested", "cache.topology.clusters", "cache.topology.nodes", "cache.topology.sockets", "memory.", "kernel.",
 	"pcie.generation", "pcie.lanes", "pcie.mps", "pcie.mrrs", "pcie.rcb", "pcie.completion_size", "pcie.tags", "pcie.ecrc",
 	"pcie.relaxed_ordering", "pcie.coherent", "pcie.device_tlb.",
 	"iommu.dialect", "iommu.levels", "iommu.coherent", "iommu.snoop_control", "iommu.page_selective", "iommu.max_mask",
@@ -49,7 +49,7 @@ var settings = []string{
 }
 
 // smmuOnly are keys that mean nothing to units of another dialect.
-var smmuOnly = []string{"iommu.command_queue", "iommu.range_invalidation", "iommu.sync_message"}
+var smmuOnly = []string{"iommu.command_queue", "iommu.range_invalidation", "iommu.sync_message", "iommu.sync_overlap", "iommu.trap_access", "iommu.trap_command", "iommu.message"}
 
 // isSetting reports whether key is one of settings.
 func isSetting(key string) bool {

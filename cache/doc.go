@@ -22,7 +22,7 @@
 //   - Distance (Topology): clusters of cores, nodes, sockets. A line from another core, a copy to be given up and a hit of the LLC take a hop
 //     longer the farther they are; a line of the LLC lies in the part of the cluster that put it there; devices enter at cluster 0.
 //   - Far atomics (FarAtomics): carried out where the line lies in the LLC, one at a time per line (Atomic). Without them an atomic owns its line.
-//   - Prefetch: next line and stride by pc into L2 and L1D, next lines of code into L1I; never across 4 KiB, never from
+//   - Prefetch: next line (of a page in use) and stride by pc into L2 and L1D, next lines of code into L1I; never across 4 KiB, never from
 //     another core's E or M copy, only with a free register.
 //   - Devices: reads take the line from a core, the LLC or DRAM and change nothing; writes invalidate every copy and allocate in the
 //     first DDIOWays ways of the LLC, or go to DRAM. A part of a line that nobody holds is merged after a DRAM read.

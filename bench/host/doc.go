@@ -22,12 +22,12 @@
 // Virtual machines translate twice (tlb.nested, cpu.Region.Scattered): with small pages on the host's side TLBs hold 4 KiB whatever the guest
 // maps, walks read the host's tables too, and memory that looks contiguous is scattered over the sets of the caches. Loads pass locked
 // instructions on Zen 4, and the store queue drains meanwhile (cpu.atomic_holds). String instructions do not overlap. An address of base and
-// index waits for both.
+// index waits for both. Next lines are prefetched for a page in use.
 //
 // # Left out
 //
 // What no probe decides keeps the preset's value: sizes of queues and predictors, ports, miss registers, prefetchers, second-level TLB, paging-structure
-// caches, everything of PCIe and IOMMU. Known to differ here: wrong paths (a mispredicted search loads lines that are needed later), prefetchers that
-// run further ahead on streams, line flushes, the bandwidth between levels. The transfer of a line between cores is not measured. The
+// caches, everything of PCIe and IOMMU. Known to differ on Zen 4: wrong paths (a mispredicted search loads lines that are needed later), prefetchers that
+// run further ahead on streams, line flushes, the bandwidth of L2, the extra cycle of an indexed load, walks of a guest's small pages. The transfer of a line between cores is not measured. The
 // programs of arm64 have been run in an emulator only (qemu-aarch64: right answers, no times).
 package host

@@ -74,10 +74,10 @@ func TestNoPageRequestIsLost(t *testing.T) {
 	for _, c := range []struct{ outstanding, requests, order, cpus int }{{1, 1, 0, 1}, {64, 1, 0, 2}, {64, 32, 0, 4}, {512, 512, 0, 1}, {512, 512, 0, 4}, {512, 512, 4, 4}} {
 		cfg := onDemand()
 		cfg.Outstanding, cfg.PageRequests, cfg.QueueOrder = c.outstanding, c.requests, c.order
-		cfg.Window, cfg.Size, cfg.Sequential, cfg.Operations = 4<<20, 4096, true, 1024
+		cfg.Window, cfg.Size, cfg.Sequential, cfg.Operations = 2<<20, 4096, true, 512
 		r, m := touch(t, kernel.V7_3, c.cpus, cfg)
 		p, st := r.Pages, m.Unit.Statistics()
-		if r.IOs != cfg.Operations || p.Made != 1024 {
+		if r.IOs != cfg.Operations || p.Made != 512 {
 			t.Errorf("%+v: %d accesses ended, %d pages are there", c, r.IOs, p.Made)
 		}
 		if uint64(p.Requests) != p.Queued+p.Dropped || st.PageAsked != uint64(p.Requests) || st.PageAnswers != uint64(p.Requests) || p.Groups != p.Queued || p.Auto != p.Dropped {

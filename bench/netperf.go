@@ -24,7 +24,7 @@ type NetperfRX struct {
 	Ring       int    `yaml:"ring"`
 	Buffer     string `yaml:"buffer"`     // packet memory of the card
 	Pause      bool   `yaml:"pause"`      // pause frames instead of losses
-	Buffers    string `yaml:"buffers"`    // per-packet, page_pool
+	Buffers    string `yaml:"buffers"`    // per-packet, page_pool, page-reuse
 	Moderation string `yaml:"moderation"` // least time between two interrupts of a queue
 	Read       string `yaml:"read"`       // bytes per recv
 	// Instructions of the stack per frame, aggregate (GRO), acknowledgement, recv and frame read.
@@ -42,7 +42,10 @@ type NetperfRX struct {
 	MemoryWrites      bool   `yaml:"memory_writes"`
 }
 
-const netperfRX = "netperf-rx"
+const (
+	netperfRX = "netperf-rx"
+	pageReuse = "page-reuse"
+)
 
 func defaultNetperfRX() NetperfRX {
 	s := nic.DefaultStack()
@@ -76,13 +79,13 @@ func (x *Experiment) netperf(v dma.Variant, whole bool) (nic.Config, error) {
 	}
 	sizes, err := nic.Fixed(n.FrameSize)
 	bad("frame_size", err)
-	if allowed := []string{string(nic.PerPacket), string(nic.Pool)}; !slices.Contains(allowed, n.Buffers) {
+	if allowed := []string{string(nic.PerPacket), string(nic.Pool), pageReuse}; !slices.Contains(allowed, n.Buffers) {
 		bad("buffers", fmt.Errorf("%q: allowed are %v%s", n.Buffers, allowed, didYouMean(n.Buffers, allowed)))
 	}
 	pool := n.Buffers == string(nic.Pool)
 	c := nic.Config{Variant: v, Driver: whole, Style: nic.Style(n.Buffers), CPUs: x.CPUs, Frames: x.Operations, Sizes: sizes, Ring: n.Ring, PagePool: pool,
 		Moderation: span("moderation", n.Moderation), Around: &workloads.Ambience{}, Seed: x.Seed,
-		Stream: &nic.Stream{Rate: rate, Flows: n.Flows, Window: bytes("window", n.Window), RTT: span("rtt", n.RTT), Buffer: bytes("buffer", n.Buffer), Pause: n.Pause, Read: bytes("read", n.Read),
+		Stream: &nic.Stream{Rate: rate, Flows: n.Flows, Reuse: n.Buffers == pageReuse, Window: bytes("window", n.Window), RTT: span("rtt", n.RTT), Buffer: bytes("buffer", n.Buffer), Pause: n.Pause, Read: bytes("read", n.Read),
 			Stack:          nic.Stack{Frame: n.FrameInstructions, Aggregate: n.AggregateInstructions, Ack: n.AckInstructions, Recv: n.RecvInstructions, Page: n.PageInstructions},
 			CPUAntagonists: n.CPUAntagonists, Slice: span("slice", n.Slice), MemoryAntagonists: n.MemoryAntagonists, MemoryWindow: bytes("memory_window", n.MemoryWindow), MemoryWrites: n.MemoryWrites}}
 	return c, errors.Join(errs...)

@@ -64,6 +64,9 @@ func (c *Config) Validate(cores int) error {
 		if c.Driver && c.Style == GSO {
 			return fmt.Errorf("nic.driver is %q: a receiver sends no super-frames", c.Style)
 		}
+		if c.Stream.Reuse && (c.Driver || c.PagePool || c.Sizes.sizes[0] > halfPage) {
+			return fmt.Errorf("pages that are used again are for single calls, without a page_pool, and frames of up to %d bytes", halfPage)
+		}
 	} else if err := (workloads.Ranges{{Key: "nic.rate", Value: int64(c.Arrive.Rate), Lo: 1, Hi: 1_000_000_000}}).Check(); err != nil {
 		return err
 	}
@@ -127,6 +130,7 @@ type poller struct {
 	sockets            []*socket
 	acks               []dma.Buffer // memory of acknowledgements, by slot
 	free               []packet     // receive buffers given back
+	pages, freePages   []*rxPage    // with Reuse: of the ring's slots, and given back
 	turn               int          // connection that is read next
 	told               uint64       // transmit tail that the device knows
 	began, idle, since sim.Time
@@ -145,7 +149,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	calls := cfg.Frames * int64(100+cfg.TxPercent) / 100
 	if cfg.Stream != nil {
 		calls = cfg.Frames // and acknowledgements, whose number nobody knows before
-		if pool {
+		if pool || cfg.Stream.Reuse {
 			calls = max(1, cfg.Frames/16)
 			d.res.Sync = workloads.NewOp(2 * cfg.Frames)
 		}
@@ -231,6 +235,13 @@ func (p *poller) rxBuffer() uint64 {
 // open fills the receive ring without measuring it.
 func (p *poller) open(t *cpu.Thread) {
 	for n := range p.bufs {
+		if s := p.d.cfg.Stream; s != nil && s.Reuse {
+			if err := p.openReuse(t, n); err != nil {
+				p.err = fmt.Errorf("receive page %d: %w", n, err)
+				return
+			}
+			continue
+		}
 		p.bufs[n] = p.buf.Next(p.rxBuffer())
 		addr, err := p.d.rxCall.Map(t, p.d.dev.Ctx, p.bufs[n], kernel.FromDevice, p.d.rxAttrs())
 		if err != nil {

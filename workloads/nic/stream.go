@@ -18,6 +18,7 @@ type Stream struct {
 	Window int      // most bytes of a connection that are sent and not read: the receive buffer of the socket
 	RTT    sim.Time // round trip outside of the host
 	Buffer int      // packet memory of the device, bytes
+	Reuse  bool     // receive into halves of pages that are used again while the stack keeps up, see rxPage
 	Pause  bool     // pause frames stop the link before a frame is lost
 	Read   int      // bytes per recv
 	// Instructions of the network stack, see Stack.
@@ -93,6 +94,7 @@ const (
 type packet struct {
 	buf  dma.Buffer
 	addr uint64 // where it is mapped, if it still is
+	page *rxPage
 }
 
 // socket is the receiver's end of one connection.
@@ -135,12 +137,15 @@ func (p *poller) take(t *cpu.Thread, status cpu.Val) {
 	s := &d.hw.queues[p.cpu].rx.slots[i]
 	info := p.info + i*32
 	t.Load(info, status)
-	pk := packet{p.bufs[i], s.addr}
+	pk := packet{buf: p.bufs[i], addr: s.addr}
 	var cost workloads.Cost
-	if cfg.PagePool {
+	switch {
+	case cfg.PagePool:
 		t.Load(pk.buf.Page+pageDMA, 0)
 		p.sync(t, &cost, s.addr, uint64(s.size), true)
-	} else {
+	case cfg.Stream.Reuse:
+		p.sync(t, &cost, s.addr, uint64(s.size), true)
+	default:
 		p.unmapRx(t, &cost, s.addr)
 	}
 	if p.err != nil {
@@ -151,13 +156,18 @@ func (p *poller) take(t *cpu.Thread, status cpu.Val) {
 	t.Load(linearVA(pk.buf.Phys), t.Last()) // the headers
 	t.Load(linearVA(pk.buf.Phys)+headers-8, 0)
 	p.stack(t, fnGRO, cfg.Stream.Frame, p.skb, so.va)
+	if cfg.Stream.Reuse {
+		pk.page = p.flip(t, i, &cost)
+	}
 	so.unread = append(so.unread, pk)
 	so.received++
 	so.merged++
 	if (so.merged+1)*(s.size-headers) > gsoMax {
 		p.aggregate(t, so)
 	}
-	p.refill(t, i, s, &cost)
+	if !cfg.Stream.Reuse {
+		p.refill(t, i, s, &cost)
+	}
 	d.res.Units[0].Add(cost)
 	t.Store(p.rx+i*descBytes, 0, t.Last())
 	t.Store(p.rx+i*descBytes+8, 0, 0)
@@ -250,7 +260,11 @@ func (p *poller) recv(t *cpu.Thread) bool {
 			p.sync(t, &cost, pk.addr, p.rxBuffer(), false)
 			p.poolPut(t, pk.buf.Page)
 		}
-		p.free = append(p.free, pk)
+		if pk.page != nil {
+			p.giveBack(t, &pk)
+		} else {
+			p.free = append(p.free, pk)
+		}
 		t.Sync()
 		so.read++
 		if d.res.Complete(t.Now(), int64(payload)); d.res.IOs >= d.cfg.Frames {

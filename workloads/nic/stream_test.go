@@ -165,3 +165,17 @@ func TestStreamIsChecked(t *testing.T) {
 		t.Error("frames of several sizes are accepted")
 	}
 }
+
+// TestPagesAreUsedAgain: with a ring that takes longer to go around than a frame is unread, nearly every frame finds the other half of its
+// page free, and nothing is unmapped but acknowledgements; with a short ring and a reader that is kept from its CPU it is taken.
+func TestPagesAreUsedAgain(t *testing.T) {
+	fast, _ := stream(t, platform.IommuStrict, func(_ *Config, s *Stream) { s.Reuse, s.Rate, s.Window = true, 5, 128<<10 })
+	slow, _ := stream(t, platform.IommuStrict, func(c *Config, s *Stream) { s.Reuse, s.Rate, s.CPUAntagonists, c.Ring = true, 20, 1, 128 })
+	per := func(r *workloads.Result) float64 { return float64(r.Calls[workloads.CallUnmap]) / float64(r.IOs) }
+	if fast.Calls[workloads.CallSync] < 2*fast.IOs*9/10 {
+		t.Errorf("%d syncs for %d frames", fast.Calls[workloads.CallSync], fast.IOs)
+	}
+	if f, s := per(fast), per(slow); f > 0.2 || s < f+0.2 {
+		t.Errorf("%.2f unmaps per frame in time, %.2f late", f, s)
+	}
+}

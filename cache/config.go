@@ -81,6 +81,8 @@ type IOConfig struct {
 	Latency  sim.Time // root complex to LLC and back for a line that the LLC holds
 	Interval sim.Time // spacing of the lines of one access: 64 bytes / bandwidth of the I/O port into the fabric
 	DDIOWays int      // LLC ways that device writes may allocate, 0 to LLC.Ways; 0: device writes go to DRAM
+	// OwnFirst makes a device write two trips of Latency: one for the ownership of its lines, one with the data.
+	OwnFirst bool
 }
 
 // PrefetchConfig describes the hardware prefetchers of each core. None of them crosses a 4 KiB page.

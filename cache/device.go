@@ -85,6 +85,9 @@ func (h *Hierarchy) DeviceWrite(pa uint64, n int, now sim.Time) (done sim.Time) 
 		done = max(done, h.writeLine(a, a >= pa && a+LineBytes <= end, now))
 		now += h.cfg.IO.Interval
 	}
+	if h.cfg.IO.OwnFirst {
+		done += h.cfg.IO.Latency
+	}
 	return done
 }
 

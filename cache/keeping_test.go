@@ -12,10 +12,7 @@ func TestKeepingReadsStayInTheLLC(t *testing.T) {
 		keep bool
 		want [2]Level
 	}{{false, [2]Level{DRAM, DRAM}}, {true, [2]Level{DRAM, LLC}}} {
-		h, err := New(tiny(1, false, LRU))
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := build(t, tiny(1, false, LRU))
 		read := h.DeviceRead
 		if c.keep {
 			read = h.Keeping().DeviceRead
@@ -34,5 +31,21 @@ func TestKeepingReadsStayInTheLLC(t *testing.T) {
 		if h.io.Reads[DRAM]+h.io.Reads[LLC] != 2 {
 			t.Errorf("%d reads counted", h.io.Reads[DRAM]+h.io.Reads[LLC])
 		}
+	}
+}
+
+// With OwnFirst a write is visible one trip later, and changes the same.
+func TestOwnFirstIsATripMore(t *testing.T) {
+	var done [2]sim.Time
+	var io [2]IOStats
+	for i, own := range []bool{false, true} {
+		c := tiny(1, false, LRU)
+		c.IO.OwnFirst = own
+		h := build(t, c)
+		done[i] = h.DeviceWrite(0x1000, 256, sim.Microsecond)
+		io[i] = h.io
+	}
+	if d, want := done[1]-done[0], tiny(1, false, LRU).IO.Latency; d != want || io[0] != io[1] {
+		t.Errorf("%v later, want %v; counts %+v and %+v", d, want, io[0], io[1])
 	}
 }

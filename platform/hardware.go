@@ -112,7 +112,7 @@ func appendTLB(list []tlb.Config, a TLBArray) []tlb.Config {
 func (s *Spec) cacheConfig(cores int, clock sim.Clock) (cache.Config, error) {
 	c, d := &s.Cache, &s.DRAM
 	cfg := cache.Config{Cores: cores, Clock: clock, Peer: c.Peer,
-		IO: cache.IOConfig{Latency: c.IO.Latency, Interval: c.IO.Interval, DDIOWays: int(c.IO.DDIOWays)},
+		IO: cache.IOConfig{Latency: c.IO.Latency, Interval: c.IO.Interval, DDIOWays: int(c.IO.DDIOWays), OwnFirst: bool(c.IO.OwnFirst)},
 		DRAM: cache.DRAMConfig{Channels: int(d.Channels), Banks: int(d.Banks), RowBytes: int(d.Row), TCL: d.TCL, TRCD: d.TRCD, TRP: d.TRP,
 			Burst: d.Burst, Overhead: d.Overhead, RowIdle: d.RowIdle, TREFI: d.TREFI, TRFC: d.TRFC},
 		Prefetch: cache.PrefetchConfig{NextLine: int(c.Prefetch.NextLine), NextLineL1: bool(c.Prefetch.NextLineL1),

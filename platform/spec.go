@@ -190,6 +190,7 @@ type IO struct {
 	Latency  sim.Time `key:"latency" range:"0ns..10us" doc:"root complex to LLC and back, hit"`
 	Interval sim.Time `key:"interval" range:"0ns..1us" doc:"spacing of lines of one access"`
 	DDIOWays Count    `key:"ddio_ways" range:"0..32" doc:"LLC ways device writes may allocate"`
+	OwnFirst Switch   `key:"own_first" doc:"device writes take ownership, then send data"`
 	// KeepTables puts what an IOMMU reads from memory into the LLC.
 	KeepTables Switch `key:"keep_tables" doc:"IOMMU table reads stay in the LLC"`
 }

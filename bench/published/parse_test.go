@@ -2,6 +2,7 @@ package published
 
 import (
 	"math"
+	"os"
 	"strings"
 	"testing"
 )
@@ -151,4 +152,30 @@ func FuzzParse(f *testing.F) {
 			x.rows(values, why) // a claim about a cell that is not there would panic
 		}
 	})
+}
+
+// The example in docs/formats.md is a file that can be read, and its platforms and keys exist.
+func TestExampleInTheDocs(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/formats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(doc), "## Targets of validate published")
+	_, text, _ = strings.Cut(text, "```yaml\n")
+	text, _, ok := strings.Cut(text, "```\n")
+	if !ok {
+		t.Fatal("docs/formats.md has no example")
+	}
+	list, err := Parse("formats.md", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(list); err != nil || len(list) != 1 {
+		t.Errorf("%d targets, %v", len(list), err)
+	}
+	for _, m := range []string{"rate", "bandwidth", "latency_mean", "mapping_per_operation", "iotlb_hit_rate", "walk_mean", "dropped"} {
+		if !strings.Contains(string(doc), "`"+m+"`") {
+			t.Errorf("docs/formats.md does not name the metric %s", m)
+		}
+	}
 }

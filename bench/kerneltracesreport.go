@@ -128,9 +128,9 @@ func (r *CallResult) measure(rec *results.Record) {
 	if r.Cycles != nil {
 		for i, s := range States {
 			d := append(slices.Clone(dims), results.Dim{Key: "state", Value: s})
-			add(d, "cycles_modelled", "cycles", r.Cycles.Modelled[i], cycleRounds)
-			add(d, "cycles_recorded", "cycles", r.Cycles.Recorded[i], cycleRounds)
-			add(d, "cycles_deviation", "percent", 100*r.Cycles.Deviation(i), cycleRounds)
+			add(d, "modelled", "cycles", r.Cycles.Modelled[i], codeStarts*cycleRounds)
+			add(d, "recorded", "cycles", r.Cycles.Recorded[i], codeStarts*cycleRounds)
+			add(d, "cycles_deviation", "percent", 100*r.Cycles.Deviation(i), codeStarts*cycleRounds)
 		}
 	}
 	for _, p := range r.Paths {

@@ -109,7 +109,11 @@ func (b *books) accounts(r *workloads.Result) {
 		}
 		b.expect("instructions", o.name, t.Instructions(), o.Instr)
 		sum := int64(o.Cycles.Sum())
-		b.expect("cycles", fmt.Sprintf("%s, %d calls", o.name, o.N), sum, o.Acct.Cycles)
+		if b.d.Cookie != nil && b.d.Cookie.Stats.TimerFlushes > 0 { // the timer's function took the CPU away from calls, for which no account is theirs
+			b.atMost("cycles", fmt.Sprintf("%s, %d calls", o.name, o.N), o.Acct.Cycles, sum)
+		} else {
+			b.expect("cycles", fmt.Sprintf("%s, %d calls", o.name, o.N), sum, o.Acct.Cycles)
+		}
 		b.expect("cycles", o.name+", calls of the series", int64(o.Cycles.N), o.N)
 	}
 	for _, u := range r.Units {

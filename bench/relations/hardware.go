@@ -38,34 +38,29 @@ func longerQueues() *Relation {
 }
 
 func longerLink() *Relation {
-	return &Relation{Name: "longer link", Says: "a link with twice the latency shortens no operation", Margin: 0.02,
-		Change: device(changed(2, "pcie.link")),
+	return &Relation{Name: "longer link", Says: "a link with twice the latency shortens no operation, one at a time", Margin: 0.02,
+		Change: unloaded(changed(2, "pcie.link")),
 		Differ: func(a, b *Ran, m float64) string {
 			return noMore("mean latency on the shorter link", a.latency(), b.latency(), m)
 		}}
 }
 
 func narrowerLink() *Relation {
-	return &Relation{Name: "narrower link", Says: "half the lanes shorten no operation", Margin: 0.02,
-		Change: func(r *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
-			if b, ok = multiplied(c, s, 2, "pcie.lanes"); !ok || c.Workload == "map-benchmark" {
-				return a, b, false
-			}
-			return b, c, true
-		},
+	return &Relation{Name: "narrower link", Says: "half the lanes shorten no operation, one at a time", Margin: 0.02,
+		Change: unloaded(func(r *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
+			b, ok = multiplied(c, s, 2, "pcie.lanes")
+			return b, c, ok
+		}),
 		Differ: func(a, b *Ran, m float64) string {
 			return noMore("mean latency with more lanes", a.latency(), b.latency(), m)
 		}}
 }
 
 func slowerWalks() *Relation {
-	return &Relation{Name: "slower walks", Says: "table reads that take longer shorten no operation", Margin: 0.02,
-		Change: func(r *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
-			if c.Workload == "map-benchmark" || !platform.Backend(c.Backend).HasIOMMU() {
-				return c, c, false
-			}
-			return c.With("iommu.pte_overhead", "10cycles"), c.With("iommu.pte_overhead", "100cycles"), true
-		},
+	return &Relation{Name: "slower walks", Says: "table reads that take longer shorten no operation, one at a time", Margin: 0.02,
+		Change: unloaded(func(r *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
+			return c.With("iommu.pte_overhead", "10cycles"), c.With("iommu.pte_overhead", "100cycles"), platform.Backend(c.Backend).HasIOMMU()
+		}),
 		Differ: func(a, b *Ran, m float64) string {
 			return noMore("mean latency with faster reads", a.latency(), b.latency(), m)
 		}}

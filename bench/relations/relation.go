@@ -78,6 +78,21 @@ func device(change func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool)) 
 	}
 }
 
+// unloaded restricts a relation to one operation at a time: with several, what one gains another may lose.
+func unloaded(change func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool)) func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool) {
+	return func(r *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
+		switch c.Workload {
+		case "nvme":
+			c = c.With("workload.cpus", "1").With("workload.nvme.queue_depth", "1").With("workload.nvme.rate", "0").With("workload.nvme.media_distribution", "constant")
+		case "dma-probe":
+			c = c.With("workload.probe.outstanding", "1")
+		default:
+			return a, b, false
+		}
+		return change(r, c, s)
+	}
+}
+
 // calls restricts a relation to workloads that call the DMA API while they run, on one CPU: with several, who comes first to a lock decides more
 // than what the relation is about.
 func calls(change func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool)) func(*rand.Rand, Case, *platform.Spec) (a, b Case, ok bool) {

@@ -16,7 +16,7 @@ import (
 // A bounded number of random configurations holds every statement. A failure prints the case, made small, and the command that repeats it;
 // dmapath validate relations runs thousands.
 func TestRandomConfigurations(t *testing.T) {
-	configs := 8
+	configs := 5
 	if testing.Short() {
 		configs = 3
 	}
@@ -41,8 +41,8 @@ func TestTrialsAreRepeatable(t *testing.T) {
 		}
 		return r
 	}
-	if a, b := run(0, 3, 1), run(0, 3, 3); !reflect.DeepEqual(a, b) {
-		t.Errorf("one job:\n%+v\nthree:\n%+v", a, b)
+	if a, b := run(0, 2, 1), run(0, 2, 2); !reflect.DeepEqual(a, b) {
+		t.Errorf("one job:\n%+v\ntwo:\n%+v", a, b)
 	}
 	if a, b := Draw(3, 17), Draw(3, 17); !reflect.DeepEqual(a, b) {
 		t.Errorf("%v\n%v", a, b)
@@ -55,7 +55,7 @@ func TestTrialsAreRepeatable(t *testing.T) {
 // What is drawn reaches all of the space.
 func TestDrawsReachEverything(t *testing.T) {
 	seen := map[string]int{}
-	for i := range 400 {
+	for i := range 300 {
 		c := Draw(1, i)
 		for _, w := range []string{c.Platform, c.Workload, c.Backend, c.Cache, c.Variant} {
 			seen[w]++

@@ -55,7 +55,7 @@ func TestTrialsAreRepeatable(t *testing.T) {
 // What is drawn reaches all of the space.
 func TestDrawsReachEverything(t *testing.T) {
 	seen := map[string]int{}
-	for i := range 300 {
+	for i := range 500 {
 		c := Draw(1, i)
 		for _, w := range []string{c.Platform, c.Workload, c.Backend, c.Cache, c.Variant} {
 			seen[w]++

@@ -93,7 +93,7 @@ func (x *Experiment) netperf(v dma.Variant, whole bool) (nic.Config, error) {
 
 // netperfProblems lists what is wrong with the keys of netperf-rx.
 func (x *Experiment) netperfProblems(s *platform.Spec) []error {
-	c, err := x.netperf(nil, false)
+	c, err := x.netperf(nil, slices.Contains(x.Workloads, netperfRX) && slices.ContainsFunc(x.Variants, isDriver))
 	if err == nil {
 		err = c.Validate(int(s.CPU.Cores))
 	}

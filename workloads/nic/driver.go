@@ -46,10 +46,14 @@ const napiBudget = 64
 
 // Validate lists everything that is out of range.
 func (c *Config) Validate(cores int) error {
+	ring := "nic.ring"
+	if c.Stream != nil {
+		ring = "netperf_rx.ring"
+	}
 	if err := (workloads.Ranges{
 		{Key: "cpus", Value: int64(c.CPUs), Lo: 1, Hi: int64(cores)},
 		{Key: "nic.frames", Value: c.Frames, Lo: int64(c.CPUs), Hi: 1 << 40},
-		{Key: "nic.ring", Value: int64(c.Ring), Lo: 64, Hi: 4096},
+		{Key: ring, Value: int64(c.Ring), Lo: 64, Hi: 4096},
 		{Key: "nic.tx_percent", Value: int64(c.TxPercent), Lo: 0, Hi: 100},
 	}).Check(); err != nil {
 		return err
@@ -74,7 +78,7 @@ func (c *Config) Validate(cores int) error {
 		return fmt.Errorf("nic.driver is %q: allowed are %v", c.Style, Styles)
 	}
 	if c.Ring&(c.Ring-1) != 0 {
-		return fmt.Errorf("nic.ring is %d: allowed are powers of two", c.Ring)
+		return fmt.Errorf("%s is %d: allowed are powers of two", ring, c.Ring)
 	}
 	if c.Stream == nil && !slices.Contains(Patterns, c.Arrive.Pattern) {
 		return fmt.Errorf("nic.arrivals is %q: allowed are %v", c.Arrive.Pattern, Patterns)

@@ -69,7 +69,7 @@ const simulatedBytes = 512 << 20
 
 // Derive finds the parameters of the machine that was measured. Measurements that are missing leave the preset's values. It is deterministic.
 func Derive(ms *Measurements, base string) (*Derived, error) {
-	spec, err := loadBase(base)
+	spec, err := LoadBase(base)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +109,8 @@ func Derive(ms *Measurements, base string) (*Derived, error) {
 	return d, nil
 }
 
-// loadBase loads a preset; a file can be no base, since a file that extends it must be found.
-func loadBase(name string) (*platform.Spec, error) {
+// LoadBase loads a preset; a file can be no base, since a file that extends it must be found.
+func LoadBase(name string) (*platform.Spec, error) {
 	if !slices.Contains(platform.Names(), name) {
 		return nil, fmt.Errorf("%q is no preset that can be extended: presets are %s", name, strings.Join(platform.Names(), ", "))
 	}

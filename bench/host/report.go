@@ -25,7 +25,7 @@ func (d *Derived) Record(ms *Measurements) *results.Record {
 	v := &results.Table{ID: "values", Title: "Measured values", Columns: []results.Column{{Name: "key", Text: true}, {Name: d.Base, Text: true}, {Name: "this machine", Text: true}}}
 	for _, x := range sorted(d.Values) {
 		was := ""
-		if s, err := loadBase(d.Base); err == nil {
+		if s, err := LoadBase(d.Base); err == nil {
 			was, _ = s.Get(x.Key)
 		}
 		v.Add(x.Key, was, x.Text)

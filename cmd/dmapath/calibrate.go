@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench/host"
-	"dmapath/bench/host/native"
 	"dmapath/platform"
 	"dmapath/results"
 )
@@ -52,11 +52,16 @@ Examples:
 				}
 			}
 			if base != "" {
-				if _, err := platform.Load(base); err != nil {
+				if _, err := host.LoadBase(base); err != nil {
 					return fmt.Errorf("--base: %w", err)
 				}
 			}
-			d, ms, err := calibrate(cmd, base, o.progress(cmd.ErrOrStderr()))
+			var d *host.Derived
+			var ms *host.Measurements
+			err = interruptible(cmd.Context(), func() (err error) {
+				d, ms, err = calibrate(cmd.Context(), base, o.progress(cmd.ErrOrStderr()))
+				return err
+			})
 			if err != nil {
 				return failure{err}
 			}
@@ -87,16 +92,13 @@ Examples:
 }
 
 // calibrate measures this machine and derives its parameters.
-func calibrate(cmd *cobra.Command, base string, progress func(done, total int, what string)) (*host.Derived, *host.Measurements, error) {
-	if err := native.Supported(); err != nil {
-		return nil, nil, err
-	}
+func calibrate(ctx context.Context, base string, progress func(done, total int, what string)) (*host.Derived, *host.Measurements, error) {
 	m, err := host.NewMeter()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer m.Close()
-	ms, err := host.Calibrate(cmd.Context(), m, progress)
+	ms, err := host.Calibrate(ctx, m, progress)
 	if err != nil {
 		return nil, nil, err
 	}

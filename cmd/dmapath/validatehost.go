@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dmapath/bench/evidence"
 	"dmapath/bench/host"
 	"dmapath/platform"
 	"dmapath/results"
@@ -41,16 +42,24 @@ Examples:
 				return err
 			}
 			command := "dmapath validate host"
-			for _, x := range []struct{ flag, name string }{{"platform", h.Platform}, {"base", h.Base}} {
-				if x.name != "" {
-					if _, err := platform.Load(x.name); err != nil {
-						return fmt.Errorf("--%s: %w", x.flag, err)
-					}
-					command += " --" + x.flag + " " + x.name
+			if h.Platform != "" {
+				if _, err := platform.Load(h.Platform); err != nil {
+					return fmt.Errorf("--platform: %w", err)
 				}
+				command += " --platform " + h.Platform
+			}
+			if h.Base != "" {
+				if _, err := host.LoadBase(h.Base); err != nil {
+					return fmt.Errorf("--base: %w", err)
+				}
+				command += " --base " + h.Base
 			}
 			h.Progress = o.progress(cmd.ErrOrStderr())
-			report, err := host.Run(cmd.Context(), h, o.jobs)
+			var report *evidence.Report
+			err = interruptible(cmd.Context(), func() (err error) {
+				report, err = host.Run(cmd.Context(), h, o.jobs)
+				return err
+			})
 			if err != nil {
 				return failure{err}
 			}

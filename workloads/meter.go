@@ -118,6 +118,10 @@ func (s *Sample) End() {
 	}
 }
 
+// UnderWay returns how many calls have begun and not ended: at the end of a run that stops while other CPUs are in a call, what these have
+// executed is in Acct and nowhere else.
+func (o *Op) UnderWay() int { return o.open }
+
 // Warning says when Cycles and Acct stand on few of the calls; nil when they do not.
 func (o *Op) Warning() error {
 	if o.N > 0 && 4*o.N < int64(o.Series.N) {

@@ -55,18 +55,18 @@ func Run(ctx context.Context, o Options, jobs int) (*evidence.Report, error) {
 		return nil, err
 	}
 	spec, err := o.machine(ctx, m, sys, rep)
-	if errors.Is(err, ErrBusy) {
+	var memory string
+	var list []measured
+	if err == nil {
+		memory, err = m.memory(ctx, spec)
+	}
+	if err == nil {
+		list, err = runTwins(ctx, m, spec, o.Progress)
+	}
+	if errors.Is(err, ErrBusy) || errors.Is(err, native.ErrNoHugePages) {
 		rep.Rows = append(rep.Rows, skipped(err))
 		return rep, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	memory, err := m.memory(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	list, err := runTwins(ctx, m, spec, o.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -10,3 +10,6 @@ import "errors"
 
 // ErrUnsupported says that there is no native measurement on this system.
 var ErrUnsupported = errors.New("native measurement is not supported here: it needs Linux on amd64 or arm64")
+
+// ErrNoHugePages says that the kernel gave small pages where huge ones were asked for.
+var ErrNoHugePages = errors.New("there are no huge pages: /sys/kernel/mm/transparent_hugepage/enabled must be madvise or always, and memory must be free")

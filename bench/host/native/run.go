@@ -114,9 +114,10 @@ func Map(size uint64, shift uint8) (*program.Arena, error) {
 	if shift == 21 {
 		advice = madvHugepage
 	}
+	// Small pages are what there is where the advice is not known.
 	if err := syscall.Madvise(raw, advice); err != nil && shift == 21 {
 		syscall.Munmap(raw)
-		return nil, fmt.Errorf("asking for huge pages: %w", err)
+		return nil, fmt.Errorf("%w (%w)", ErrNoHugePages, err)
 	}
 	start := uint64(uintptr(unsafe.Pointer(&raw[0])))
 	skip := (huge - start%huge) % huge
@@ -131,7 +132,7 @@ func Map(size uint64, shift uint8) (*program.Arena, error) {
 	mapped.Unlock()
 	if shift == 21 && hugeBytes()-before < int64(size/10*9) {
 		Unmap(a)
-		return nil, fmt.Errorf("of %d bytes less than nine tenths are in huge pages", size)
+		return nil, fmt.Errorf("%w (of %d bytes less than nine tenths are in such pages)", ErrNoHugePages, size)
 	}
 	return a, nil
 }

@@ -69,7 +69,7 @@ func (s *Spec) CheckBackend(b Backend) error {
 			bad("iommu.command_queue", "%d entries; the driver needs more than %d", u.CommandQueue, smallestQueue)
 		}
 	}
-	if u.Dialect != "vt-d" && !bool(u.Coherent) {
+	if u.Dialect == "amd-vi" && !bool(u.Coherent) {
 		bad("iommu.coherent iommu.dialect", "off: the driver of %s is modelled with table walks that snoop the caches only", u.Dialect)
 	}
 	if b.Virtio() {

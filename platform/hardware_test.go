@@ -90,3 +90,16 @@ func TestEveryDialectMaps(t *testing.T) {
 		}
 	}
 }
+
+// TestWalksThatDoNotSnoop: the drivers of VT-d and SMMUv3 clean their tables then, that of AMD-Vi does not know such hardware.
+func TestWalksThatDoNotSnoop(t *testing.T) {
+	for name, want := range map[string]bool{"tegra234": true, "sandybridge-e3": true, "genoa": false} {
+		s := load(t, name)
+		if err := s.Set("iommu.coherent", "off"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Fits(kernel.V7_3, IommuStrict); (err == nil) != want {
+			t.Errorf("%s behind an IOMMU: %v", name, err)
+		}
+	}
+}

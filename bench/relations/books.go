@@ -269,6 +269,7 @@ func (b *books) keeps() (n, size int) {
 		if x.Probe.Pages == "scattered" {
 			return sizeOf(x.Probe.Window) / 4096, 4096
 		}
+		return 1, sizeOf(x.Probe.Window)
 	case x.Workloads[0] != "nvme" && x.Workloads[0] != "map-benchmark":
 		return -1, 0
 	case strings.HasPrefix(x.Variants[0], "premapped"):

@@ -11,7 +11,7 @@ import (
 
 func passthroughAgainst(backend string) *Relation {
 	return &Relation{Name: "passthrough against " + backend, Says: "a map and unmap that the IOMMU passes through cost no more than on " + backend, Margin: 0.02,
-		Change: onOne(func(_ *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
+		Change: calls(func(_ *rand.Rand, c Case, s *platform.Spec) (a, b Case, ok bool) {
 			if !platform.Backend(c.Backend).HasIOMMU() || bool(s.IOMMU.Trapped) || bool(s.Kernel.EncryptedGuest) || !bool(s.PCIe.Coherent) || c.get("workload.nvme.target") != "" {
 				return c, c, false // bouncing and maintenance are dma-direct's business as well as iommu-dma's, in other cases
 			}

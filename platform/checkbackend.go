@@ -42,7 +42,11 @@ func (s *Spec) CheckBackend(b Backend) error {
 	if !b.HasIOMMU() {
 		return ps.err()
 	}
-	if (s.Kernel.Arch == "arm64") != (u.Dialect == "smmuv3") {
+	arch := Word("x86-64")
+	if u.Dialect == "smmuv3" {
+		arch = "arm64"
+	}
+	if s.Kernel.Arch != arch {
 		bad("iommu.dialect kernel.arch", "%s, whose driver does not exist on kernel.arch %s; use the dialect of that architecture, or the backend direct", u.Dialect, s.Kernel.Arch)
 		return ps.err() // what follows would be about another unit
 	}

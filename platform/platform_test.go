@@ -381,6 +381,29 @@ func TestAddressSpaceHasRoom(t *testing.T) {
 	}
 }
 
+// A driver exists on the architecture of its hardware only: a 32-bit Arm kernel has none of the three.
+func TestDriversExistOnTheirArchitecture(t *testing.T) {
+	for _, c := range []struct {
+		preset, arch string
+		fits         bool
+	}{{"icelake-sp", "x86-64", true}, {"icelake-sp", "arm64", false}, {"icelake-sp", "arm", false}, {"genoa", "arm", false}, {"neoverse-n1", "arm64", true}, {"neoverse-n1", "arm", false}} {
+		s := load(t, c.preset)
+		for key, value := range map[string]string{"kernel.arch": c.arch, "kernel.mitigation": "none", "memory.phys_bits": "36", "memory.ram": "8GiB", "memory.mmio_base": "48GiB", "memory.mmio_size": "1GiB"} {
+			if err := s.Set(key, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m, err := Build(s, Options{Version: kernel.V7_3, Backend: IommuStrict, CPUs: 1, Seed: 1})
+		if err == nil {
+			_, err = m.AddDevice("0000:01:00.0", 0x0100)
+			m.Close()
+		}
+		if _, unfit := err.(Unfit); c.fits != (err == nil) || !c.fits && !unfit {
+			t.Errorf("%s with %s: %v", c.preset, c.arch, err)
+		}
+	}
+}
+
 func TestShowFits(t *testing.T) {
 	for _, name := range Names() {
 		var b bytes.Buffer

@@ -113,6 +113,6 @@ of a sweep failed; 130 interrupted.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("dmapath {{.Version}}\n")
-	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newDebate(), newList(), newPlatform(), newValidate())
+	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newDebate(), newList(), newPlatform(), newMan(), newValidate())
 	return root
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"dmapath/platform"
 	"dmapath/results"
@@ -86,6 +87,39 @@ func report(w io.Writer, err error) {
 	}
 }
 
+// knownCommand refuses words that are no command, and names the nearest that is.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := ": allowed are " + strings.Join(names, ", ")
+	if near, ok := platform.Nearest(args[0], names, max(2, len(args[0])/2)); ok {
+		hint = "; did you mean " + near + "?"
+	}
+	return fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), args[0], hint)
+}
+
+// unknownFlag adds the nearest flag to the error of one that does not exist.
+func unknownFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	name := unknown.GetSpecifiedName()
+	if near, ok := platform.Nearest(name, names, max(1, len(name)/2)); ok {
+		return fmt.Errorf("%w; did you mean --%s?", err, near)
+	}
+	return fmt.Errorf("%w: %s --help lists the flags", err, cmd.CommandPath())
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dmapath",
@@ -108,10 +142,10 @@ Examples:
 Exit codes: 0 success; 1 the run failed or a check did not hold; 2 usage or configuration error; 3 some points
 of a sweep failed; 130 interrupted.`,
 		SilenceUsage: true, SilenceErrors: true, Version: results.Version(),
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(unknownFlag)
 	root.SetVersionTemplate("dmapath {{.Version}}\n")
 	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newDebate(), newList(), newPlatform(), newMan(), newValidate())
 	return root

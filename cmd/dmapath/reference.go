@@ -34,6 +34,9 @@ Examples:
 			}
 			return eachCommand(cmd.Root(), func(c *cobra.Command) error {
 				var b bytes.Buffer
+				// The generator reads Markdown, and sets what it calls an example as it is.
+				text, examples, _ := strings.Cut(c.Long, "Examples:\n")
+				c.Long, c.Example = strings.NewReplacer("*", "\\*", "_", "\\_").Replace(text), examples
 				// No date: the same program writes the same pages.
 				head := &doc.GenManHeader{Title: strings.ToUpper(strings.ReplaceAll(c.CommandPath(), " ", "-")), Section: "1", Source: "dmapath"}
 				if err := doc.GenMan(c, head, &b); err != nil {

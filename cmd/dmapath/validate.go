@@ -33,7 +33,7 @@ Examples:
   dmapath validate --only kernel-traces,behaviours
   dmapath validate kernel-traces --dir DIR          other recordings
   dmapath validate host                             this machine; never part of validate, because it differs by machine`,
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.validate(cmd, only) },
 	}
 	f := cmd.Flags()

@@ -50,6 +50,9 @@ func TestDocumentedCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, f := range files {
+			if filepath.Base(f) == "commands.md" {
+				continue // the help texts, which are walked below
+			}
 			data, err := os.ReadFile(f)
 			if err != nil {
 				t.Fatal(err)

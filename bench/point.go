@@ -98,6 +98,9 @@ func (x *Experiment) Inspect(s *platform.Spec, p Point, begin func(*platform.Mac
 	if err != nil {
 		return nil, err
 	}
+	if err := m.LookUpMemory(); err != nil {
+		return nil, err
+	}
 	if err := m.Settle(); err != nil {
 		return nil, err
 	}

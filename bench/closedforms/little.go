@@ -16,27 +16,35 @@ import (
 type observer struct {
 	gap   sim.Time
 	look  func() float64
-	batch []float64 // sums of complete batches
-	sum   float64
+	batch []float64 // means of complete batches
+	sum   float64   // of the batch at hand
 	n     int
+	total float64 // over the whole run
+	count int
 }
 
 // perBatch is how often an observer looks in a batch.
 const perBatch = 400
 
 func (o *observer) see() {
-	o.sum += o.look()
+	v := o.look()
+	o.sum += v
+	o.total += v
+	o.count++
 	if o.n++; o.n == perBatch {
 		o.batch = append(o.batch, o.sum/perBatch)
 		o.sum, o.n = 0, 0
 	}
 }
 
-// mean returns what was seen on average, and half of its interval. Batches are joined to as many as there are in other intervals.
+// mean returns what was seen on average over the whole run, and half of its interval. Batches are joined to as many as there are in
+// other intervals; what is left over at the end counts for the mean, because the other side of the law counts it.
 func (o *observer) mean() (mean, half float64) {
+	mean = o.total / float64(o.count)
 	per := len(o.batch) / batches
 	if per == 0 {
-		return interval(o.batch)
+		_, half = interval(o.batch)
+		return mean, half
 	}
 	means := make([]float64, batches)
 	for i := range means {
@@ -44,7 +52,8 @@ func (o *observer) mean() (mean, half float64) {
 			means[i] += v / float64(per)
 		}
 	}
-	return interval(means)
+	_, half = interval(means)
+	return mean, half
 }
 
 // start lets o look from now on, as long as the engine runs.

@@ -26,12 +26,12 @@ func TestValidateKernelTraces(t *testing.T) {
 		code        int
 		out, stderr string
 	}{
-		"holds":       {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n")), 0, "1 rows, 1 within, 0 miss, 0 not modelled", ""},
-		"misses":      {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,99,21,8,9\n")), 1, "MISS", "1 of 1 rows"},
-		"not there":   {append(kt, "--dir", dir("6.12,xen,map_page,4096,0,74,21,8,9\n")), 0, "backend xen is not", ""},
-		"csv":         {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n"), "--format", "csv"), 0, "6.12,direct,map_page,4096,instructions_modelled", ""},
-		"json":        {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n"), "--format", "json"), 0, "instructions_recorded", ""},
-		"bad row":     {append(kt, "--dir", dir("6.12,direct,map_page,big,0,74,21,8,9\n")), 2, "", "summary.csv:2: size"},
+		"holds":     {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n")), 0, "1 rows, 1 within, 0 miss, 0 not modelled", ""},
+		"misses":    {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,99,21,8,9\n")), 1, "MISS", "1 of 1 rows"},
+		"not there": {append(kt, "--dir", dir("6.12,xen,map_page,4096,0,74,21,8,9\n")), 0, "backend xen is not", ""},
+		"csv":       {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n"), "--format", "csv"), 0, "6.12,direct,map_page,4096,instructions_modelled", ""},
+		"json":      {append(kt, "--dir", dir("6.12,direct,map_page,4096,0,74,21,8,9\n"), "--format", "json"), 0, "instructions_recorded", ""},
+		"bad row":   {append(kt, "--dir", dir("6.12,direct,map_page,big,0,74,21,8,9\n")), 2, "", "summary.csv:2: size"},
 
 		"absent":      {append(kt, "--dir", filepath.Join(t.TempDir(), "x")), 2, "", "no such directory"},
 		"bad format":  {append(kt, "--dir", t.TempDir(), "--format", "xml"), 2, "", "xml"},

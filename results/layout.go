@@ -294,6 +294,13 @@ func breakText(s string, width int) []string {
 }
 
 // wrap writes s in lines of at most width, the first after head, the rest indented as far.
+// Wrap breaks a paragraph into lines of at most Width columns.
+func Wrap(s string) string {
+	var b strings.Builder
+	wrap(&b, "", s, Width)
+	return b.String()
+}
+
 func wrap(b *strings.Builder, head, s string, width int) {
 	for i, l := range breakText(s, width-len(head)) {
 		if i > 0 {

@@ -197,7 +197,11 @@ func Summary(list []*Report) *results.Table {
 	var all Tally
 	for _, r := range list {
 		for _, set := range r.Sets() {
-			add(r.Name, set, r.Tally(set), r.worst(set))
+			short := set
+			if head, _, ok := strings.Cut(set, ": "); ok && len(set) > 24 {
+				short = head // the table itself has the whole
+			}
+			add(r.Name, short, r.Tally(set), r.worst(set))
 		}
 		for v, n := range r.Tally("") {
 			all[v] += n

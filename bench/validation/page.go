@@ -40,16 +40,10 @@ func Misses(list []*evidence.Report) (miss, of int) {
 func WritePage(w io.Writer, list []*evidence.Report, extra []*results.Table) error {
 	b := bufio.NewWriter(w)
 	miss, of := Misses(list)
-	fmt.Fprintf(b, `# How far the model is from the truth
-
-Every check there is: what the model predicts, what it is held against, the
-error, what is allowed, and the verdict. Of %d rows that decide, %d are outside
-their tolerance; they stay in the tables. Rows marked "unverified" have a
-reference that nobody could check, rows marked "fitted" one that parameters were
-chosen by; neither decides anything. A long table shows everything that is not
-ok and the rows furthest off; rows.csv has all.
-
-`, of, miss)
+	fmt.Fprintf(b, "# How far the model is from the truth\n\n%s\n", results.Wrap(fmt.Sprintf("Every check there is: what the model predicts, what it is held against, "+
+		"the error, what is allowed, and the verdict. Of %d rows that decide, %d are outside their tolerance; they stay in the tables. Rows marked unverified "+
+		"have a reference that nobody could check, rows marked fitted one that parameters were chosen by; neither decides anything. A long table shows everything "+
+		"that is not ok and the rows furthest off; rows.csv has all. What it means is in docs/validation.md.", of, miss)))
 	table := func(t *results.Table) error {
 		b.WriteString("```\n")
 		if err := t.Write(b, results.ASCII); err != nil {
@@ -69,7 +63,7 @@ ok and the rows furthest off; rows.csv has all.
 	for _, r := range list {
 		fmt.Fprintf(b, "## %s (%s)\n\n", r.Title, r.Name)
 		for _, n := range r.Notes {
-			fmt.Fprintf(b, "%s\n\n", n)
+			fmt.Fprintf(b, "%s\n", results.Wrap(n))
 		}
 		for _, set := range r.Sets() {
 			if err := table(r.Table(set, PageRows)); err != nil {

@@ -127,6 +127,27 @@ func (o *options) validate(cmd *cobra.Command, only []string, elasticities bool)
 	return nil
 }
 
+// checkOutput refuses a --format or a --jobs that does not exist.
+func (o *options) checkOutput() error {
+	if _, err := results.ParseFormat(o.format); err != nil {
+		return fmt.Errorf("--format: %w", err)
+	}
+	return o.checkJobs()
+}
+
+// showReport prints what a check found; a row outside its tolerance is a failure.
+func (o *options) showReport(cmd *cobra.Command, r *evidence.Report, command string) error {
+	rec := r.Record()
+	rec.Version, rec.Command = results.Version(), command
+	if err := o.emit(cmd.OutOrStdout(), rec); err != nil {
+		return failure{err}
+	}
+	if err := r.Err(); err != nil {
+		return failure{err}
+	}
+	return nil
+}
+
 func newValidateKernelTraces() *cobra.Command {
 	var o options
 	var dir string

@@ -13,7 +13,6 @@ import (
 	"dmapath/bench/cachegrind"
 	"dmapath/bench/reference"
 	"dmapath/cache"
-	"dmapath/results"
 	"dmapath/workloads/lackey"
 )
 
@@ -44,11 +43,8 @@ Examples:
   dmapath validate cachegrind --dir recorded`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := results.ParseFormat(o.format)
+			err := o.checkOutput()
 			if err != nil {
-				return fmt.Errorf("--format: %w", err)
-			}
-			if err := o.checkJobs(); err != nil {
 				return err
 			}
 			x := cachegrind.Options{Malformed: func(first []*lackey.SyntaxError, all int64) {
@@ -100,15 +96,7 @@ Examples:
 			if err != nil {
 				return err
 			}
-			rec := r.Record()
-			rec.Version, rec.Command = results.Version(), "dmapath validate cachegrind"
-			if err := rec.Write(cmd.OutOrStdout(), f); err != nil {
-				return failure{err}
-			}
-			if err := r.Err(); err != nil {
-				return failure{err}
-			}
-			return nil
+			return o.showReport(cmd, r, "dmapath validate cachegrind")
 		},
 	}
 	fl := cmd.Flags()

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench/closedforms"
-	"dmapath/results"
 )
 
 func newValidateClosedForms() *cobra.Command {
@@ -29,26 +28,14 @@ Examples:
   dmapath validate closed-forms --seed 7 --format csv`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := results.ParseFormat(o.format)
-			if err != nil {
-				return fmt.Errorf("--format: %w", err)
-			}
-			if err := o.checkJobs(); err != nil {
+			if err := o.checkOutput(); err != nil {
 				return err
 			}
 			report, err := closedforms.Run(cmd.Context(), c, o.jobs)
 			if err != nil {
 				return failure{err}
 			}
-			rec := report.Record()
-			rec.Version, rec.Command = results.Version(), fmt.Sprintf("dmapath validate closed-forms --seed %d", c.Seed)
-			if err := rec.Write(cmd.OutOrStdout(), f); err != nil {
-				return failure{err}
-			}
-			if err := report.Err(); err != nil {
-				return failure{err}
-			}
-			return nil
+			return o.showReport(cmd, report, fmt.Sprintf("dmapath validate closed-forms --seed %d", c.Seed))
 		},
 	}
 	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "seed of random traffic")

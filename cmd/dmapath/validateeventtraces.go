@@ -12,7 +12,6 @@ import (
 	"dmapath/bench/eventtraces"
 	"dmapath/bench/reference"
 	"dmapath/platform"
-	"dmapath/results"
 	"dmapath/workloads/ftrace"
 )
 
@@ -34,11 +33,7 @@ Examples:
   dmapath validate event-traces
   dmapath validate event-traces trace.txt.gz --kernel 7.3`,
 		RunE: func(cmd *cobra.Command, files []string) error {
-			f, err := results.ParseFormat(o.format)
-			if err != nil {
-				return fmt.Errorf("--format: %w", err)
-			}
-			if err := o.checkJobs(); err != nil {
+			if err := o.checkOutput(); err != nil {
 				return err
 			}
 			x.Spec = func() (*platform.Spec, error) { return platform.Load(o.platform) }
@@ -60,15 +55,7 @@ Examples:
 			if err != nil {
 				return err
 			}
-			rec := r.Record()
-			rec.Version, rec.Command = results.Version(), "dmapath validate event-traces"
-			if err := rec.Write(cmd.OutOrStdout(), f); err != nil {
-				return failure{err}
-			}
-			if err := r.Err(); err != nil {
-				return failure{err}
-			}
-			return nil
+			return o.showReport(cmd, r, "dmapath validate event-traces")
 		},
 	}
 	fl := cmd.Flags()

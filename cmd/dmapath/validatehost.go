@@ -8,7 +8,6 @@ import (
 	"dmapath/bench/evidence"
 	"dmapath/bench/host"
 	"dmapath/platform"
-	"dmapath/results"
 )
 
 func newValidateHost() *cobra.Command {
@@ -34,11 +33,8 @@ Examples:
   dmapath platform calibrate --out host.yaml && dmapath validate host --platform host.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := results.ParseFormat(o.format)
+			err := o.checkOutput()
 			if err != nil {
-				return fmt.Errorf("--format: %w", err)
-			}
-			if err := o.checkJobs(); err != nil {
 				return err
 			}
 			command := "dmapath validate host"
@@ -63,15 +59,7 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
-			rec := report.Record()
-			rec.Version, rec.Command = results.Version(), command
-			if err := rec.Write(cmd.OutOrStdout(), f); err != nil {
-				return failure{err}
-			}
-			if err := report.Err(); err != nil {
-				return failure{err}
-			}
-			return nil
+			return o.showReport(cmd, report, command)
 		},
 	}
 	cmd.Flags().StringVar(&h.Platform, "platform", "", "platform file of this machine; without it the machine is calibrated first")

@@ -10,7 +10,6 @@ import (
 
 	"dmapath/bench/published"
 	"dmapath/platform"
-	"dmapath/results"
 )
 
 func newValidatePublished() *cobra.Command {
@@ -33,11 +32,8 @@ Examples:
   dmapath validate published --targets mine.yaml --format csv`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := results.ParseFormat(o.format)
+			err := o.checkOutput()
 			if err != nil {
-				return fmt.Errorf("--format: %w", err)
-			}
-			if err := o.checkJobs(); err != nil {
 				return err
 			}
 			opt := published.Options{Only: only}
@@ -68,15 +64,7 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
-			r := rep.Record()
-			r.Version, r.Command = results.Version(), command
-			if err := r.Write(cmd.OutOrStdout(), f); err != nil {
-				return failure{err}
-			}
-			if err := rep.Err(); err != nil {
-				return failure{err}
-			}
-			return nil
+			return o.showReport(cmd, rep, command)
 		},
 	}
 	cmd.Flags().StringVar(&file, "targets", "", "file of targets (those of the program)")

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench/relations"
-	"dmapath/results"
 )
 
 func newValidateRelations() *cobra.Command {
@@ -32,11 +31,7 @@ Examples:
   dmapath validate relations --seed 7 --first 1234 --configs 1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := results.ParseFormat(o.format)
-			if err != nil {
-				return fmt.Errorf("--format: %w", err)
-			}
-			if err := o.checkJobs(); err != nil {
+			if err := o.checkOutput(); err != nil {
 				return err
 			}
 			if err := r.Validate(); err != nil {
@@ -49,15 +44,7 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
-			rec := report.Record()
-			rec.Version, rec.Command = results.Version(), fmt.Sprintf("dmapath validate relations --configs %d --first %d --seed %d", r.Configs, r.First, r.Seed)
-			if err := rec.Write(cmd.OutOrStdout(), f); err != nil {
-				return failure{err}
-			}
-			if err := report.Err(); err != nil {
-				return failure{err}
-			}
-			return nil
+			return o.showReport(cmd, report, fmt.Sprintf("dmapath validate relations --configs %d --first %d --seed %d", r.Configs, r.First, r.Seed))
 		},
 	}
 	cmd.Flags().IntVar(&r.Configs, "configs", 100, "how many configurations")

@@ -69,6 +69,15 @@ func smmuTables(suffix, special, setup string, set []string) []*Behaviour {
 		{"From 16 to 96 threads it grows with an exponent within 0.1 of the published 1.36", func(v []float64) bool { return math.Abs(exponent(v)-1.36) < 0.1 }},
 	}
 	share.Claims = []Claim{
+		{"It rises from between half and three quarters to more than nine tenths", func(v []float64) bool { return v[0] > 50 && v[0] < 75 && v[4] > 90 }},
+		{"It is within 8 points of the published share everywhere", func(v []float64) bool {
+			for i := range v {
+				if math.Abs(v[i]-published[i][1]) > 8 {
+					return false
+				}
+			}
+			return true
+		}},
 		{"It rises to more than nine tenths", func(v []float64) bool { return v[0] < v[1] && v[1] < v[4] && v[4] > 90 }},
 		{"From 16 threads on it is within 5 points of the published share", func(v []float64) bool {
 			for i := 1; i < len(v); i++ {
@@ -80,6 +89,7 @@ func smmuTables(suffix, special, setup string, set []string) []*Behaviour {
 		}},
 	}
 	claims.Claims = []Claim{
+		{"From 16 threads on less than two of three succeed", func(v []float64) bool { return min(v[1], v[2], v[3], v[4]) > 1.5 }},
 		{"At 64 threads 1 in 6 to 1 in 24 succeeds", func(v []float64) bool { return v[3] > 6 && v[3] < 24 }},
 	}
 	wait.Claims = []Claim{

@@ -67,11 +67,8 @@ func checkNames() (names []string) {
 }
 
 func (o *options) validate(cmd *cobra.Command, only []string, elasticities bool) error {
-	if err := o.checkJobs(); err != nil {
+	if err := o.checkOutput(); err != nil {
 		return err
-	}
-	if _, err := results.ParseFormat(o.format); err != nil {
-		return fmt.Errorf("--format: %w", err)
 	}
 	list := validation.Checks()
 	if len(only) > 0 {
@@ -172,11 +169,7 @@ Examples:
   dmapath validate kernel-traces --dir kernel-traces --format csv`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := results.ParseFormat(o.format)
-			if err != nil {
-				return fmt.Errorf("--format: %w", err)
-			}
-			if err := o.checkJobs(); err != nil {
+			if err := o.checkOutput(); err != nil {
 				return err
 			}
 			traces := map[string]*bench.KernelTraces{}
@@ -208,7 +201,7 @@ Examples:
 				n, c := v.Tally(""), v.CycleTally("", -1)
 				counts.Rows, counts.Miss, cycles.Rows, cycles.Miss = counts.Rows+n.Rows, counts.Miss+n.Miss, cycles.Rows+c.Rows, cycles.Miss+c.Miss
 			}
-			if err := all.Write(cmd.OutOrStdout(), f); err != nil {
+			if err := o.emit(cmd.OutOrStdout(), all); err != nil {
 				return failure{err}
 			}
 			switch {
@@ -243,11 +236,7 @@ Examples:
   dmapath validate behaviours --format csv`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := results.ParseFormat(o.format)
-			if err != nil {
-				return fmt.Errorf("--format: %w", err)
-			}
-			if err := o.checkJobs(); err != nil {
+			if err := o.checkOutput(); err != nil {
 				return err
 			}
 			list, err := behaviour.Run(cmd.Context(), behaviour.All(), o.jobs)
@@ -256,7 +245,7 @@ Examples:
 			}
 			r := behaviour.Record(list)
 			r.Version, r.Command = results.Version(), "dmapath validate behaviours"
-			if err := r.Write(cmd.OutOrStdout(), f); err != nil {
+			if err := o.emit(cmd.OutOrStdout(), r); err != nil {
 				return failure{err}
 			}
 			if n := behaviour.Failed(list); n > 0 {

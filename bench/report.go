@@ -138,6 +138,7 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 				Value: st.cycles, CI95: p.StepInterval(st.ids), N: p.N})
 		}
 	}
+	o.distribute(r, dims)
 	o.measureUnits(row, add)
 	seconds := float64(o.Elapsed) / float64(sim.Second)
 	if seconds > 0 {

@@ -24,6 +24,9 @@ type Document struct {
 	Warnings     []string     `json:"warnings"`
 	Measurements []DocMeasure `json:"measurements"`
 	Tables       []DocTable   `json:"tables"`
+	// Distributions and Series are left out when there are none.
+	Distributions []Distribution `json:"distributions,omitempty"`
+	Series        []Series       `json:"series,omitempty"`
 }
 
 // DocMeasure is a Measurement. Quantities that are not there are null.
@@ -79,6 +82,14 @@ func (r *Record) Document() *Document {
 		}
 		d.Tables = append(d.Tables, dt)
 	}
+	for _, x := range r.Distributions {
+		x.Metric, x.Dims, x.Buckets = x.Name(), notNil(x.Dims), notNil(x.Buckets)
+		d.Distributions = append(d.Distributions, x)
+	}
+	for _, x := range r.Series {
+		x.Metric, x.Dims, x.Values = x.Name(), notNil(x.Dims), notNil(x.Values)
+		d.Series = append(d.Series, x)
+	}
 	return d
 }
 
@@ -88,13 +99,24 @@ func (r *Record) writeJSON(w io.Writer) error {
 			return err
 		}
 	}
+	for i := range r.Distributions {
+		if err := r.Distributions[i].check(); err != nil {
+			return err
+		}
+	}
+	for i := range r.Series {
+		if err := r.Series[i].check(); err != nil {
+			return err
+		}
+	}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
 	return e.Encode(r.Document())
 }
 
-// ReadJSON reads a Document strictly: unknown fields, another schema version and trailing data are errors.
+// ReadJSON reads a Document strictly: unknown fields, another schema version, trailing data, and distributions and series
+// that Record would refuse are errors.
 func ReadJSON(r io.Reader) (*Document, error) {
 	dec := json.NewDecoder(r)
 	dec.DisallowUnknownFields()
@@ -107,6 +129,16 @@ func ReadJSON(r io.Reader) (*Document, error) {
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("results are followed by other data")
+	}
+	for i := range d.Distributions {
+		if err := d.Distributions[i].check(); err != nil {
+			return nil, fmt.Errorf("results: %w", err)
+		}
+	}
+	for i := range d.Series {
+		if err := d.Series[i].check(); err != nil {
+			return nil, fmt.Errorf("results: %w", err)
+		}
 	}
 	return &d, nil
 }

@@ -42,21 +42,29 @@ func (m *Measurement) Dim(key string) string {
 
 // check returns what is wrong with m.
 func (m *Measurement) check() error {
-	if !snake(m.Metric) {
-		return fmt.Errorf("metric %q is not snake_case", m.Metric)
-	}
-	for i, d := range m.Dims {
-		if !snake(d.Key) || reserved[d.Key] {
-			return fmt.Errorf("dimension %q of %s is not snake_case or is the name of a column", d.Key, m.Metric)
-		}
-		for _, e := range m.Dims[:i] {
-			if e.Key == d.Key {
-				return fmt.Errorf("dimension %q of %s is given twice", d.Key, m.Metric)
-			}
-		}
+	if err := checkName(m.Dims, m.Metric); err != nil {
+		return err
 	}
 	if math.IsInf(m.Value, 0) || math.IsInf(m.CI95, 0) {
 		return fmt.Errorf("%s is infinite", m.Metric)
+	}
+	return nil
+}
+
+// checkName returns what is wrong with a metric and the dimensions that it is given.
+func checkName(dims []Dim, metric string) error {
+	if !snake(metric) {
+		return fmt.Errorf("metric %q is not snake_case", metric)
+	}
+	for i, d := range dims {
+		if !snake(d.Key) || reserved[d.Key] {
+			return fmt.Errorf("dimension %q of %s is not snake_case or is the name of a column", d.Key, metric)
+		}
+		for _, e := range dims[:i] {
+			if e.Key == d.Key {
+				return fmt.Errorf("dimension %q of %s is given twice", d.Key, metric)
+			}
+		}
 	}
 	return nil
 }

@@ -17,6 +17,9 @@ type Record struct {
 	Tables     []*Table
 	// Measurements in the order in which they are written. Add checks them.
 	Measurements []Measurement
+	// Distributions and Series are in the JSON form only. AddDistribution and AddSeries check them.
+	Distributions []Distribution
+	Series        []Series
 }
 
 // Add appends a measurement. A malformed one is a mistake of the caller and panics.

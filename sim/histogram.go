@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
+	"slices"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -79,6 +81,50 @@ func (h *Histogram) Quantile(q float64) int64 {
 	// The library turns a percentage back into a rank by rounding to the nearest.
 	v := h.h.ValueAtPercentile(100 * (float64(rank-h.Under) / float64(in)))
 	return min(max(v, h.Min), h.Max)
+}
+
+// Bin is a number of values from From to below To.
+type Bin struct {
+	From, To int64
+	Count    uint64
+}
+
+// MinBins is the smallest limit that Bins accepts: a bin for each power of two, and those outside the range.
+const MinBins = 66
+
+// Bins returns the distribution in at most limit (MinBins and more) bins that hold something, in ascending order. Each power of two is cut into
+// 2^k equal bins, at least 1 wide, with the largest k at which they are few enough: a distribution of few values is exact, and
+// of any other the bins' relative width is the same everywhere. Values outside the range are one bin each, from the minimum and to the maximum.
+func (h *Histogram) Bins(limit int) []Bin {
+	if limit < MinBins {
+		panic(fmt.Sprintf("sim: a histogram in at most %d bins: allowed are %d and more", limit, MinBins))
+	}
+	bars := slices.DeleteFunc(h.h.Distribution(), func(b hdrhistogram.Bar) bool { return b.Count == 0 })
+	for k := 62; ; k-- {
+		var bins []Bin
+		if h.Under > 0 {
+			bins = append(bins, Bin{h.Min, 0, h.Under})
+		}
+		first := len(bins)
+		for _, b := range bars {
+			width := int64(1)
+			if octave := bits.Len64(uint64(b.From)) - 1; octave > k {
+				width = 1 << (octave - k)
+			}
+			from := b.From / width * width
+			if n := len(bins); n > first && bins[n-1].From == from {
+				bins[n-1].Count += uint64(b.Count)
+				continue
+			}
+			bins = append(bins, Bin{from, max(from+width, b.To+1), uint64(b.Count)})
+		}
+		if h.Over > 0 {
+			bins = append(bins, Bin{h.limit + 1, h.Max + 1, h.Over})
+		}
+		if len(bins) <= limit {
+			return bins
+		}
+	}
 }
 
 // Warning says how many values lay outside the range, or returns nil.

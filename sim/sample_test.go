@@ -101,6 +101,56 @@ func TestHistogramQuantilesAgreeWithSorting(t *testing.T) {
 	})
 }
 
+// TestHistogramBins: every value lies in exactly one bin, the bins hold what lies in them, and a few values are told exactly.
+func TestHistogramBins(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := rapid.SliceOfN(rapid.Int64Range(-10, 2_000_000), 0, 300).Draw(t, "v")
+		h := NewHistogram(1<<20, 3)
+		for _, x := range v {
+			h.Add(x)
+		}
+		bins := h.Bins(MinBins)
+		if len(bins) > MinBins {
+			t.Fatalf("%d bins", len(bins))
+		}
+		end, total := int64(math.MinInt64), uint64(0)
+		for _, b := range bins {
+			n := uint64(0)
+			for _, x := range v {
+				if b.From <= x && x < b.To {
+					n++
+				}
+			}
+			if b.From < end || b.Count != n || n == 0 {
+				t.Fatalf("bin %+v after %d holds %d values", b, end, n)
+			}
+			end = b.To
+			total += n
+		}
+		if total != uint64(len(v)) {
+			t.Fatalf("%d of %d values are in bins", total, len(v))
+		}
+	})
+}
+
+func TestHistogramBinsAreExactWhenThereAreFew(t *testing.T) {
+	h := NewHistogram(1000, 3)
+	for _, v := range []int64{-5, 0, 1, 52, 52, 53, 900, 5000} {
+		h.Add(v)
+	}
+	want := []Bin{{-5, 0, 1}, {0, 1, 1}, {1, 2, 1}, {52, 53, 2}, {53, 54, 1}, {900, 901, 1}, {1001, 5001, 1}}
+	if got := h.Bins(MinBins); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for v := int64(512); v < 1000; v++ {
+		h.Add(v)
+	}
+	want = []Bin{{-5, 0, 1}, {0, 1, 1}, {1, 2, 1}, {52, 53, 2}, {53, 54, 1}, {512, 520, 8}} // an octave in 64 bins
+	if got := h.Bins(MinBins + 10); !slices.Equal(got[:6], want) || len(got) != 5+61+1 {
+		t.Errorf("got %d bins: %v", len(got), got)
+	}
+}
+
 func TestHistogramReportsWhatIsOutside(t *testing.T) {
 	h := NewHistogram(1000, 3)
 	for _, v := range []int64{-5, 1, 2, 3, 5000} {

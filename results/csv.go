@@ -14,7 +14,8 @@ var tail = []string{"metric", "unit", "value", "ci95", "n"}
 
 // WriteCSV writes measurements in long form: one header line, then one measurement a line in the order of ms; a column for
 // each dimension in the order of DimKeys, then metric (in snake_case with its unit), unit, value, ci95, n. Numbers are
-// exact; what is missing is empty.
+// exact; what is missing is empty. Values of dimensions are escaped: control characters and backslashes as in Go, and an apostrophe stands
+// before what a spreadsheet would calculate.
 func WriteCSV(w io.Writer, ms []Measurement) error {
 	keys := DimKeys(ms)
 	cw := csv.NewWriter(w)
@@ -29,7 +30,7 @@ func WriteCSV(w io.Writer, ms []Measurement) error {
 		}
 		line = line[:0]
 		for _, k := range keys {
-			line = append(line, m.Dim(k))
+			line = append(line, csvText(m.Dim(k)))
 		}
 		line = append(line, m.Name(), m.Unit, exact(m.Value), exact(m.CI95), strconv.FormatInt(m.N, 10))
 		if err := cw.Write(line); err != nil {
@@ -71,7 +72,7 @@ func ReadCSV(r io.Reader) ([]Measurement, error) {
 		m := Measurement{Metric: rec[nd], Unit: rec[nd+1]}
 		for i, k := range head[:nd] {
 			if rec[i] != "" {
-				m.Dims = append(m.Dims, Dim{k, rec[i]})
+				m.Dims = append(m.Dims, Dim{k, csvValue(rec[i])})
 			}
 		}
 		m.Metric = withoutUnit(m.Metric, m.Unit)

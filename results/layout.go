@@ -230,29 +230,18 @@ func (t *Table) writeMarkdown(w io.Writer) error {
 	return err
 }
 
-// escapeMarkdown makes s a cell or a paragraph that shows s.
-func escapeMarkdown(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "*", `\*`, "`", "\\`", "<", `\<`).Replace(s)
-}
-
-// plainASCII replaces what is not printable ASCII; the few signs that reports use get their usual spelling.
+// plainASCII replaces what is not printable ASCII: controls by their escapes, see Visible; the few signs that reports use get their usual
+// spelling.
 func plainASCII(s string) string {
-	ascii := true
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			ascii = false
-		}
-	}
-	if ascii {
+	if plain(s) {
 		return s
 	}
 	var b strings.Builder
-	for _, r := range s {
+	for _, r := range Visible(strings.NewReplacer("\r\n", " ", "\n", " ").Replace(s)) {
 		switch {
 		case r >= ' ' && r <= '~':
 			b.WriteRune(r)
-		case r == '\n' || r == '\t' || r == '\r' || r == ' ':
+		case r == '\u00a0':
 			b.WriteByte(' ')
 		case r == '±':
 			b.WriteString("+-")

@@ -150,7 +150,7 @@ func (t *Table) writeCSV(w io.Writer) error {
 		for _, c := range r {
 			switch c.Kind {
 			case Text:
-				line = append(line, c.Text)
+				line = append(line, csvText(c.Text))
 			case Number:
 				line = append(line, exact(c.Number))
 			default:

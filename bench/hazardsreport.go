@@ -100,6 +100,10 @@ func (h *Hazards) matrix() []*results.Table {
 	return list
 }
 
+// statusTones are those of a cell's answer.
+var statusTones = [hazard.NotModelled + 1]results.Tone{hazard.Hazardous: results.Bad, hazard.Fatal: results.Bad, hazard.Failed: results.Doubt,
+	hazard.Impossible: results.Faint, hazard.NotModelled: results.Faint}
+
 func (h *Hazards) table(part []*hazard.Result) *results.Table {
 	answered := map[string]bool{}
 	for _, r := range part {
@@ -121,10 +125,10 @@ func (h *Hazards) table(part []*hazard.Result) *results.Table {
 	}
 	for i := 0; i < len(part); {
 		row := []any{part[i].Call.Name}
-		cells := map[string]string{}
+		cells := map[string]results.Cell{}
 		name := part[i].Call.Name
 		for ; i < len(part) && part[i].Call.Name == name; i++ {
-			cells[part[i].Backend.Name] = part[i].Short()
+			cells[part[i].Backend.Name] = results.Toned(part[i].Short(), statusTones[part[i].Status])
 		}
 		for _, b := range names {
 			row = append(row, cells[b])

@@ -245,7 +245,7 @@ func (v *Validation) cycleTable(place string, of func(*CallResult) bool) *result
 				verdict = "MISS"
 			}
 		}
-		t.Add(append(row, verdict)...)
+		t.Add(append(row, results.Toned(verdict, verdictTone(verdict == "ok")))...)
 	}
 	return t
 }

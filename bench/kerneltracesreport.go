@@ -168,6 +168,14 @@ func (r *CallResult) versus(m Metric) string {
 	return fmt.Sprintf("%d/%d", r.Modelled.Counts[m], r.Counts[m])
 }
 
+// verdictTone is that of a row that is within its tolerance or not.
+func verdictTone(within bool) results.Tone {
+	if within {
+		return results.Good
+	}
+	return results.Bad
+}
+
 // counts is the table of judged metrics of a kernel and backend.
 func (v *Validation) counts(place string, of func(*CallResult) bool) *results.Table {
 	pct := func(name string) results.Column {
@@ -188,7 +196,7 @@ func (v *Validation) counts(place string, of func(*CallResult) bool) *results.Ta
 			verdict, atypical = verdict+" ~", true
 		}
 		t.Add(r.API, sizeName(r.Size), r.versus(Instructions), 100*r.Deviation(Instructions), 100*r.Deviation(Loads), 100*r.Deviation(Stores),
-			r.versus(Lines), verdict)
+			r.versus(Lines), results.Toned(verdict, verdictTone(r.Within())))
 	}
 	if atypical {
 		t.Notes = append(t.Notes, "~ no instruction count is typical of the recorded calls (the shape of the IOVA tree, or the place in the bounce pool, changes from call to call): means of both, without the smallest and the largest.")

@@ -66,6 +66,29 @@ func (r *ToolRun) Exact() *results.Table {
 	return t
 }
 
+// Record is the run for programs: what the tool prints and what is behind it.
+func (r *ToolRun) Record() *results.Record {
+	rec := &results.Record{Name: "MapBenchmark", Version: results.Version(), Command: "dmapath map-benchmark", Tables: []*results.Table{r.Exact()}}
+	us := 1e6 / float64(r.Clock.Hz())
+	for _, p := range r.ops() {
+		printed, deviation := r.Printed.Map, r.Printed.MapSD
+		if p.name == "unmap" {
+			printed, deviation = r.Printed.Unmap, r.Printed.UnmapSD
+		}
+		st := p.Series.SecondHalf()
+		for _, m := range []struct {
+			name      string
+			value, ci float64
+		}{{"printed", printed, math.NaN()}, {"printed_deviation", deviation, math.NaN()}, {"mean", st.Mean * us, finite(st.HalfWidth * us)},
+			{"p50", float64(p.Cycles.Quantile(0.5)) * us, math.NaN()}, {"p99", float64(p.Cycles.Quantile(0.99)) * us, math.NaN()}, {"p99_9", float64(p.Cycles.Quantile(0.999)) * us, math.NaN()}} {
+			rec.Add(results.Measurement{Dims: []results.Dim{{Key: "backend", Value: r.Backend}, {Key: "variant", Value: r.Variant},
+				{Key: "threads", Value: fmt.Sprint(r.Printed.Threads)}, {Key: "granule", Value: fmt.Sprint(r.Printed.Granule)}, {Key: "call", Value: p.name}},
+				Metric: m.name, Unit: "us", Value: m.value, CI95: m.ci, N: r.IOs})
+		}
+	}
+	return rec
+}
+
 // Against lays the figures of real machines beside the simulated ones.
 func Against(runs []*ToolRun) *results.Record {
 	rec := &results.Record{Name: "MapBenchmark", Version: results.Version(), Command: "dmapath map-benchmark"}

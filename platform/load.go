@@ -3,6 +3,7 @@ package platform
 import (
 	"embed"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -12,6 +13,9 @@ import (
 
 //go:embed presets/*.yaml
 var presetFiles embed.FS
+
+// Presets are the files of the presets.
+func Presets() fs.FS { return presetFiles }
 
 // Default is the preset that is used when none is named.
 const Default = "icelake-sp"

@@ -344,12 +344,20 @@ func TestVersion(t *testing.T) {
 		bi   debug.BuildInfo
 		want string
 	}{
-		{debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}, "v1.2.3"}, {debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, "unknown"},
+		{debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}, "v1.2.3"}, {debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, "(devel)"},
+		{debug.BuildInfo{}, "(devel)"},
 		{debug.BuildInfo{Settings: set("vcs.revision", "0123456789abcdef", "vcs.modified", "true")}, "0123456789ab+dirty"},
 		{debug.BuildInfo{Settings: set("vcs.revision", "0123456789abcdef", "vcs.modified", "false")}, "0123456789ab"},
 	} {
-		if got := versionOf(&c.bi); got != c.want {
+		if got := buildOf(&c.bi).Version; got != c.want {
 			t.Errorf("%+v: %s, want %s", c.bi, got, c.want)
 		}
+	}
+	b := Build{Version: "v1.2.3", Revision: "0123456789abcdef", Modified: true, Go: "go1.26.1", Platform: "linux/arm64"}
+	if got, want := b.String(), "dmapath v1.2.3 (revision 0123456789ab, modified, go1.26.1, linux/arm64)"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got, want := (Build{Version: Development, Go: "go1.26.1", Platform: "linux/amd64"}).String(), "dmapath (devel) (go1.26.1, linux/amd64)"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

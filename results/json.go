@@ -15,7 +15,7 @@ const SchemaVersion = 1
 type Document struct {
 	SchemaVersion int    `json:"schema_version"` // 1
 	Tool          string `json:"tool"`           // "dmapath"
-	ToolVersion   string `json:"tool_version"`   // module version, or "unknown"
+	ToolVersion   string `json:"tool_version"`   // see Version
 	Name          string `json:"name"`           // experiment
 	Command       string `json:"command"`        // command line
 	ConfigHash    string `json:"config_hash"`    // SHA-256 of the effective configuration, hex

@@ -78,8 +78,15 @@ func anys(s []string) []any {
 // columns.
 func (t *Table) writeASCII(w io.Writer) error {
 	var b strings.Builder
+	_, color := w.(Colored)
 	if t.Title != "" {
-		wrap(&b, "", plainASCII(t.Title), Width)
+		var title strings.Builder
+		wrap(&title, "", plainASCII(t.Title), Width)
+		if color {
+			b.WriteString(paint(title.String(), sgrBold))
+		} else {
+			b.WriteString(title.String())
+		}
 		b.WriteByte('\n')
 	}
 	head, cells, widths := t.layout()
@@ -88,7 +95,7 @@ func (t *Table) writeASCII(w io.Writer) error {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		text, err := t.part(head, cells, widths, part)
+		text, err := t.part(head, cells, widths, part, color)
 		if err != nil {
 			return err
 		}
@@ -157,7 +164,7 @@ func parts(widths []int, keys int) [][]int {
 }
 
 // part renders some columns. Headings stand on the rule: shorter ones are filled up with empty lines above.
-func (t *Table) part(head [][]string, cells [][][]string, widths, cols []int) (string, error) {
+func (t *Table) part(head [][]string, cells [][][]string, widths, cols []int, color bool) (string, error) {
 	high := 0
 	for _, c := range cols {
 		high = max(high, len(head[c]))
@@ -189,6 +196,9 @@ func (t *Table) part(head [][]string, cells [][][]string, widths, cols []int) (s
 		if len(l) > total && strings.Trim(l, "-") == "" {
 			lines[i] = l[:total] // the library's rule runs on under the last column's padding
 		}
+	}
+	if color {
+		t.paintPart(lines, high, cells, widths, cols)
 	}
 	return strings.Join(lines, "\n"), nil
 }

@@ -93,7 +93,13 @@ func (r *Record) writeTables(w io.Writer, f Format) error {
 			b.WriteString("> **Note:** " + escapeMarkdown(s) + "\n>\n")
 			continue
 		}
-		wrap(&b, "note: ", plainASCII(s), Width)
+		var note strings.Builder
+		wrap(&note, "note: ", plainASCII(s), Width)
+		if _, color := w.(Colored); color {
+			b.WriteString(paint(note.String(), sgrYellow))
+		} else {
+			b.WriteString(note.String())
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

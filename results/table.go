@@ -37,6 +37,7 @@ type Cell struct {
 	Text   string
 	Number float64 // valid when Kind is Number
 	Kind   CellKind
+	Tone   Tone // of the text on a terminal; see Colored
 }
 
 // CellKind says what a Cell holds.

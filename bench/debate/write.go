@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"dmapath/results"
@@ -51,4 +52,17 @@ func (d *Debate) Write(path string) error {
 	text := strings.TrimRight(p.b.String(), "\n") + "\n"
 	text = strings.ReplaceAll(text, "](debate/", "]("+filepath.Base(folder)+"/")
 	return results.WriteFile(path, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+}
+
+// image is a plot in the page, with the empty line behind it.
+var image = regexp.MustCompile(`(?m)^!\[[^]]*\]\(debate/[^)]*\)\n\n`)
+
+// WritePage writes the page alone, without the plots, which would be files of their own.
+func (d *Debate) WritePage(w io.Writer) error {
+	p, err := d.page()
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, image.ReplaceAllString(strings.TrimRight(p.b.String(), "\n")+"\n", ""))
+	return err
 }

@@ -131,7 +131,7 @@ func (r *Report) Table(set string, max int) *results.Table {
 	var sources []string
 	rows, left := r.shown(set, max)
 	for _, row := range rows {
-		t.Add(row.What, Figures(row.Predicted), Figures(row.Reference), row.Unit, 100*row.Error(), row.tolerance(), row.Verdict().String())
+		t.Add(row.What, Figures(row.Predicted), Figures(row.Reference), row.Unit, 100*row.Error(), row.tolerance(), results.Toned(row.Verdict().String(), row.Verdict().tone()))
 		switch {
 		case row.Skip != "":
 			because("Skipped, ", row.Skip, row.What)

@@ -1,6 +1,10 @@
 package evidence
 
-import "math"
+import (
+	"math"
+
+	"dmapath/results"
+)
 
 // Row is one comparison.
 type Row struct {
@@ -47,6 +51,11 @@ const (
 	Skipped                   // it could not be run
 	numVerdicts
 )
+
+// tone is that of the verdict in a table.
+func (v Verdict) tone() results.Tone {
+	return [numVerdicts]results.Tone{results.Good, results.Bad, results.Doubt, results.Doubt, results.Faint}[v]
+}
 
 var verdictNames = [numVerdicts]string{"ok", "MISS", "fitted", "unverified", "skipped"}
 

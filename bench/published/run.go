@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"io/fs"
 	"math"
 	"path"
 	"runtime"
@@ -17,6 +18,9 @@ import (
 
 //go:embed targets/*.yaml
 var embedded embed.FS
+
+// Files are the files of Embedded.
+func Files() fs.FS { return embedded }
 
 // Options choose the targets. The zero value takes those of this project.
 type Options struct {

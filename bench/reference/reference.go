@@ -3,9 +3,14 @@
 package reference
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
+	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"dmapath/workloads/recorded"
@@ -66,4 +71,51 @@ func Cachegrind() fs.FS {
 		panic(err) // the name is a constant
 	}
 	return sub
+}
+
+// Data is a set of files that travels with the program.
+type Data struct {
+	Name   string `json:"name"`
+	Files  int    `json:"files"`
+	SHA256 string `json:"sha256"` // of names and contents, hex: two programs with equal ones judge by the same references
+}
+
+// Versions identifies the references of the program, and what else is given by name, such as "platforms".
+func Versions(other map[string]fs.FS) (list []Data, err error) {
+	sets := map[string]fs.FS{"recordings": recorded.Steps()}
+	for _, name := range []string{"kernel-traces", "event-traces", "cachegrind"} {
+		if sets[name], err = fs.Sub(files, name); err != nil {
+			return nil, err
+		}
+	}
+	maps.Copy(sets, other)
+	for _, name := range slices.Sorted(maps.Keys(sets)) {
+		d, err := digest(name, sets[name])
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// digest reads every file, in the order of their names.
+func digest(name string, fsys fs.FS) (Data, error) {
+	h := sha256.New()
+	d := Data{Name: name}
+	err := fs.WalkDir(fsys, ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(fsys, path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(h, "%s %d\n", path, len(data))
+		h.Write(data)
+		d.Files++
+		return nil
+	})
+	d.SHA256 = hex.EncodeToString(h.Sum(nil))
+	return d, err
 }

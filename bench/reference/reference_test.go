@@ -1,7 +1,10 @@
 package reference_test
 
 import (
+	"io/fs"
+	"slices"
 	"testing"
+	"testing/fstest"
 
 	"dmapath/bench"
 	"dmapath/bench/reference"
@@ -27,5 +30,23 @@ func TestReadable(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Close()
+	}
+}
+
+// The versions of the references follow every byte of them, and nothing else.
+func TestVersions(t *testing.T) {
+	of := func(text string) string {
+		list, err := reference.Versions(map[string]fs.FS{"mine": fstest.MapFS{"a/b.yaml": {Data: []byte(text)}}})
+		if err != nil || len(list) != 5 {
+			t.Fatal(list, err)
+		}
+		i := slices.IndexFunc(list, func(d reference.Data) bool { return d.Name == "mine" })
+		if list[i].Files != 1 {
+			t.Errorf("%+v", list[i])
+		}
+		return list[i].SHA256
+	}
+	if of("x") == of("y") || of("x") != of("x") {
+		t.Error("the digest does not follow the contents")
 	}
 }

@@ -44,7 +44,7 @@ Examples:
 			if out == "" {
 				return errors.New("--out is missing: name the file to write, such as host.yaml")
 			}
-			if !force {
+			if !force && out != stdioName {
 				if _, err := os.Lstat(out); err == nil {
 					return fmt.Errorf("%s exists already: --force replaces it", out)
 				} else if !errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +69,7 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
-			if err := results.WriteFile(out, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
+			if err := writeOutput(cmd, out, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
 				return failure{err}
 			}
 			rec := d.Record(ms)
@@ -77,11 +77,14 @@ Examples:
 			if err := rec.Write(cmd.OutOrStdout(), f); err != nil {
 				return failure{err}
 			}
+			if out == stdioName {
+				return nil
+			}
 			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", out)
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&out, "out", "", "the file to write")
+	cmd.Flags().StringVar(&out, "out", "", "the file to write; - is standard output, instead of the table")
 	cmd.Flags().StringVar(&base, "base", "", "preset to extend (the nearest)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace the file if it exists")
 	cmd.Flags().StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench")

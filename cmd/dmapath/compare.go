@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -43,7 +42,7 @@ Examples:
 	f.StringSliceVar(&o.caches, "cache", nil, "hot, warm, cold (all)")
 	f.StringVar(&o.source, "source", "modelled", "modelled, or recorded: the call as recorded from the real kernel")
 	f.Int64Var(&o.operations, "operations", 1200, "I/Os, frames or accesses per run; rounds per thread")
-	f.StringVar(&o.config, "config", "", "repeat the run of this manifest; other flags change it")
+	f.StringVar(&o.config, "config", "", "repeat the run of this manifest (- for standard input); other flags change it")
 	f.StringVar(&o.out, "out", "dmapath-out", "directory for CSV, JSON, plots and manifest; empty for none")
 	o.profileFlag(cmd)
 	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")
@@ -61,15 +60,15 @@ func (o *options) load(cmd *cobra.Command) (*platform.Spec, bench.Experiment, er
 	var s *platform.Spec
 	var err error
 	if o.config != "" {
-		data, err := os.ReadFile(o.config)
+		data, err := readInput(cmd, o.config)
 		if err != nil {
 			return nil, x, err
 		}
-		m, err := results.ReadManifest(o.config, data)
+		m, err := results.ReadManifest(inputName(o.config), data)
 		if err != nil {
 			return nil, x, err
 		}
-		if s, x, err = bench.FromManifest(o.config, m); err != nil {
+		if s, x, err = bench.FromManifest(inputName(o.config), m); err != nil {
 			return nil, x, err
 		}
 		if cmd.Flags().Changed("platform") {
@@ -133,11 +132,12 @@ func (o *options) compare(cmd *cobra.Command) error {
 			return failure{err}
 		}
 	}
-	if err := o.emit(cmd.OutOrStdout(), r); err != nil {
-		return failure{err}
-	}
+	// Files before tables: whoever reads the tables may stop in the middle.
 	if err := o.writeProfile(cmd, s, x); err != nil {
 		return err
+	}
+	if err := o.emit(cmd.OutOrStdout(), r); err != nil {
+		return failure{err}
 	}
 	if text := c.Text(); text != "" && o.format == "ascii" {
 		if _, err := io.WriteString(cmd.OutOrStdout(), "\n"+text); err != nil {

@@ -32,7 +32,7 @@ Examples:
 				return err
 			}
 			switch {
-			case !strings.HasSuffix(o.out, ".md") || filepath.Base(o.out) == ".md":
+			case o.out != stdioName && !strings.HasSuffix(o.out, ".md") || filepath.Base(o.out) == ".md":
 				return fmt.Errorf("--out is %q: the page is Markdown, want a name that ends in .md", o.out)
 			case x.Operations < 128:
 				return fmt.Errorf("--operations is %d: want 128 or more", x.Operations)
@@ -48,6 +48,12 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
+			if o.out == stdioName {
+				if err := writeOutput(cmd, stdioName, d.WritePage); err != nil {
+					return failure{err}
+				}
+				return nil
+			}
 			if err := d.Write(filepath.Clean(o.out)); err != nil {
 				return failure{err}
 			}
@@ -58,7 +64,7 @@ Examples:
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.out, "out", "debate.md", "the page; its plots go to the folder of the same name without .md")
+	f.StringVar(&o.out, "out", "debate.md", "the page; its plots go to the folder of the same name without .md; - is standard output, without plots")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random stream")
 	f.Int64Var(&x.Operations, "operations", debate.DefaultOperations, "I/Os per run")
 	f.IntVar(&x.Samples, "samples", debate.DefaultSamples, "machines drawn from the plausible values of the first platform; the others get half")

@@ -73,7 +73,7 @@ Examples:
 				if err := o.experiment(cmd, s, &x); err != nil {
 					return err
 				}
-				if name, err = described(&x, name); err != nil {
+				if name, err = described(cmd, &x, name); err != nil {
 					return err
 				}
 				x.Workloads, x.Variants, x.Backends, x.Caches = []string{workload}, []string{name}, []string{backend}, []string{cache}

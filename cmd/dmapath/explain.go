@@ -33,7 +33,7 @@ Examples:
 			if err := o.experiment(cmd, s, &x); err != nil {
 				return err
 			}
-			if args[0], err = described(&x, args[0]); err != nil {
+			if args[0], err = described(cmd, &x, args[0]); err != nil {
 				return err
 			}
 			x.Workloads, x.Variants, x.Backends, x.Caches = []string{"nvme"}, args, []string{backend}, []string{cache}

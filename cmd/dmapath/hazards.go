@@ -72,7 +72,11 @@ func (o *options) explainHazard(cmd *cobra.Command, name string, x bench.HazardO
 	if err != nil {
 		return err
 	}
-	r, err := bench.ExplainHazard(s, c, x)
+	var r *results.Record
+	err = interruptible(cmd.Context(), func() (err error) {
+		r, err = bench.ExplainHazard(s, c, x)
+		return err
+	})
 	if err != nil {
 		return failure{err}
 	}

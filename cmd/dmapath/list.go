@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,17 +16,20 @@ import (
 )
 
 func newList() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "variants, backends, workloads, platforms and recordings that exist",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w := cmd.OutOrStdout()
-			section := func(name string, words []string) {
-				fmt.Fprintf(w, "%s:\n", name)
-				for _, s := range words {
-					fmt.Fprintf(w, "  %s\n", s)
+			var b strings.Builder
+			words := map[string][]string{}
+			section := func(name string, list []string) {
+				fmt.Fprintf(&b, "%s:\n", name)
+				for _, s := range list {
+					fmt.Fprintf(&b, "  %s\n", s)
 				}
+				words[strings.ReplaceAll(name, " ", "_")] = list
 			}
 			var variants, backends []string
 			for _, v := range dma.Variants() {
@@ -50,12 +55,26 @@ func newList() *cobra.Command {
 			section("calls of hazards", calls)
 			section("memories of hazards", memories)
 			section("backends of hazards", hazardBackends)
-			return nil
+			if asJSON {
+				return writeJSON(cmd, words)
+			}
+			return printText(cmd, b.String())
 		},
 	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// printText writes text to standard output.
+func printText(cmd *cobra.Command, text string) error {
+	if _, err := io.WriteString(cmd.OutOrStdout(), text); err != nil {
+		return failure{err}
+	}
+	return nil
 }
 
 func newPlatform() *cobra.Command {
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "platform",
 		Short: "presets of machines: show them with the source of every value",
@@ -68,11 +87,17 @@ func newPlatform() *cobra.Command {
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: platform.Names(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := platform.Load(args[0])
+			s, err := loadPlatform(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			return s.Show(cmd.OutOrStdout())
+			if asJSON {
+				return writeJSON(cmd, s.Describe())
+			}
+			if err := s.Show(cmd.OutOrStdout()); err != nil {
+				return failure{err}
+			}
+			return nil
 		},
 	}
 	list := &cobra.Command{
@@ -80,17 +105,28 @@ func newPlatform() *cobra.Command {
 		Short: "names of the presets",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, n := range platform.Names() {
-				fmt.Fprintln(cmd.OutOrStdout(), n)
+			if asJSON {
+				return writeJSON(cmd, platform.Names())
 			}
-			return nil
+			return printText(cmd, strings.Join(platform.Names(), "\n")+"\n")
 		},
 	}
 	keys := &cobra.Command{
 		Use:   "keys",
 		Short: "every key of a platform file with its meaning and what is allowed",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return platform.WriteKeys(cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				return writeJSON(cmd, platform.DescribeKeys())
+			}
+			if err := platform.WriteKeys(cmd.OutOrStdout()); err != nil {
+				return failure{err}
+			}
+			return nil
+		},
+	}
+	for _, c := range []*cobra.Command{show, list, keys} {
+		jsonFlag(c, &asJSON)
 	}
 	cmd.AddCommand(show, list, keys, newCalibrate())
 	return cmd

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
@@ -32,9 +31,7 @@ type failure struct{ error }
 func (f failure) Unwrap() error { return f.error }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(untilSignal(context.Background()), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run executes the command line and returns the exit code.
@@ -51,8 +48,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil || errors.Is(err, syscall.EPIPE):
 		return 0
 	case ctx.Err() != nil:
-		fmt.Fprintln(stderr, "dmapath: interrupted")
-		return 130
+		i := cause(ctx)
+		report(stderr, i)
+		return i.exitCode()
 	case errors.As(err, &some):
 		report(stderr, some.error)
 		return exitSome
@@ -65,19 +63,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	report(stderr, err)
 	return exitUsage
-}
-
-// interruptible runs work until it is done or ctx is. A simulation cannot be stopped in the middle: when ctx is done first, work is
-// left behind and the program is expected to end.
-func interruptible(ctx context.Context, work func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- work() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // report prints an error, each line of a joined one under the program's name.
@@ -140,13 +125,15 @@ Examples:
   dmapath platform show icelake-sp                  every parameter with its source
 
 Exit codes: 0 success; 1 the run failed or a check did not hold; 2 usage or configuration error; 3 some points
-of a sweep failed; 130 interrupted.`,
+of a sweep failed; 130 interrupted (SIGINT), 143 terminated (SIGTERM).`,
 		SilenceUsage: true, SilenceErrors: true, Version: results.Version(),
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(unknownFlag)
-	root.SetVersionTemplate("dmapath {{.Version}}\n")
-	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newDebate(), newList(), newPlatform(), newMan(), newValidate())
+	root.SetVersionTemplate(results.BuildInfo().String() + "\n")
+	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newDebate(), newList(), newPlatform(), newMan(), newValidate(), newVersion())
+	root.InitDefaultVersionFlag()
+	everywhere(root)
 	return root
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"os"
+	"fmt"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,9 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dmapath": func() {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
-	}})
+	testscript.Main(m, map[string]func(){"dmapath": main})
 }
 
 // The scripts are the command line as a user sees it: what is printed, what is written, what is refused.
@@ -38,6 +36,10 @@ func TestScripts(t *testing.T) {
 			if out := ts.ReadFile("stdout"); code != 0 && out != "" {
 				ts.Fatalf("a failed command printed on standard output: %s", out)
 			}
+		},
+		// uncolor removes the escape sequences of colours from standard output.
+		"uncolor": func(ts *testscript.TestScript, neg bool, args []string) {
+			fmt.Fprint(ts.Stdout(), regexp.MustCompile("\x1b\\[[0-9]*m").ReplaceAllString(ts.ReadFile(args[0]), ""))
 		},
 		// narrow FILE wants no line of more than 80 bytes, and ASCII only.
 		"narrow": func(ts *testscript.TestScript, neg bool, args []string) {

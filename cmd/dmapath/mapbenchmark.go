@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -83,6 +82,11 @@ Examples:
 				if err != nil {
 					return err
 				}
+				if given("format") {
+					rec := r.Record()
+					rec.Seed = o.seed
+					return o.emit(cmd.OutOrStdout(), rec)
+				}
 				return o.printTool(cmd.OutOrStdout(), r, exact)
 			}
 			for _, f := range []string{"threads", "seconds", "node", "dir", "granule", "mode", "kernel"} {
@@ -90,7 +94,7 @@ Examples:
 					return fmt.Errorf("--%s and --against contradict each other: the parameters are in %s", f, against)
 				}
 			}
-			list, err := readTool(against, cmd.InOrStdin())
+			list, err := readTool(cmd, against)
 			if err != nil {
 				return err
 			}
@@ -100,7 +104,7 @@ Examples:
 				b.Threads, b.Seconds, b.Dir, b.Granule, b.Mode = real.Threads, real.Seconds, int(real.Dir), real.Granule, real.Mode
 				x, err := bench.ToolExperiment(s, x, real.Version, backend)
 				if err != nil {
-					return fmt.Errorf("%s:%d: %w", against, real.Line, err)
+					return fmt.Errorf("%s:%d: %w", inputName(against), real.Line, err)
 				}
 				xs = append(xs, x)
 			}
@@ -134,7 +138,7 @@ Examples:
 	f.StringVar(&o.platform, "platform", "icelake-sp", "preset or platform file")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random stream")
 	f.StringArrayVar(&o.set, "set", nil, "key=value, any key of the platform (iommu.walkers=8); repeatable")
-	f.StringVar(&o.format, "format", "ascii", "with --against: ascii, markdown, csv, json or bench")
+	f.StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench; without it, and without --against, the three lines")
 	complete(cmd, "kernel", []string{"6.12", "7.3"})
 	return cmd
 }
@@ -150,16 +154,13 @@ func kernelOf(name string) (kernel.Version, error) {
 }
 
 // readTool reads the output of a real tool from a file, - being standard input.
-func readTool(name string, stdin io.Reader) ([]mapbench.Output, error) {
-	if name == "-" {
-		return mapbench.ReadOutputs("standard input", stdin)
-	}
-	f, err := os.Open(name)
+func readTool(cmd *cobra.Command, name string) ([]mapbench.Output, error) {
+	r, err := openInput(cmd, name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return mapbench.ReadOutputs(name, f)
+	defer r.Close()
+	return mapbench.ReadOutputs(inputName(name), r)
 }
 
 // printTool prints the three lines, and with exact what is behind them.

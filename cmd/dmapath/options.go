@@ -40,7 +40,7 @@ type options struct {
 // machineFlags are the flags that every simulating command has.
 func (o *options) machineFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.platform, "platform", "icelake-sp", "preset or platform file")
+	f.StringVar(&o.platform, "platform", "icelake-sp", "preset or platform file (- for standard input)")
 	f.StringVar(&o.memoryModel, "memory-model", "", "flatmem, sparsemem, sparsemem-extreme or sparsemem-vmemmap (the platform's)")
 	f.StringVar(&o.ram, "ram", "", "installed RAM, such as 1TiB (the platform's)")
 	f.IntVar(&o.cpus, "cpus", 1, "CPUs that take part")
@@ -66,7 +66,7 @@ func complete(cmd *cobra.Command, flag string, words []string) {
 
 // spec loads the platform and applies the flags that change it.
 func (o *options) spec(cmd *cobra.Command) (*platform.Spec, error) {
-	s, err := platform.Load(o.platform)
+	s, err := loadPlatform(cmd, o.platform)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (o *options) experiment(cmd *cobra.Command, s *platform.Spec, x *bench.Expe
 	list("workload", o.workloads, &x.Workloads)
 	list("variant", o.variants, &x.Variants)
 	for i, v := range x.Variants {
-		name, err := described(x, v)
+		name, err := described(cmd, x, v)
 		if err != nil {
 			return fmt.Errorf("--variant: %w", err)
 		}
@@ -161,25 +161,25 @@ func (o *options) experiment(cmd *cobra.Command, s *platform.Spec, x *bench.Expe
 }
 
 // described reads a variant that is a file (./my.path) into x and returns its name; other variants are names already.
-func described(x *bench.Experiment, variant string) (string, error) {
+func described(cmd *cobra.Command, x *bench.Experiment, variant string) (string, error) {
 	if !isDescription(variant) {
 		return variant, nil
 	}
-	data, err := readInput(variant, nil)
+	data, err := readInput(cmd, variant)
 	if err != nil {
 		return "", err
 	}
-	return x.AddPath(variant, string(data))
+	return x.AddPath(inputName(variant), string(data))
 }
 
 // isDescription says whether a variant is the file of a described call.
 func isDescription(variant string) bool {
-	return strings.HasSuffix(variant, ".path") || strings.ContainsRune(variant, filepath.Separator) && !strings.HasSuffix(variant, ".yaml")
+	return variant == stdioName || strings.HasSuffix(variant, ".path") || strings.ContainsRune(variant, filepath.Separator) && !strings.HasSuffix(variant, ".yaml")
 }
 
 // profileFlag is --pprof, of the commands that run an experiment.
 func (o *options) profileFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.pprof, "pprof", "", "run once more and write a profile of the simulated cycles for go tool pprof; its samples are tagged with\nworkload, backend, cache, variant and call (-tagfocus variant=map_phys@7.3)")
+	cmd.Flags().StringVar(&o.pprof, "pprof", "", "run once more and write a profile of the simulated cycles for go tool pprof (- is standard output, instead of tables); its samples are tagged with\nworkload, backend, cache, variant and call (-tagfocus variant=map_phys@7.3)")
 }
 
 // writeProfile writes the profile that --pprof asks for.
@@ -187,13 +187,14 @@ func (o *options) writeProfile(cmd *cobra.Command, s *platform.Spec, x bench.Exp
 	if o.pprof == "" {
 		return nil
 	}
-	err := interruptible(cmd.Context(), func() error {
-		p, err := x.Profile(cmd.Context(), s, o.status(cmd.ErrOrStderr()))
-		if err != nil {
-			return err
-		}
-		return results.WriteFile(o.pprof, func(w io.Writer) error { return p.Write(w, "dmapath on "+s.Name, "cycles are simulated") })
+	var p *results.Profile
+	err := interruptible(cmd.Context(), func() (err error) {
+		p, err = x.Profile(cmd.Context(), s, o.status(cmd.ErrOrStderr()))
+		return err
 	})
+	if err == nil {
+		err = writeOutput(cmd, o.pprof, func(w io.Writer) error { return p.Write(w, "dmapath on "+s.Name, "cycles are simulated") })
+	}
 	if err != nil {
 		return failure{err}
 	}
@@ -232,9 +233,12 @@ func (o *options) progress(w io.Writer) func(done, total int, what string) {
 func (o *options) emit(w io.Writer, r *results.Record) error {
 	f, err := results.ParseFormat(o.format)
 	if err != nil {
-		return err
+		return fmt.Errorf("--format: %w", err)
 	}
-	return r.Write(w, f)
+	if err := r.Write(w, f); err != nil {
+		return failure{err}
+	}
+	return nil
 }
 
 // checkJobs refuses a negative --jobs.

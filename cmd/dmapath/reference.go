@@ -76,7 +76,7 @@ func eachCommand(c *cobra.Command, visit func(*cobra.Command) error) error {
 func writeReference(w io.Writer, root *cobra.Command) error {
 	var b bytes.Buffer
 	b.WriteString("# Commands\n\nWritten from the program itself (`go test ./cmd/dmapath -run Reference -update`). Exit codes: 0 success; 1 the run failed or a check did\n" +
-		"not hold; 2 usage or configuration error; 3 some points of a sweep failed; 130 interrupted.\n")
+		"not hold; 2 usage or configuration error; 3 some points of a sweep failed; 130 interrupted (SIGINT), 143 terminated (SIGTERM).\n")
 	err := eachCommand(root, func(c *cobra.Command) error {
 		if !c.Runnable() {
 			return nil

@@ -83,14 +83,15 @@ func (o *sweepOptions) plan(cmd *cobra.Command, args []string) (*sweep.Plan, err
 	given := cmd.Flags().Changed
 	var sets []string
 	if len(args) == 1 {
-		data, err := readInput(args[0], cmd.InOrStdin())
+		data, err := readInput(cmd, args[0])
 		if err != nil {
 			return nil, err
 		}
-		if m, err := results.ReadManifest(args[0], data); err == nil {
-			return o.again(cmd, args[0], m)
+		name := inputName(args[0])
+		if m, err := results.ReadManifest(name, data); err == nil {
+			return o.again(cmd, name, m)
 		}
-		f, fileSets, err := sweep.ParseFile(args[0], data)
+		f, fileSets, err := sweep.ParseFile(name, data)
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +114,7 @@ func (o *sweepOptions) plan(cmd *cobra.Command, args []string) (*sweep.Plan, err
 		}{{"workload", f.Workload}, {"variant", f.Variant}, {"backend", f.Backend}, {"cache", f.Cache}} {
 			if len(l.from) > 0 && !given(l.flag) {
 				if err := cmd.Flags().Set(l.flag, strings.Join(l.from, ",")); err != nil {
-					return nil, fmt.Errorf("%s: %s: %w", args[0], l.flag, err)
+					return nil, fmt.Errorf("%s: %s: %w", name, l.flag, err)
 				}
 			}
 		}
@@ -177,6 +178,14 @@ func (o *sweepOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.checkJobs(); err != nil {
 		return err
 	}
+	switch f, err := results.ParseFormat(o.format); {
+	case err != nil:
+		return fmt.Errorf("--format: %w", err)
+	case !o.dryRun && f != results.ASCII:
+		return errors.New("--format is for --dry-run: the files of a sweep are CSV")
+	case f == results.Bench:
+		return errors.New("--format bench: points that have not run have no results; allowed are ascii, markdown, csv, json")
+	}
 	shard, err := parseShard(o.shard, os.Getenv)
 	if err != nil {
 		return err
@@ -228,7 +237,7 @@ func (o *sweepOptions) show(cmd *cobra.Command, p *sweep.Plan, points []sweep.Po
 		t.Columns = append(t.Columns, results.Column{Name: a.Key, Text: true})
 	}
 	for i, pt := range points {
-		if i == most {
+		if i == most && o.format == string(results.ASCII) {
 			t.Notes = append(t.Notes, fmt.Sprintf("and %d more", len(points)-most))
 			break
 		}
@@ -238,15 +247,25 @@ func (o *sweepOptions) show(cmd *cobra.Command, p *sweep.Plan, points []sweep.Po
 		}
 		t.Add(row...)
 	}
-	if err := t.Write(cmd.OutOrStdout(), results.ASCII); err != nil {
+	// For programs: the points alone, which are the same on every machine.
+	if o.format == string(results.JSON) {
+		return o.emit(cmd.OutOrStdout(), &results.Record{Name: "Sweep", Version: results.Version(), Command: "dmapath sweep --dry-run", Seed: p.Experiment.Seed, Tables: []*results.Table{t}})
+	}
+	if err := t.Write(cmd.OutOrStdout(), results.Format(o.format)); err != nil {
 		return failure{err}
 	}
-	d, err := sweep.Estimate(p, points, o.jobs)
+	if o.format != string(results.ASCII) {
+		return nil
+	}
+	var d time.Duration
+	err := interruptible(cmd.Context(), func() (err error) {
+		d, err = sweep.Estimate(p, points, o.jobs)
+		return err
+	})
 	if err != nil {
 		return failure{err}
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "\nabout %v on this machine, from the point in the middle\n", roundTime(d))
-	return err
+	return printText(cmd, fmt.Sprintf("\nabout %v on this machine, from the point in the middle\n", roundTime(d)))
 }
 
 // roundTime rounds for a reader.
@@ -335,25 +354,6 @@ func parseShard(text string, env func(string) string) (sweep.Shard, error) {
 		return sweep.Shard{}, fmt.Errorf("%s says part %d of %d: allowed are 1/N to N/N", what, index+1, of)
 	}
 	return sweep.Shard{Index: index, Of: of}, nil
-}
-
-// readInput reads a file, - being standard input.
-func readInput(name string, stdin io.Reader) ([]byte, error) {
-	const most = 64 << 20
-	r := stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		r = f
-	}
-	data, err := io.ReadAll(io.LimitReader(r, most+1))
-	if err == nil && len(data) > most {
-		err = fmt.Errorf("%s: larger than %d bytes", name, most)
-	}
-	return data, err
 }
 
 func newMerge() *cobra.Command {

@@ -192,7 +192,11 @@ Examples:
 			all := &results.Record{Name: "KernelTraces", Version: results.Version(), Command: "dmapath validate kernel-traces"}
 			var counts, cycles bench.Tally
 			for _, name := range names {
-				v, err := traces[name].Validate(cmd.Context(), name, o.jobs)
+				var v *bench.Validation
+				err := interruptible(cmd.Context(), func() (err error) {
+					v, err = traces[name].Validate(cmd.Context(), name, o.jobs)
+					return err
+				})
 				if err != nil {
 					return failure{err}
 				}
@@ -239,7 +243,11 @@ Examples:
 			if err := o.checkOutput(); err != nil {
 				return err
 			}
-			list, err := behaviour.Run(cmd.Context(), behaviour.All(), o.jobs)
+			var list []*behaviour.Outcome
+			err := interruptible(cmd.Context(), func() (err error) {
+				list, err = behaviour.Run(cmd.Context(), behaviour.All(), o.jobs)
+				return err
+			})
 			if err != nil {
 				return failure{err}
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench/cachegrind"
+	"dmapath/bench/evidence"
 	"dmapath/bench/reference"
 	"dmapath/cache"
 	"dmapath/workloads/lackey"
@@ -92,7 +93,11 @@ Examples:
 				}
 				x.Traces = []cachegrind.Trace{t}
 			}
-			r, err := cachegrind.Run(cmd.Context(), x, o.jobs)
+			var r *evidence.Report
+			err = interruptible(cmd.Context(), func() (err error) {
+				r, err = cachegrind.Run(cmd.Context(), x, o.jobs)
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -114,7 +119,7 @@ Examples:
 
 // programName is the name of a trace without what its kind and compression add.
 func programName(file string) string {
-	if file == "-" {
+	if file == stdioName {
 		return "(stdin)"
 	}
 	name := filepath.Base(file)
@@ -126,17 +131,17 @@ func programName(file string) string {
 
 // openTrace reads what is expected of a trace.
 func openTrace(cmd *cobra.Command, trace, expect string) (cachegrind.Trace, error) {
-	t := cachegrind.Trace{Name: programName(trace), Open: func() (io.ReadCloser, error) { return os.Open(trace) }}
-	if trace == "-" {
-		t.Open = func() (io.ReadCloser, error) { return io.NopCloser(cmd.InOrStdin()), nil }
-	} else if _, err := os.Stat(trace); err != nil {
-		return t, err
+	t := cachegrind.Trace{Name: programName(trace), Open: func() (io.ReadCloser, error) { return openInput(cmd, trace) }}
+	if trace != stdioName {
+		if _, err := os.Stat(trace); err != nil {
+			return t, err
+		}
 	}
-	f, err := os.Open(expect)
+	f, err := openInput(cmd, expect)
 	if err != nil {
 		return t, err
 	}
 	defer f.Close()
-	t.Count, err = cachegrind.ReadCounts(f, expect)
+	t.Count, err = cachegrind.ReadCounts(f, inputName(expect))
 	return t, err
 }

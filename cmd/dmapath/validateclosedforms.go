@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench/closedforms"
+	"dmapath/bench/evidence"
 )
 
 func newValidateClosedForms() *cobra.Command {
@@ -31,7 +32,11 @@ Examples:
 			if err := o.checkOutput(); err != nil {
 				return err
 			}
-			report, err := closedforms.Run(cmd.Context(), c, o.jobs)
+			var report *evidence.Report
+			err := interruptible(cmd.Context(), func() (err error) {
+				report, err = closedforms.Run(cmd.Context(), c, o.jobs)
+				return err
+			})
 			if err != nil {
 				return failure{err}
 			}

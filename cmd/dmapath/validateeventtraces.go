@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dmapath/bench/eventtraces"
+	"dmapath/bench/evidence"
 	"dmapath/bench/reference"
 	"dmapath/platform"
 	"dmapath/workloads/ftrace"
@@ -39,6 +41,9 @@ Examples:
 			x.Spec = func() (*platform.Spec, error) { return platform.Load(o.platform) }
 			x.Malformed = func(e *ftrace.SyntaxError) { fmt.Fprintf(cmd.ErrOrStderr(), "dmapath: %v\n", e) }
 			for _, name := range files {
+				if name == stdioName {
+					return errors.New("- (standard input): a trace is read twice, give a file")
+				}
 				info, err := os.Stat(name)
 				if err != nil {
 					return err
@@ -51,7 +56,11 @@ Examples:
 			if len(files) == 0 {
 				x.Files = eventtraces.Kept(reference.EventTraces(), func(name string) (io.ReadCloser, error) { return reference.Open(name) })
 			}
-			r, err := eventtraces.Run(cmd.Context(), x, o.jobs)
+			var r *evidence.Report
+			err := interruptible(cmd.Context(), func() (err error) {
+				r, err = eventtraces.Run(cmd.Context(), x, o.jobs)
+				return err
+			})
 			if err != nil {
 				return err
 			}

@@ -3,11 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"dmapath/bench/evidence"
 	"dmapath/bench/published"
 	"dmapath/platform"
 )
@@ -39,11 +39,11 @@ Examples:
 			opt := published.Options{Only: only}
 			command := "dmapath validate published"
 			if file != "" {
-				data, err := os.ReadFile(file)
+				data, err := readInput(cmd, file)
 				if err != nil {
 					return fmt.Errorf("--targets: %w", err)
 				}
-				if opt.Targets, err = published.Parse(file, data); err != nil {
+				if opt.Targets, err = published.Parse(inputName(file), data); err != nil {
 					return err
 				}
 				command += " --targets " + file
@@ -57,7 +57,11 @@ Examples:
 				return fmt.Errorf("--only: %w", err)
 			}
 			opt.Only = nil
-			rep, err := published.Run(cmd.Context(), opt, o.jobs)
+			var rep *evidence.Report
+			err = interruptible(cmd.Context(), func() (err error) {
+				rep, err = published.Run(cmd.Context(), opt, o.jobs)
+				return err
+			})
 			if ps := (platform.Problems)(nil); errors.As(err, &ps) {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dmapath/bench/evidence"
 	"dmapath/bench/relations"
 )
 
@@ -40,7 +41,11 @@ Examples:
 			if p := o.progress(cmd.ErrOrStderr()); p != nil {
 				r.Progress = func(done, total int) { p(done, total, "configurations") }
 			}
-			report, _, err := relations.Run(cmd.Context(), r, o.jobs)
+			var report *evidence.Report
+			err := interruptible(cmd.Context(), func() (err error) {
+				report, _, err = relations.Run(cmd.Context(), r, o.jobs)
+				return err
+			})
 			if err != nil {
 				return failure{err}
 			}

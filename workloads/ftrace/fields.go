@@ -44,11 +44,15 @@ func (ev *Event) iommuFields(b []byte) string {
 			return string(key) + " is not a number"
 		}
 	}
-	if ev.End <= ev.Addr || ev.Size == 0 || ev.End-ev.Addr != ev.Size {
+	// 7.3 traces what was mapped even when mapping failed: perhaps nothing.
+	if ev.End < ev.Addr || ev.End-ev.Addr != ev.Size || ev.Size == 0 && ev.Kind != IommuMap {
 		return "size does not match the iova range"
 	}
 	return ""
 }
+
+// maxDevice is the longest name of a device that is taken for one, in bytes.
+const maxDevice = 200
 
 // dmaFields reads "<device> key=value ..."; keys in any order, unknown ones ignored. names returns the string of a device's name.
 func (ev *Event) dmaFields(b []byte, names func([]byte) string) string {
@@ -56,15 +60,28 @@ func (ev *Event) dmaFields(b []byte, names func([]byte) string) string {
 	if len(dev) == 0 || bytes.IndexByte(dev, '=') >= 0 {
 		return "no device name"
 	}
+	if len(dev) > maxDevice {
+		return "the device's name is too long"
+	}
 	ev.Device = names(dev)
 	seen := 0
+	var open *[]uint64 // the list that decimal numbers without a key belong to, see list
 	for len(b) > 0 {
 		var key, val []byte
 		if key, val, b = field(b); key == nil {
+			if open != nil && len(val) > 0 && digit(val[0]) {
+				v, err := strconv.ParseUint(string(val), 10, 64)
+				if err != nil || len(*open) >= maxList {
+					return "a list has a value that cannot be read"
+				}
+				*open = append(*open, v)
+				continue
+			}
 			ev.Truncated = ev.Truncated || bytes.Equal(val, []byte("[TRUNCATED]"))
 			continue
 		}
 		var err error
+		open = nil
 		switch string(key) {
 		case "dir":
 			ev.Dir, err = direction(val)
@@ -80,13 +97,13 @@ func (ev *Event) dmaFields(b []byte, names func([]byte) string) string {
 		case "nents":
 			ev.Nents, err = total(val)
 		case "phys_addrs":
-			ev.SGPhys, err = list(ev.SGPhys, val)
+			open, err = list(&ev.SGPhys, val)
 			seen++
 		case "dma_addrs":
-			ev.SGAddrs, err = list(ev.SGAddrs, val)
+			open, err = list(&ev.SGAddrs, val)
 			seen++
 		case "sizes":
-			ev.SGSizes, err = list(ev.SGSizes, val)
+			open, err = list(&ev.SGSizes, val)
 			seen++
 		case "attrs":
 			ev.Attrs = attrs(val)
@@ -95,6 +112,11 @@ func (ev *Event) dmaFields(b []byte, names func([]byte) string) string {
 			return string(key) + " has a value that cannot be read"
 		}
 	}
+	return ev.complete(seen)
+}
+
+// complete checks an event of the dma group of which seen addresses and sizes were read, and sums up a list.
+func (ev *Event) complete(seen int) string {
 	if want := fieldsOf[ev.Kind]; seen < want {
 		return "an address or size is missing"
 	}
@@ -159,10 +181,22 @@ func total(b []byte) (int, error) {
 	return int(n), err
 }
 
-// list reads "{0x1,0x2}".
-func list(dst []uint64, b []byte) ([]uint64, error) {
-	if len(b) < 2 || b[0] != '{' || b[len(b)-1] != '}' {
-		return dst, strconv.ErrSyntax
+// maxList bounds the lists of one event. The kernel prints 128 entries of a mapped list, and all of an unmapped one.
+const maxList = 4096
+
+// list reads "{0x1,0x2}" into dst, as the kernel prints arrays. Most versions of libtraceevent (trace-cmd, perf script) print decimal numbers with spaces between
+// instead: the first is read, and the rest is left to the caller, who gets the list back.
+func list(dst *[]uint64, b []byte) (open *[]uint64, err error) {
+	if len(b) == 0 {
+		return dst, nil // an empty list of the second form
+	}
+	if b[0] != '{' {
+		v, err := strconv.ParseUint(string(b), 10, 64)
+		*dst = append(*dst, v)
+		return dst, err
+	}
+	if len(b) < 2 || b[len(b)-1] != '}' {
+		return nil, strconv.ErrSyntax
 	}
 	b = b[1 : len(b)-1]
 	for len(b) > 0 {
@@ -173,12 +207,12 @@ func list(dst []uint64, b []byte) ([]uint64, error) {
 			b = nil
 		}
 		v, err := parseHex(item)
-		if err != nil || len(dst) >= 4096 {
-			return dst, strconv.ErrSyntax
+		if err != nil || len(*dst) >= maxList {
+			return nil, strconv.ErrSyntax
 		}
-		dst = append(dst, v)
+		*dst = append(*dst, v)
 	}
-	return dst, nil
+	return nil, nil
 }
 
 func direction(b []byte) (kernel.Direction, error) {

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"dmapath/kernel"
-	"dmapath/sim"
 )
 
 // MaxLine is the longest line that is read, in bytes: a dma_map_sg of 128 entries takes about 8 KiB. A longer line is
@@ -25,9 +24,16 @@ type Reader struct {
 	ev   Event
 	devs map[string]string // names of devices, so that they are not allocated for every event
 
-	// Skipped counts lines that are not events of the dma and iommu groups (comments, blanks, other subsystems),
-	// Malformed those delivered as *SyntaxError.
-	Skipped, Malformed int64
+	// Skipped counts lines that are not events that are read (comments, blanks, other subsystems, markers of lost events), Malformed those
+	// delivered as *SyntaxError: events, Skipped and Malformed add up to the lines. Unread is how many of Skipped are events of the dma and
+	// iommu groups of kinds that are not read (dma_sync_sg, io_page_fault).
+	Skipped, Malformed, Unread int64
+	// Lost is how many events the tracer says it lost: markers in the stream (CPU:2 [LOST 133 EVENTS], [133 EVENTS DROPPED], PERF_RECORD_LOST
+	// lost 133), and what a heading says was overwritten before the trace was read (entries-in-buffer/entries-written). LostMarks counts the
+	// markers; some tell no number.
+	Lost, LostMarks int64
+	// NoCPU counts events of lines that name no CPU (perf script -F without cpu): they are taken to be of CPU 0.
+	NoCPU int64
 	// CPUs is how many CPUs the traced machine had, where a heading says so ("#P:2" in a trace file, "cpus=2" of trace-cmd);
 	// 0 otherwise.
 	CPUs int
@@ -48,7 +54,7 @@ func (r *Reader) Next() (*Event, error) {
 		line, err := r.readLine()
 		if err == errLong {
 			r.Malformed++
-			return nil, &SyntaxError{r.file, r.line, string(line[:120]), fmt.Sprintf("line longer than %d bytes", MaxLine)}
+			return nil, &SyntaxError{r.file, r.line, string(line[:shownBytes]), fmt.Sprintf("line longer than %d bytes", MaxLine)}
 		}
 		if err != nil {
 			return nil, err
@@ -56,32 +62,83 @@ func (r *Reader) Next() (*Event, error) {
 		ok, msg := r.parse(line)
 		if msg != "" {
 			r.Malformed++
-			if len(line) > 120 {
-				line = line[:120]
-			}
-			return nil, &SyntaxError{r.file, r.line, string(line), msg}
+			return nil, &SyntaxError{r.file, r.line, string(line[:min(len(line), shownBytes)]), msg}
 		}
 		if ok {
 			return &r.ev, nil
 		}
 		r.heading(line)
+		r.lost(line)
 		r.Skipped++
 	}
 }
 
-// heading looks for the number of CPUs in a line that is no event.
+// shownBytes is how much of a malformed line an error shows.
+const shownBytes = 120
+
+// heading looks for the number of CPUs, and of events that were overwritten, in a line that is no event.
 func (r *Reader) heading(line []byte) {
-	var num []byte
-	if i := bytes.LastIndex(line, []byte("#P:")); i > 0 && line[0] == '#' {
-		num = line[i+3:]
-	} else if !bytes.HasPrefix(line, []byte("cpus=")) {
+	if len(line) == 0 {
 		return
-	} else {
-		num = line[5:]
 	}
-	if n, err := strconv.ParseUint(string(bytes.TrimSpace(num)), 10, 13); err == nil {
+	if line[0] == '#' {
+		if i := bytes.LastIndex(line, []byte("#P:")); i > 0 {
+			r.cpus(line[i+3:])
+		}
+		if i := bytes.Index(line, []byte("entries-in-buffer/entries-written:")); i > 0 {
+			kept, written, _ := bytes.Cut(firstWord(line[i+len("entries-in-buffer/entries-written:"):]), []byte("/"))
+			k, err1 := strconv.ParseInt(string(kept), 10, 62)
+			n, err2 := strconv.ParseInt(string(written), 10, 62)
+			if err1 == nil && err2 == nil && n > k {
+				r.Lost += n - k
+				r.LostMarks++
+			}
+		}
+		return
+	}
+	if rest, ok := bytes.CutPrefix(line, []byte("cpus=")); ok {
+		r.cpus(rest)
+	}
+}
+
+func (r *Reader) cpus(num []byte) {
+	if n, err := strconv.ParseUint(string(bytes.TrimRight(firstWord(num), ")")), 10, 13); err == nil {
 		r.CPUs = max(r.CPUs, int(n))
 	}
+}
+
+func firstWord(b []byte) []byte {
+	w, _ := word(b)
+	return w
+}
+
+// lost looks for the tracer's own word that events are missing.
+func (r *Reader) lost(line []byte) {
+	for _, m := range lostMarks {
+		i := bytes.Index(line, m.before)
+		if i < 0 {
+			continue
+		}
+		rest := line[i+len(m.before):]
+		if m.number != nil { // "CPU:2 [133 EVENTS DROPPED]": the number stands between
+			k := bytes.Index(rest, m.number)
+			if k < 0 {
+				continue
+			}
+			rest = rest[:k]
+		}
+		n, err := strconv.ParseInt(string(bytes.TrimLeft(firstWord(rest), "=")), 10, 62)
+		if err == nil && n > 0 {
+			r.Lost += n
+		}
+		r.LostMarks++
+		return
+	}
+}
+
+// lostMarks are the words of the trace file and trace_pipe (kernel/trace/trace.c), trace-cmd report, and perf script --show-lost-events.
+var lostMarks = []struct{ before, number []byte }{
+	{[]byte("[LOST "), []byte("EVENTS]")}, {[]byte("PERF_RECORD_LOST lost"), nil}, {[]byte("PERF_RECORD_LOST_SAMPLES lost"), nil}, {[]byte(" ["), []byte("EVENTS DROPPED]")},
 }
 
 var errLong = errors.New("line too long")
@@ -115,24 +172,65 @@ func (r *Reader) readLine() ([]byte, error) {
 
 // parse reads one line into r.ev. It returns false when the line is not an event of ours, and a message when it is one
 // but cannot be read.
-func (r *Reader) parse(line []byte) (bool, string) {
-	head, cpu, rest := splitCPU(line)
-	if head == nil {
+//
+// A command name may be anything, what looks like CPU and time of an event included. Each place of a line where an event of ours could begin is
+// tried, the first that reads without fault is it.
+func (r *Reader) parse(line []byte) (ok bool, fault string) {
+	unread := r.Unread
+	defer func() {
+		if r.Unread > unread { // once a line, and not when it is an event after all
+			r.Unread = unread
+			if !ok && fault == "" {
+				r.Unread++
+			}
+		}
+	}()
+	for at := 0; ; {
+		p, next, found := nextPrefix(line, at)
+		if !found {
+			break
+		}
+		if good, msg := r.event(p); good && msg == "" {
+			return true, ""
+		} else if good && fault == "" {
+			fault = msg
+		}
+		at = next
+	}
+	if fault != "" {
+		return false, fault
+	}
+	if p, found := barePrefix(line); found {
+		good, msg := r.event(p)
+		if good && msg == "" && p.cpu < 0 {
+			r.ev.CPU = 0
+			r.NoCPU++
+		}
+		return good, msg
+	}
+	if !untimed(line) {
 		return false, ""
 	}
-	ts, rest, ok := timestamp(rest)
-	if !ok {
-		return false, ""
-	}
-	name, rest := cutName(rest)
+	return false, "no time stamp before the event: record with the fields comm, tid, cpu, time, event and trace"
+}
+
+// event reads the event that p stands in front of. It returns false when it is none of ours.
+func (r *Reader) event(p prefix) (bool, string) {
+	name, rest, ours := cutName(p.rest)
 	kind, ok := kindOf(name)
 	if !ok {
+		if ours || bytes.HasPrefix(name, []byte("dma_")) && bytes.IndexByte(name, ' ') < 0 {
+			r.Unread++
+		}
 		return false, ""
 	}
 	ev := &r.ev
-	*ev = Event{Kind: kind, Line: r.line, CPU: cpu, Time: ts, PID: pid(head), Dir: kernel.NoDirection,
+	*ev = Event{Kind: kind, Line: r.line, CPU: p.cpu, Time: p.at, PID: pid(p.head), Dir: kernel.NoDirection,
 		SGPhys: ev.SGPhys[:0], SGAddrs: ev.SGAddrs[:0], SGSizes: ev.SGSizes[:0]}
 	rest = bytes.TrimLeft(rest, " ")
+	if raw, ok := bytes.CutPrefix(rest, []byte("[FAILED TO PARSE]")); ok {
+		return true, ev.rawFields(raw, r.device)
+	}
 	if kind == IommuMap || kind == IommuUnmap {
 		return true, ev.iommuFields(rest)
 	}
@@ -152,99 +250,4 @@ func (r *Reader) device(name []byte) string {
 		}
 	}
 	return s
-}
-
-// splitCPU finds "[NNN]" followed by a time stamp, perhaps with a column of flags in between.
-func splitCPU(line []byte) (head []byte, cpu int, rest []byte) {
-	for at := 0; ; {
-		i := bytes.IndexByte(line[at:], '[')
-		if i < 0 {
-			return nil, 0, nil
-		}
-		at += i + 1
-		n, j := 0, at
-		for j < len(line) && j-at < 6 && line[j] >= '0' && line[j] <= '9' {
-			n = n*10 + int(line[j]-'0')
-			j++
-		}
-		if j == at || j >= len(line) || line[j] != ']' {
-			continue
-		}
-		rest = bytes.TrimLeft(line[j+1:], " ")
-		if _, _, ok := timestamp(rest); ok {
-			return line[:at-1], n, rest
-		}
-		if k := bytes.IndexByte(rest, ' '); k > 0 && k <= 8 {
-			if flagged := bytes.TrimLeft(rest[k:], " "); len(flagged) > 0 {
-				if _, _, ok := timestamp(flagged); ok {
-					return line[:at-1], n, flagged
-				}
-			}
-		}
-	}
-}
-
-// timestamp reads "seconds.fraction:" with 3 to 9 decimals.
-func timestamp(b []byte) (sim.Time, []byte, bool) {
-	i, sec := 0, int64(0)
-	for i < len(b) && b[i] >= '0' && b[i] <= '9' && i < 7 {
-		sec = sec*10 + int64(b[i]-'0')
-		i++
-	}
-	if i == 0 || i >= len(b) || b[i] != '.' {
-		return 0, nil, false
-	}
-	i++
-	frac, unit, d := int64(0), int64(sim.Second), 0
-	for i < len(b) && b[i] >= '0' && b[i] <= '9' {
-		if d++; d > 9 {
-			return 0, nil, false
-		}
-		frac = frac*10 + int64(b[i]-'0')
-		unit /= 10
-		i++
-	}
-	if d < 3 || i >= len(b) || b[i] != ':' || sec > 9_000_000 {
-		return 0, nil, false
-	}
-	return sim.Time(sec*int64(sim.Second) + frac*unit), b[i+1:], true
-}
-
-// cutName takes "event:" or "group:event:" from the front.
-func cutName(b []byte) (name, rest []byte) {
-	b = bytes.TrimLeft(b, " ")
-	for _, group := range []string{"iommu:", "dma:"} {
-		b = bytes.TrimPrefix(b, []byte(group))
-	}
-	i := bytes.IndexByte(b, ':')
-	if i < 0 {
-		return nil, nil
-	}
-	return b[:i], b[i+1:]
-}
-
-func kindOf(name []byte) (Kind, bool) {
-	for k, n := range kindNames {
-		if string(name) == n {
-			return Kind(k), true
-		}
-	}
-	return 0, false
-}
-
-// pid takes the process ID from the end of what stands before the CPU: "comm-123 " or "comm 123 ".
-func pid(head []byte) int {
-	head = bytes.TrimRight(head, " ")
-	if i := bytes.LastIndexByte(head, '('); i > 0 && bytes.HasSuffix(head, []byte(")")) { // record-tgid
-		head = bytes.TrimRight(head[:i], " ")
-	}
-	i := len(head)
-	for i > 0 && head[i-1] >= '0' && head[i-1] <= '9' {
-		i--
-	}
-	n, err := strconv.Atoi(string(head[i:]))
-	if err != nil {
-		return -1
-	}
-	return n
 }

@@ -97,32 +97,119 @@ func TestMalformedLinesAreShownAndPassedOver(t *testing.T) {
 	}
 }
 
-func FuzzReader(f *testing.F) {
-	f.Add(" x-1 [000] ..... 1.000009: unmap: IOMMU: iova=0x1000 - 0x2000 size=4096 unmapped_size=4096\n")
-	f.Add("io 166 [000] 19.030687: dma:dma_map_sg: 0000:00:01.0 dir=TO_DEVICE nents=1/1 ents=1/1 dma_addrs={0x1} sizes={0x1} phys_addrs={0x1} attrs=\n")
-	f.Fuzz(func(t *testing.T, in string) {
-		r := NewReader(strings.NewReader(in), "fuzz")
-		var events int64
-		for {
-			ev, err := r.Next()
-			if err == io.EOF {
-				break
-			}
-			var se *SyntaxError
-			if err != nil && !errors.As(err, &se) {
-				t.Fatal(err)
-			}
-			if err == nil {
-				events++
-				if ev.Kind == IommuMap && ev.End-ev.Addr != ev.Size {
-					t.Fatalf("inconsistent range accepted: %+v", *ev)
-				}
-			}
+// What the tracer says it lost is counted, whatever its words; so are the events that were overwritten before the trace was read.
+func TestLostEvents(t *testing.T) {
+	for _, c := range []struct {
+		text        string
+		lost, marks int64
+	}{
+		{"CPU:2 [LOST 133 EVENTS]\n", 133, 1},
+		{"CPU:2 [LOST EVENTS]\n", 0, 1},
+		{"CPU:7 [204600 EVENTS DROPPED]\nCPU:1 [EVENTS DROPPED]\n", 204600, 2},
+		{"swapper     0 [002]    19.049303: PERF_RECORD_LOST lost 133\n  PERF_RECORD_LOST_SAMPLES lost 7\n", 140, 2},
+		{"# entries-in-buffer/entries-written: 1000/1500   #P:4\n", 500, 1},
+		{"# entries-in-buffer/entries-written: 1500/1500   #P:4\n", 0, 0},
+		{" x-1 [000] ..... 1.000004: lost_cause: nothing [LOST]\nCPU:2 [LOST x EVENTS]\n", 0, 1},
+	} {
+		events, r, err := read(c.text)
+		if err != nil || len(events) != 0 || r.Lost != c.lost || r.LostMarks != c.marks || r.Skipped != r.Lines() {
+			t.Errorf("%q: %d events, %d lost by %d marks, %d skipped of %d; want %d by %d", c.text, len(events), r.Lost, r.LostMarks, r.Skipped, r.Lines(), c.lost, c.marks)
 		}
-		if lines := int64(r.line); events+r.Skipped+r.Malformed != lines {
-			t.Fatalf("%d lines, %d events, %d skipped, %d malformed", lines, events, r.Skipped, r.Malformed)
+	}
+}
+
+// The number of CPUs stands in the headings of the trace file, of its latency format, and of trace-cmd.
+func TestCPUsOfHeadings(t *testing.T) {
+	for text, want := range map[string]int{"# tracer: nop\n#\n# entries-in-buffer/entries-written: 9/9   #P:2\n": 2, "cpus=128\n": 128, "": 0, "#P:\n": 0, "# #P:99999999999\n": 0,
+		"# tracer: nop\n# latency: 0 us, #4/4, CPU#0 | (M:preempt VP:0, KP:0, SP:0 HP:0 #P:16)\n": 16} {
+		if _, r, _ := read(text); r.CPUs != want {
+			t.Errorf("%q: %d CPUs, want %d", text, r.CPUs, want)
 		}
-	})
+	}
+}
+
+// perf script leaves out what it is not asked for: without a CPU all is of CPU 0 and counted, without a time no line can be used.
+func TestFieldsThatPerfLeavesOut(t *testing.T) {
+	const body = "iommu:unmap: IOMMU: iova=0x1000 - 0x2000 size=4096 unmapped_size=4096\n"
+	for _, c := range []struct {
+		name, line string
+		cpu, pid   int
+		noCPU      int64
+		fault      string
+	}{
+		{"comm,tid,time,event,trace", "io   166    19.030687: " + body, 0, 166, 1, ""},
+		{"time,event,trace", "   19.030687: " + body, 0, -1, 1, ""},
+		{"cpu,time,event,trace", "[003]   19.030687: " + body, 3, -1, 0, ""},
+		{"tid,cpu,time,event,trace", "  166 [003]   19.030687: " + body, 3, 166, 0, ""},
+		{"comm,tid,cpu,event,trace", "io 166 [003] " + body, 0, 0, 0, "no time stamp"},
+		{"event,trace", body, 0, 0, 0, "no time stamp"},
+	} {
+		r := NewReader(strings.NewReader(c.line), "f")
+		ev, err := r.Next()
+		if c.fault != "" {
+			if err == nil || !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("%s: %v, want %q", c.name, err, c.fault)
+			}
+			continue
+		}
+		if err != nil || ev.CPU != c.cpu || ev.PID != c.pid || r.NoCPU != c.noCPU || ev.Time != 19_030_687_000_000 {
+			t.Errorf("%s: %+v, %v, %d without a CPU", c.name, ev, err, r.NoCPU)
+		}
+	}
+}
+
+// Events whose format libtraceevent cannot evaluate are shown by the fields of their record.
+func TestEventsThatToolsCouldNotFormat(t *testing.T) {
+	in := `x 1 [003] 1.000001: dma:dma_map_phys: [FAILED TO PARSE] device=0000:00:03.0 phys_addr=4331200514 dma_addr=4293832706 size=90 dir=1 attrs=0x420
+x 1 [003] 1.000002: dma:dma_map_sg: [FAILED TO PARSE] device=0000:00:01.0 full_nents=2 full_ents=1 truncated=0 phys_addrs=ARRAY[00, 10, 00, 00, 00, 00, 00, 00, 00, 50, 00, 00, 01, 00, 00, 00] dma_addrs=ARRAY[f0, ff, 00, 00, 00, 00, 00, 00] lengths=ARRAY[00, 20, 00, 00] dir=0 attrs=0x0
+x 1 [003] 1.000003: dma:dma_unmap_sg: [FAILED TO PARSE] device=0000:00:01.0 addrs=ARRAY[00, 10, 00, 00, 00, 00, 00, 00] dir=2 attrs=0x0
+x 1 [003] 1.000004: dma:dma_unmap_phys: [FAILED TO PARSE] device=0000:00:03.0 addr=4293832706 size=90 dir=1 attrs=0x0
+x 1 [003] 1.000005: iommu:map: [FAILED TO PARSE] iova=4096 paddr=8192 size=4096
+x 1 [003] 1.000006: dma:dma_map_sg: [FAILED TO PARSE] device=d phys_addrs=ARRAY[00, 10] dir=1
+`
+	r := NewReader(strings.NewReader(in), "f")
+	var got []Event
+	var faults []string
+	for {
+		ev, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			faults = append(faults, err.Error())
+			continue
+		}
+		e := *ev
+		e.SGPhys, e.SGAddrs, e.SGSizes = append([]uint64(nil), e.SGPhys...), append([]uint64(nil), e.SGAddrs...), append([]uint64(nil), e.SGSizes...)
+		got = append(got, e)
+	}
+	if len(got) != 5 || len(faults) != 1 || !strings.Contains(faults[0], "phys_addrs has a value") {
+		t.Fatalf("%d events, %q", len(got), faults)
+	}
+	if ev := got[0]; ev.Device != "0000:00:03.0" || ev.Dir != kernel.ToDevice || ev.Addr != 0xffeeb002 || ev.Size != 90 || ev.Phys != 0x10228e002 || ev.Attrs != kernel.AttrSkipCPUSync|kernel.AttrMMIO {
+		t.Errorf("%+v", ev)
+	}
+	if ev := got[1]; ev.Nents != 2 || len(ev.SGPhys) != 2 || ev.SGPhys[1] != 0x100005000 || ev.Addr != 0xfff0 || ev.Size != 0x2000 || ev.Dir != kernel.Bidirectional {
+		t.Errorf("%+v", ev)
+	}
+	if ev := got[2]; len(ev.SGPhys) != 1 || ev.SGPhys[0] != 0x1000 || ev.Dir != kernel.FromDevice {
+		t.Errorf("%+v", ev)
+	}
+	if ev := got[3]; ev.Addr != 0xffeeb002 || ev.Size != 90 {
+		t.Errorf("%+v", ev)
+	}
+	if ev := got[4]; ev.Addr != 0x1000 || ev.End != 0x2000 || ev.Phys != 0x2000 {
+		t.Errorf("%+v", ev)
+	}
+}
+
+// Events of the two groups that are not read are counted apart from other subsystems.
+func TestEventsThatAreNotRead(t *testing.T) {
+	_, r, err := read(" x-1 [000] ..... 1.000001: dma_sync_sg_for_cpu: 0000:00:01.0 dir=TO_DEVICE dma_addrs={0x1} sizes={0x1}\n" +
+		"x 1 [000] 1.000002: iommu:io_page_fault: IOMMU:intel 0000:00:01.0 iova=0x1 flags=0x0000\n x-1 [000] ..... 1.000003: sched_switch: dma_x\n# dma_\n")
+	if err != nil || r.Unread != 2 || r.Skipped != 4 {
+		t.Errorf("%d unread of %d skipped, %v", r.Unread, r.Skipped, err)
+	}
 }
 
 func BenchmarkReader(b *testing.B) {

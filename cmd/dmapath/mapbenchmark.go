@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -155,12 +156,11 @@ func kernelOf(name string) (kernel.Version, error) {
 
 // readTool reads the output of a real tool from a file, - being standard input.
 func readTool(cmd *cobra.Command, name string) ([]mapbench.Output, error) {
-	r, err := openInput(cmd, name)
+	data, err := readInput(cmd, name)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	return mapbench.ReadOutputs(inputName(name), r)
+	return mapbench.ReadOutputs(inputName(name), bytes.NewReader(data))
 }
 
 // printTool prints the three lines, and with exact what is behind them.

@@ -80,7 +80,11 @@ func (o *options) replay(cmd *cobra.Command, x bench.Replay, files []string) err
 		if err != nil {
 			return err
 		}
-		r, err := o.replayOne(cmd, s, x, name)
+		var r *results.Record
+		err = interruptible(cmd.Context(), func() (err error) {
+			r, err = o.replayOne(cmd, s, x, name)
+			return err
+		})
 		if err != nil {
 			return err
 		}

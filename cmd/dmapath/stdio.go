@@ -86,7 +86,11 @@ func readInput(cmd *cobra.Command, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, mostInput+1))
+	var data []byte
+	err = interruptible(cmd.Context(), func() (err error) { // whoever types it may give up
+		data, err = io.ReadAll(io.LimitReader(r, mostInput+1))
+		return err
+	})
 	if err == nil && len(data) > mostInput {
 		err = fmt.Errorf("%s: larger than %d MiB", inputName(name), mostInput>>20)
 	}

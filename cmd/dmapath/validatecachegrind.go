@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -137,11 +138,10 @@ func openTrace(cmd *cobra.Command, trace, expect string) (cachegrind.Trace, erro
 			return t, err
 		}
 	}
-	f, err := openInput(cmd, expect)
+	data, err := readInput(cmd, expect)
 	if err != nil {
 		return t, err
 	}
-	defer f.Close()
-	t.Count, err = cachegrind.ReadCounts(f, inputName(expect))
+	t.Count, err = cachegrind.ReadCounts(bytes.NewReader(data), inputName(expect))
 	return t, err
 }

@@ -10,7 +10,7 @@
 //	ascii     the tables in plain ASCII, no line over 80 columns, for a mail
 //	markdown  the tables for a README
 //	csv       the measurements, one a line; metric names in snake_case with their unit
-//	json      everything, as documented at Document, with a schema version
+//	json      everything, as documented at Document, with a schema version; only here are Distributions and Series
 //	bench     the measurements in the format of Go benchmarks, for benchstat
 //
 // A number that is not there is "-", empty or null, never NaN. Base units and full precision are in CSV, JSON and bench;
@@ -35,10 +35,10 @@
 // manifest is complete. The manifest holds the complete effective configuration as text, its hash, the seed and the digest of
 // every file, and no time and no host: repeating the run from it gives the same bytes, the manifest's command line excepted.
 // WriteFile is the same for a single file. Profile writes simulated cycles by call stack for go tool pprof. Figures are in
-// package results/figure.
+// package results/figure, the HTML page of a directory of results is in package results/page.
 //
 // # What is left out
 //
-// HTML and timelines are not here yet. A table wider than 80 columns is printed in parts, each with the key columns; there is no
+// A table wider than 80 columns is printed in parts, each with the key columns; there is no
 // landscape. A killed program (SIGKILL, power) may leave a hidden .tmp- directory beside the output, never a half-written file in it.
 package results

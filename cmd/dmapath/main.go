@@ -115,6 +115,7 @@ the kernel's own path.
 Examples:
   dmapath compare                                   the main job, tables on standard output
   dmapath compare --workload nic --cache cold       one workload, one cache state
+  dmapath report dmapath-out                        what a run wrote as one HTML page
   dmapath explain map_phys@7.3 --backend iommu-strict
   dmapath debate --out results/debate.md            the answer as one page, from runs made for it
   dmapath whatif map_phys@7.3                       which parameters the result depends on
@@ -132,7 +133,7 @@ of a sweep failed; 130 interrupted (SIGINT), 143 terminated (SIGTERM).`,
 	}
 	root.SetFlagErrorFunc(unknownFlag)
 	root.SetVersionTemplate(results.BuildInfo().String() + "\n")
-	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newDebate(), newList(), newPlatform(), newMan(), newValidate(), newVersion())
+	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newDebate(), newReport(), newList(), newPlatform(), newMan(), newValidate(), newVersion())
 	root.InitDefaultVersionFlag()
 	everywhere(root)
 	return root

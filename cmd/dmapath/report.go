@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dmapath/results"
 	"dmapath/results/page"
 )
 
@@ -39,17 +38,13 @@ Examples:
 			if err := d.Write(&b); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			if out == "-" {
-				_, err := cmd.OutOrStdout().Write(b.Bytes())
-				return err
-			}
 			if out == "" {
 				out = filepath.Join(args[0], "report.html")
 			}
-			if err := results.WriteFile(out, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }); err != nil {
+			if err := writeOutput(cmd, out, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }); err != nil {
 				return failure{err}
 			}
-			if !quiet {
+			if !quiet && out != stdioName {
 				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", out)
 			}
 			return nil

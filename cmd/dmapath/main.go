@@ -122,7 +122,7 @@ Examples:
   dmapath replay trace.txt                          calls of a recorded trace on the modelled kernel
   dmapath sweep --set iommu.walkers=1..8 --backend iommu-strict
   dmapath map-benchmark -t 8 -s 1 -g 1              the kernel's tool on the simulated machine
-  dmapath validate kernel-traces --dir DIR          the model against recorded instructions
+  dmapath validate kernel-traces                    the model against recorded instructions
   dmapath platform show icelake-sp                  every parameter with its source
 
 Exit codes: 0 success; 1 the run failed or a check did not hold; 2 usage or configuration error; 3 some points

@@ -35,7 +35,7 @@ Examples:
   dmapath validate
   dmapath validate --out validation
   dmapath validate --only kernel-traces,behaviours
-  dmapath validate kernel-traces --dir DIR          other recordings
+  dmapath validate kernel-traces --dir kernel-traces   other recordings
   dmapath validate host                             this machine; never part of validate, because it differs by machine`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {

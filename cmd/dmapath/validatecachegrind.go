@@ -41,7 +41,7 @@ expected counts, which have it if they are an output file. The exit code is 1 wh
 Examples:
   dmapath validate cachegrind
   dmapath validate cachegrind --trace sort.lackey.zst --expect cachegrind.out.123
-  dmapath validate cachegrind --trace t.gz --D1 32768,8,64 --LL 33554432,16,64 --expect stderr.txt
+  dmapath validate cachegrind --trace sort.lackey.gz --D1 32768,8,64 --LL 33554432,16,64 --expect stderr.txt
   dmapath validate cachegrind --dir recorded`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -29,7 +29,7 @@ code is 1 when a row is outside its tolerance, 2 when a target asks for somethin
 Examples:
   dmapath validate published
   dmapath validate published --only T2
-  dmapath validate published --targets mine.yaml --format csv`,
+  dmapath validate published --targets targets.yaml --format csv`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := o.checkOutput()

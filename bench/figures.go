@@ -14,7 +14,7 @@ import (
 
 // Write puts tables, measurements and figures into dir and commits it with manifest m.
 func (c *Comparison) Write(dir *results.OutputDir, r *results.Record, m *results.Manifest) error {
-	if err := allFormats(dir, "compare", r); err != nil {
+	if err := AllFormats(dir, "compare", r); err != nil {
 		return err
 	}
 	if text := c.Text(); text != "" {
@@ -51,8 +51,8 @@ func (c *Comparison) Write(dir *results.OutputDir, r *results.Record, m *results
 	return dir.Commit(m)
 }
 
-// allFormats puts r into dir in every format.
-func allFormats(dir *results.OutputDir, name string, r *results.Record) error {
+// AllFormats puts r into dir in every format.
+func AllFormats(dir *results.OutputDir, name string, r *results.Record) error {
 	for _, f := range []struct {
 		ending string
 		format results.Format

@@ -59,7 +59,7 @@ func ExplainHazard(s *platform.Spec, c hazard.Cell, o HazardOptions) (*results.R
 
 // Write puts the matrix into dir in all formats and commits it.
 func (h *Hazards) Write(dir *results.OutputDir, r *results.Record, m *results.Manifest) error {
-	if err := allFormats(dir, "hazards", r); err != nil {
+	if err := AllFormats(dir, "hazards", r); err != nil {
 		return err
 	}
 	return dir.Commit(m)

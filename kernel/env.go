@@ -83,6 +83,9 @@ type Env struct {
 	Linear   func(pa uint64) bool
 	// OnIOMMU gets what iommu:map and iommu:unmap record, nil otherwise.
 	OnIOMMU func(IOMMUEvent)
+	// OnBuffer gets every range of I/O addresses when the call of iommu-dma that maps or unmaps it returns, nil otherwise. A scatterlist is a range
+	// per DMA segment, linked pieces are one range when they are synchronised.
+	OnBuffer func(BufferEvent)
 	// DeviceMemory says whether pa is a device's memory (a BAR) and not RAM; nil: nothing is.
 	DeviceMemory func(pa uint64) bool
 	// HasPage says whether pa has a struct page; nil: everything does. Highmem asks it (PhysHighMem of 32-bit kernels).

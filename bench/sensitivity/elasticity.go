@@ -63,9 +63,9 @@ func Elast(ctx context.Context, s *platform.Spec, x bench.Experiment, jobs int, 
 	}
 	base := &side{spec: s}
 	var sides [][2]*side
-	var runs []job
+	var runs []Job
 	add := func(what string, t *side) {
-		runs = append(runs, job{what, func() (err error) {
+		runs = append(runs, Job{what, func() (err error) {
 			t.facts, err = run(t.spec, &x, e.Point)
 			var unfit platform.Unfit
 			if t != base && errors.As(err, &unfit) {
@@ -98,7 +98,7 @@ func Elast(ctx context.Context, s *platform.Spec, x bench.Experiment, jobs int, 
 		el.High, _ = pair[1].spec.Get(k)
 		e.List, sides = append(e.List, el), append(sides, pair)
 	}
-	if err := do(ctx, runs, jobs, progress); err != nil {
+	if err := Do(ctx, runs, jobs, progress); err != nil {
 		return nil, err
 	}
 	e.Nominal = [3]float64{base.facts.calls[0].mean(), base.facts.calls[1].mean(), base.facts.rate()}

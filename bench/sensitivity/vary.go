@@ -55,7 +55,7 @@ func Vary(ctx context.Context, s *platform.Spec, x bench.Experiment, n, jobs int
 	points := x.Points()
 	machines := append([]*platform.Spec{s}, u.Samples...)
 	all := make([][]*facts, len(machines))
-	var runs []job
+	var runs []Job
 	for i, m := range machines {
 		all[i] = make([]*facts, len(points))
 		for k, p := range points {
@@ -63,13 +63,13 @@ func Vary(ctx context.Context, s *platform.Spec, x bench.Experiment, n, jobs int
 			if i == 0 {
 				what = fmt.Sprintf("%s as it is, %v", s.Name, p)
 			}
-			runs = append(runs, job{what, func() (err error) {
+			runs = append(runs, Job{what, func() (err error) {
 				all[i][k], err = run(m, &x, p)
 				return err
 			}})
 		}
 	}
-	if err := do(ctx, runs, jobs, progress); err != nil {
+	if err := Do(ctx, runs, jobs, progress); err != nil {
 		return nil, err
 	}
 	u.Conclusions = derive(&x, points, all[0])
@@ -82,14 +82,14 @@ func Vary(ctx context.Context, s *platform.Spec, x bench.Experiment, n, jobs int
 	return u, nil
 }
 
-// job is one run and what to call it.
-type job struct {
-	what string
-	run  func() error
+// Job is one run and what to call it.
+type Job struct {
+	What string
+	Run  func() error
 }
 
-// do runs all jobs, some at a time. Of several errors the first in their order is returned.
-func do(ctx context.Context, jobs []job, atOnce int, progress Progress) error {
+// Do runs all jobs, atOnce at a time (0: one per CPU of the host). Of several errors the first in their order is returned.
+func Do(ctx context.Context, jobs []Job, atOnce int, progress Progress) error {
 	if atOnce <= 0 {
 		atOnce = runtime.GOMAXPROCS(0)
 	}
@@ -101,7 +101,7 @@ func do(ctx context.Context, jobs []job, atOnce int, progress Progress) error {
 		for done := 1; done <= len(jobs); done++ {
 			i := <-finished
 			if progress != nil {
-				progress(done, len(jobs), jobs[i].what)
+				progress(done, len(jobs), jobs[i].What)
 			}
 		}
 	}()
@@ -110,8 +110,8 @@ func do(ctx context.Context, jobs []job, atOnce int, progress Progress) error {
 	for i, j := range jobs {
 		g.Go(func() error {
 			if errs[i] = ctx.Err(); errs[i] == nil {
-				if err := j.run(); err != nil {
-					errs[i] = fmt.Errorf("%s: %w", j.what, err)
+				if err := j.Run(); err != nil {
+					errs[i] = fmt.Errorf("%s: %w", j.What, err)
 				}
 			}
 			finished <- i

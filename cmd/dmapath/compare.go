@@ -54,31 +54,35 @@ Examples:
 	return cmd
 }
 
+// manifestOrDefault returns the platform as flags and manifest say, and the manifest's experiment or the default one.
+func (o *options) manifestOrDefault(cmd *cobra.Command) (*platform.Spec, bench.Experiment, error) {
+	x := bench.Default()
+	if o.config == "" {
+		s, err := o.spec(cmd)
+		return s, x, err
+	}
+	data, err := readInput(cmd, o.config)
+	if err != nil {
+		return nil, x, err
+	}
+	m, err := results.ReadManifest(inputName(o.config), data)
+	if err != nil {
+		return nil, x, err
+	}
+	s, x, err := bench.FromManifest(inputName(o.config), m)
+	if err != nil {
+		return nil, x, err
+	}
+	if cmd.Flags().Changed("platform") {
+		return nil, x, fmt.Errorf("--platform and --config contradict each other: the manifest contains its platform")
+	}
+	return s, x, o.adjust(cmd, s)
+}
+
 // load returns platform and experiment as flags and manifest say.
 func (o *options) load(cmd *cobra.Command) (*platform.Spec, bench.Experiment, error) {
-	x := bench.Default()
-	var s *platform.Spec
-	var err error
-	if o.config != "" {
-		data, err := readInput(cmd, o.config)
-		if err != nil {
-			return nil, x, err
-		}
-		m, err := results.ReadManifest(inputName(o.config), data)
-		if err != nil {
-			return nil, x, err
-		}
-		if s, x, err = bench.FromManifest(inputName(o.config), m); err != nil {
-			return nil, x, err
-		}
-		if cmd.Flags().Changed("platform") {
-			return nil, x, fmt.Errorf("--platform and --config contradict each other: the manifest contains its platform")
-		}
-		err = o.adjust(cmd, s)
-		if err != nil {
-			return nil, x, err
-		}
-	} else if s, err = o.spec(cmd); err != nil {
+	s, x, err := o.manifestOrDefault(cmd)
+	if err != nil {
 		return nil, x, err
 	}
 	if err := o.experiment(cmd, s, &x); err != nil {

@@ -133,7 +133,7 @@ of a sweep failed; 130 interrupted (SIGINT), 143 terminated (SIGTERM).`,
 	}
 	root.SetFlagErrorFunc(unknownFlag)
 	root.SetVersionTemplate(results.BuildInfo().String() + "\n")
-	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newDebate(), newReport(), newList(), newPlatform(), newMan(), newValidate(), newVersion())
+	root.AddCommand(newCompare(), newExplain(), newHazards(), newDiff(), newSweep(), newMerge(), newMapBenchmark(), newReplay(), newWhatif(), newAdvise(), newDebate(), newReport(), newList(), newPlatform(), newMan(), newValidate(), newVersion())
 	root.InitDefaultVersionFlag()
 	everywhere(root)
 	return root

@@ -23,11 +23,20 @@ func (o *options) uncertaintyFlag(cmd *cobra.Command) {
 	cmd.Flags().Lookup(samplesFlag).NoOptDefVal = strconv.Itoa(sensitivity.DefaultSamples)
 }
 
-// vary runs compare --uncertainty.
-func (o *options) vary(cmd *cobra.Command, s *platform.Spec, x bench.Experiment) error {
+// sampleCount is the value of --uncertainty.
+func (o *options) sampleCount() (int, error) {
 	n, err := strconv.Atoi(o.samples)
 	if err != nil || n < sensitivity.FewestSamples || n > sensitivity.MostSamples {
-		return fmt.Errorf("--uncertainty=%s: want a number of samples, %d to %d", o.samples, sensitivity.FewestSamples, sensitivity.MostSamples)
+		return 0, fmt.Errorf("--uncertainty=%s: want a number of samples, %d to %d", o.samples, sensitivity.FewestSamples, sensitivity.MostSamples)
+	}
+	return n, nil
+}
+
+// vary runs compare --uncertainty.
+func (o *options) vary(cmd *cobra.Command, s *platform.Spec, x bench.Experiment) error {
+	n, err := o.sampleCount()
+	if err != nil {
+		return err
 	}
 	if x.Operations < sensitivity.FewestOperations {
 		return fmt.Errorf("--operations is %d: with --uncertainty %d or more are needed", x.Operations, sensitivity.FewestOperations)

@@ -76,12 +76,17 @@ func (l *Layer) Link(t *cpu.Thread, dev *kernel.Device, st *State, phys, offset,
 
 // Sync is dma_iova_sync (7.3): makes what was linked in size bytes from offset on visible to the hardware.
 func (l *Layer) Sync(t *cpu.Thread, dev *kernel.Device, st *State, offset, size uint64) error {
-	return twoSteps[t.ISA].sync(l, t, dev, st, offset, size)
+	err := twoSteps[t.ISA].sync(l, t, dev, st, offset, size)
+	if err == nil {
+		l.Of(dev).env.Buffer(kernel.BufferEvent{Device: dev, Addr: st.Addr + offset, Size: size, Dir: kernel.NoDirection})
+	}
+	return err
 }
 
 // Unlink is dma_iova_unlink (7.3): unmaps size bytes from offset on and invalidates at once, in lazy mode too.
 func (l *Layer) Unlink(t *cpu.Thread, dev *kernel.Device, st *State, offset, size uint64, dir kernel.Direction, attrs kernel.Attrs) {
 	twoSteps[t.ISA].unlink(l, t, dev, st, offset, size, dir, attrs)
+	l.Of(dev).env.Buffer(kernel.BufferEvent{Device: dev, Unmap: true, Addr: st.Addr + offset, Size: size, Dir: dir})
 }
 
 // Free is dma_iova_free (7.3): gives the range back without unmapping. It never uses the flush queue.
@@ -92,5 +97,9 @@ func (l *Layer) Free(t *cpu.Thread, dev *kernel.Device, st *State) {
 
 // Destroy is dma_iova_destroy (7.3): unlinks the first mapped bytes of the range and frees it.
 func (l *Layer) Destroy(t *cpu.Thread, dev *kernel.Device, st *State, mapped uint64, dir kernel.Direction, attrs kernel.Attrs) {
+	addr := st.Addr
 	twoSteps[t.ISA].destroy(l, t, dev, st, mapped, dir, attrs)
+	if mapped > 0 {
+		l.Of(dev).env.Buffer(kernel.BufferEvent{Device: dev, Unmap: true, Addr: addr, Size: mapped, Dir: dir})
+	}
 }

@@ -191,12 +191,19 @@ func (l *Layer) Of(dev *kernel.Device) *Cookie {
 // Map maps size bytes of physical memory at phys for dev: iommu_dma_map_page (6.12; iommu_dma_map_resource with
 // AttrMMIO) or iommu_dma_map_phys (7.3).
 func (l *Layer) Map(t *cpu.Thread, dev *kernel.Device, phys, size uint64, dir kernel.Direction, attrs kernel.Attrs) (uint64, error) {
-	return l.Of(dev).Map(t, dev, phys, size, dir, attrs)
+	k := l.Of(dev)
+	addr, err := k.Map(t, dev, phys, size, dir, attrs)
+	if err == nil {
+		k.env.Buffer(kernel.BufferEvent{Device: dev, Addr: addr, Size: size, Dir: dir})
+	}
+	return addr, err
 }
 
 // Unmap undoes Map; size, dir and attrs must be those of the mapping.
 func (l *Layer) Unmap(t *cpu.Thread, dev *kernel.Device, iova, size uint64, dir kernel.Direction, attrs kernel.Attrs) {
-	l.Of(dev).Unmap(t, dev, iova, size, dir, attrs)
+	k := l.Of(dev)
+	k.Unmap(t, dev, iova, size, dir, attrs)
+	k.env.Buffer(kernel.BufferEvent{Device: dev, Unmap: true, Addr: iova, Size: size, Dir: dir})
 }
 
 // prot is dma_info_to_prot.

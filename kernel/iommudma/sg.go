@@ -48,8 +48,19 @@ func (l *Layer) MapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, d
 	t.Frame(-56)
 	t.Pop(6)
 	t.Ret()
-	_, err = k.mapped(0, err)
+	if _, err = k.mapped(0, err); err == nil {
+		k.segments(dev, sg, dir, false)
+	}
 	return err
+}
+
+// segments reports the DMA segments of a list.
+func (k *Cookie) segments(dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction, unmap bool) {
+	for i := range sg.Nents {
+		if e := &sg.Entries[i]; k.env.OnBuffer != nil && !e.Bus {
+			k.env.OnBuffer(kernel.BufferEvent{Device: dev, Unmap: unmap, Addr: e.Addr, Size: e.Len, Dir: dir})
+		}
+	}
 }
 
 // mayBounceSG is dev_use_sg_swiotlb: one entry that has to bounce makes all of them map one by one.
@@ -306,6 +317,15 @@ func (k *Cookie) invalidate(t *cpu.Thread, sg *scatterlist.List) {
 func (l *Layer) UnmapSG(t *cpu.Thread, dev *kernel.Device, sg *scatterlist.List, dir kernel.Direction, attrs kernel.Attrs) {
 	k := l.Of(dev)
 	k.Stats.Unmaps++
+	if k.env.OnBuffer != nil {
+		n := sg.Nents // the list forgets it
+		defer func() {
+			m := sg.Nents
+			sg.Nents = n
+			k.segments(dev, sg, dir, true)
+			sg.Nents = m
+		}()
+	}
 	t.Call(fnUnmapSG)
 	t.Nop(2)
 	t.Push(5)

@@ -6,6 +6,9 @@ type Handler uint32
 // Engine owns simulated time and the pending events of one run. It is not safe for concurrent use:
 // a run is single-threaded, parallelism is across runs.
 type Engine struct {
+	// Timeline records what happens, for a picture of the run; nil records nothing and costs a comparison.
+	Timeline *Timeline
+
 	now      Time
 	until    Time
 	q        queue

@@ -20,6 +20,7 @@ type Lock struct {
 	holder *Proc
 	since  Time
 	queue  waitList
+	shown  lockTrack
 }
 
 // Holder returns the process that owns the lock, or nil. During a hand-off it is already the next one.
@@ -58,8 +59,12 @@ func (l *Lock) Wait(p *Proc) {
 	}
 	l.Contended++
 	l.MaxWaiters = max(l.MaxWaiters, l.queue.n+1)
+	holder, ahead := l.holder, l.queue.n
 	l.queue.park(p, l, 0)
 	l.Waited.Add(int64(p.e.now - p.since))
+	if tl := p.e.Timeline; tl.On() {
+		tl.waited(l, p, holder, ahead)
+	}
 }
 
 // Unlock releases the lock, which p must own, and hands it to the process that has waited longest, if any; that one
@@ -70,6 +75,9 @@ func (l *Lock) Unlock(p *Proc) {
 	}
 	now := p.e.now
 	l.HeldFor += now - l.since
+	if tl := p.e.Timeline; tl.On() {
+		tl.held(l, p)
+	}
 	l.holder = nil
 	if l.queue.n == 0 {
 		return

@@ -19,6 +19,10 @@ type Proc struct {
 	queued *Proc
 	want   int64
 	since  Time
+	// track is where timeline shows the process, innermost the slice that is open there.
+	track     TrackID
+	innermost SliceID
+	timeline  *Timeline
 }
 
 // Go starts body as a process at the current time. The slot of a process that has ended is used again, so a

@@ -30,6 +30,8 @@ type Core struct {
 	sizes   []uint8 // page shifts ever inserted, so that others are not looked for
 	paging  [levelSlots]*tlb.Cache
 	walkers *sim.Servers
+	curves  Curves
+	shown   shown
 
 	recent   [recentWalks]walkRecord
 	walks    uint64   // started
@@ -63,6 +65,8 @@ func (c *Core) Init(cfg *Config, problems error, eng *sim.Engine, f Fabric, mem 
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	c.iotlb.CountLive()
+	c.curves = newCurves(eng.Now())
 	c.walkers = sim.NewServers("page walkers", cfg.Walkers)
 	c.LookupTime, c.WalkStart, c.PTEOverhead = c.Span(cfg.LookupTime), c.Span(cfg.WalkStart), c.Span(cfg.PTEOverhead)
 	c.WalkEnd, c.DrainTime = c.Span(cfg.WalkEnd), c.Span(cfg.DrainTime)
@@ -116,7 +120,13 @@ func (c *Core) Walkers() int { return c.walkers.Len() }
 func (c *Core) TakeWalker(now sim.Time) (walker int, start sim.Time) { return c.walkers.Take(now) }
 
 // ReleaseWalker says until when TakeWalker's was busy.
-func (c *Core) ReleaseWalker(walker int, start, t sim.Time) { c.walkers.Release(walker, start, t) }
+func (c *Core) ReleaseWalker(walker int, start, t sim.Time) {
+	c.walkers.Release(walker, start, t)
+	c.curves.Walkers.Span(start, t)
+	if tl := c.Eng.Timeline; tl.On() {
+		c.showWalk(tl, "device entry", start, t)
+	}
+}
 
 // EntryRead reads one word of a device entry or of a table that leads to it, and returns when it is there. The words of one entry share
 // a cache line, so only the first read of an entry takes time.
@@ -129,6 +139,7 @@ func (c *Core) EntryRead(pa uint64, now sim.Time) sim.Time {
 // DropAll removes all translations and paging-structure entries.
 func (c *Core) DropAll() {
 	c.iotlb.InvalidateAll()
+	c.holds(c.Eng.Now())
 	for _, p := range c.paging {
 		if p != nil {
 			p.InvalidateAll()
@@ -139,6 +150,7 @@ func (c *Core) DropAll() {
 // DropSpace removes everything with the tag.
 func (c *Core) DropSpace(tag uint32) {
 	c.iotlb.InvalidateDomain(tag)
+	c.holds(c.Eng.Now())
 	for _, p := range c.paging {
 		if p != nil {
 			p.InvalidateDomain(tag)
@@ -150,6 +162,7 @@ func (c *Core) DropSpace(tag uint32) {
 // paging-structure entries on the way to them.
 func (c *Core) DropPages(tag uint32, first, last uint64, leafOnly bool) {
 	c.Stats.Dropped += uint64(c.iotlb.InvalidateRange(tag, first, last))
+	c.holds(c.Eng.Now())
 	if leafOnly {
 		return
 	}

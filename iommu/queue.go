@@ -33,6 +33,7 @@ type Queue struct {
 	first   int
 	pending int
 	era     uint64 // counts resets, so that nothing of an older life comes in
+	shown   shownQueue
 
 	hTail, hKick, hStep, hEffect, hSignal sim.Handler
 }
@@ -104,6 +105,7 @@ type signal struct {
 	resumes, holds bool
 	at             sim.Time
 	pos            uint64
+	shown          sim.SliceID
 }
 
 // Init makes an idle queue of the unit; what names it in reports.
@@ -125,13 +127,20 @@ func (q *Queue) Init(c *Core, d Commands, name string) {
 
 // Reset empties the queue: head, tail and whatever is under way.
 func (q *Queue) Reset(head, tail uint64) {
+	q.deeper(-int64(q.Depth()))
 	q.Head, q.Tail, q.pos = head, tail, head
+	q.deeper(int64(q.Depth()))
 	q.running, q.pending, q.written = false, 0, 0
 	q.era++
 }
 
 // Ring says that val was written to the tail register; it reaches the unit at the time given.
-func (q *Queue) Ring(val uint64, at sim.Time) { q.c.Eng.At(at, q.hTail, val) }
+func (q *Queue) Ring(val uint64, at sim.Time) {
+	if tl := q.c.Eng.Timeline; tl.On() {
+		q.showRing(tl, val)
+	}
+	q.c.Eng.At(at, q.hTail, val)
+}
 
 // Resume goes on at the time given, with the command at the head, after an error.
 func (q *Queue) Resume(at sim.Time) { q.c.Eng.At(at, q.hKick, q.era) }
@@ -161,8 +170,13 @@ func (q *Queue) onTail(val uint64) {
 	}
 	if tail != q.Tail {
 		q.announce(tail)
+		if tl := q.c.Eng.Timeline; tl.On() {
+			q.showAnnounced(val)
+		}
 	}
+	old := q.Depth()
 	q.Tail = tail
+	q.deeper(int64(q.Depth() - old))
 	q.c.Stats.QueueMax = max(q.c.Stats.QueueMax, q.Depth())
 	q.kick()
 }
@@ -188,6 +202,7 @@ func (q *Queue) step() {
 		return
 	}
 	t := q.c.Eng.Now()
+	q.shown.took = t
 	at := q.Base + q.pos&(q.Size-1)
 	if q.have == q.pos {
 		done, _ := q.c.Fabric.DeviceRead(at&^(lineBytes-1), lineBytes, t)
@@ -221,6 +236,9 @@ func (q *Queue) step() {
 // onEffect carries out the present command. It is complete when requests with old translations are drained as well.
 func (q *Queue) onEffect() {
 	q.drained = max(q.drained, q.d.Effect(q.cmd))
+	if tl := q.c.Eng.Timeline; tl.On() {
+		q.showCommand(tl, q.c.Eng.Now())
+	}
 	q.advance()
 	q.step()
 }
@@ -241,6 +259,7 @@ func (q *Queue) announce(tail uint64) {
 // pass moves the head past a command, which leaves the queue.
 func (q *Queue) pass() {
 	q.Head = (q.Head + q.Width) & (q.Wrap - 1)
+	q.deeper(-1)
 	if q.written == 0 {
 		return // announced in an earlier life of the queue
 	}
@@ -261,7 +280,11 @@ func (q *Queue) wait(a *Action, t sim.Time) {
 	if resumes {
 		at = seen
 	}
-	q.signals[(q.first+q.pending)%pendingWaits] = signal{a.Signal, resumes, a.Holds, at, q.pos}
+	s := &q.signals[(q.first+q.pending)%pendingWaits]
+	*s = signal{a.Signal, resumes, a.Holds, at, q.pos, 0}
+	if tl := q.c.Eng.Timeline; tl.On() {
+		s.shown = q.showWait(tl, t, seen)
+	}
 	q.pending++
 	q.c.Eng.At(seen, q.hSignal, q.era)
 	q.advance()
@@ -292,6 +315,9 @@ func (q *Queue) onSignal() {
 		q.c.Fabric.DeviceWrite(s.PA, 4, q.c.Eng.Now())
 		at, shift := s.PA&^7, s.PA&4*8
 		q.c.Mem.Write64(at, q.c.Mem.Read64(at)&^(0xffffffff<<shift)|s.Data&0xffffffff<<shift)
+	}
+	if tl := q.c.Eng.Timeline; tl.On() {
+		q.showSignal(tl, &s)
 	}
 	q.d.Signal(s.Signal)
 	if s.resumes {

@@ -77,4 +77,5 @@ func (c *Core) ResetStats() {
 	c.Stats = Stats{WalkTimes: h}
 	c.walkers.Busy, c.walkers.Waited, c.walkers.Served = 0, 0, 0
 	c.iotlb.ResetStats()
+	c.curves.restart(c.Eng.Now())
 }

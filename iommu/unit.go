@@ -32,6 +32,8 @@ type Unit interface {
 	// Walkers returns how many walks can be under way at once, WalkerBusy for how long walkers were busy, summed over all of them.
 	Walkers() int
 	WalkerBusy() sim.Time
+	// Curves returns quantities over time since the last ResetStats.
+	Curves() *Curves
 }
 
 // Fabric times the unit's own reads and writes of memory: tables, descriptors, status words. *cache.Hierarchy is one.

@@ -76,6 +76,10 @@ func (c *Core) Walk(s *Space, iova uint64, need Rights, arrived, now sim.Time) (
 	w.done = t
 	c.lastWalk = max(c.lastWalk, t)
 	c.walkers.Release(server, start, t)
+	c.curves.Walkers.Span(start, t)
+	if tl := c.Eng.Timeline; tl.On() {
+		c.showWalk(tl, "walk", start, t, sim.Addr("iova", iova), sim.Num("space", int64(s.Tag)), sim.Num("waited_ps", int64(start-now)), sim.Text("result", resultOf(cause)))
+	}
 	c.Stats.WalkTimes.Add(int64(t - now))
 	return pa, t, cause
 }
@@ -144,6 +148,7 @@ func (c *Core) descend(s *Space, iova uint64, need Rights, t sim.Time, n uint64,
 		}
 		c.sees(shift)
 		c.iotlb.Insert(s.Tag, iova>>shift, shift, payload(pa&^(1<<shift-1), rights, n))
+		c.holds(t)
 		c.leafShift, c.leafRights = shift, rights
 		return pa, t, Translated
 	}

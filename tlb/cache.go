@@ -45,6 +45,7 @@ type Cache struct {
 	setShift uint8  // log2 of the number of sets
 
 	wide   *wide   // hash and recency list, for sets of more than smallWays
+	live   *live   // nil unless CountLive was called
 	shifts []uint8 // page sizes ever inserted, in that order, and as a set
 	seen   uint64
 	cfg    Config
@@ -186,9 +187,15 @@ func (c *Cache) Insert(dom uint32, page uint64, shift uint8, val uint64) (evicte
 	}
 	key := page<<6 | uint64(shift)
 	i := c.find(key, page, dom)
+	if c.live != nil {
+		c.live.inserts(c, i, dom)
+	}
 	if i < 0 {
 		i = c.victim(c.set(page, dom))
 		if c.keys[i] != noKey {
+			if c.live != nil {
+				c.live.loses(c, i)
+			}
 			evicted = c.alive(i) && !c.displaced(i)
 			if evicted {
 				c.Stats.Evictions++

@@ -62,6 +62,9 @@ func (c *Cache) sweep(dom uint32, first, last uint64) (n int) {
 
 // drop empties slot i.
 func (c *Cache) drop(i int) {
+	if c.live != nil {
+		c.live.loses(c, i)
+	}
 	if c.wide != nil {
 		c.wide.unhash(c, i)
 		c.wide.free(i)
@@ -75,6 +78,9 @@ func (c *Cache) InvalidateDomain(dom uint32) {
 	if dom < denseDoms {
 		if c.domDead == nil {
 			c.domDead = make([]uint64, denseDoms)
+		}
+		if c.live != nil {
+			c.live.losesDomain(dom)
 		}
 		c.domDead[dom] = c.born
 		return
@@ -90,6 +96,9 @@ func (c *Cache) InvalidateDomain(dom uint32) {
 func (c *Cache) InvalidateAll() {
 	c.Stats.Flushes++
 	c.allDead = c.born
+	if c.live != nil {
+		*c.live = live{}
+	}
 }
 
 // Len counts the live entries by looking at all of them; it is for tests and reports.

@@ -152,6 +152,7 @@ func (u *Unit) waitOnSem(t *cpu.Thread, seq uint64) {
 		done := int64(u.Env.Mem.Read64(kernel.Phys(u.ring.sem))-seq) >= 0
 		t.Branch(done, late)
 		if done {
+			t.Sees("completion seen", kernel.Phys(u.ring.sem))
 			break
 		}
 		t.Branch(false, t.ALU(1, 0))

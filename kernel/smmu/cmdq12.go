@@ -427,6 +427,7 @@ func (u *Unit) pollCons12(t *cpu.Thread, l locals, at uint32) uint32 {
 		t.Branch(q.consumed(cons, at), t.Last())
 		t.Back(top)
 	}
+	t.Sees("completion seen", kernel.Phys(q.slot(at)))
 	return cons
 }
 
@@ -462,6 +463,7 @@ func (u *Unit) pollMSI(t *cpu.Thread, at uint32) uint32 {
 		done := q.read32(slot) == 0
 		t.Branch(done, v)
 		if done {
+			t.Sees("completion seen", kernel.Phys(slot))
 			t.ALU(4, 0)
 			return q.inc(at, 1)
 		}

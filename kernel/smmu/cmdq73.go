@@ -3,6 +3,7 @@ package smmu
 import (
 	"dmapath/cpu"
 	"dmapath/iommu/smmutable"
+	"dmapath/kernel"
 )
 
 var (
@@ -414,6 +415,7 @@ func (u *Unit) pollCons73(t *cpu.Thread, l locals, at uint32) uint32 {
 			t.Back(top)
 		}
 	}
+	t.Sees("completion seen", kernel.Phys(q.slot(at)))
 	t.ALU(1, 0)
 	t.Jump()
 	return cons

@@ -217,6 +217,7 @@ func (u *Unit) getBuf(t *cpu.Thread) (head uint16, ok bool) {
 		t.Ret()
 		return 0, false
 	}
+	t.Sees("completion seen", q.ring.UsedIdx())
 	if t.ISA == cpu.A64 {
 		t.Op(cpu.Fence, 0) // virtio_rmb
 	}

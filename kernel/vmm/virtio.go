@@ -125,17 +125,41 @@ func (w *VirtioWindow) Exit(t *cpu.Thread, va, val uint64, write bool) uint64 {
 	if !write || va-w.base != virtiotable.RegNotify || !w.enabled {
 		panic(fmt.Sprintf("vmm: the guest accesses register %#x of the virtio-iommu (enabled %v)", va-w.base, w.enabled))
 	}
-	w.host.handle(t, virtioHandler, func() { w.work(t) })
+	var from sim.Mark
+	if tl := t.Proc.Engine().Timeline; tl.On() {
+		from = tl.Here(t.Proc)
+	}
+	w.host.handle(t, virtioHandler, func() { w.work(t, from) })
 	return val
 }
 
+// show shows a request carried out since start by the CPU that runs t, and who notified.
+func (w *VirtioWindow) show(t *cpu.Thread, q *virtiotable.Request, start sim.Time, from sim.Mark) {
+	tl := t.Proc.Engine().Timeline
+	if !tl.On() || start < tl.Start || t.Core == nil {
+		return
+	}
+	s := tl.Slice(tl.Track(sim.Apart, "virtio-iommu requests", ""), requestNames[q.Type], start, t.Now(), sim.Addr("first", q.First), sim.Addr("last", q.Last),
+		sim.Text("by", t.Proc.Name))
+	tl.ArrowFrom("request submitted", from, s, start)
+	tl.Signal(w.ring.UsedIdx(), s, t.Now())
+}
+
+var requestNames = [virtiotable.Unmap + 1]string{virtiotable.Attach: "ATTACH", virtiotable.Map: "MAP", virtiotable.Unmap: "UNMAP"}
+
 // work is virtio_iommu_handle_command: every request that is available.
-func (w *VirtioWindow) work(t *cpu.Thread) {
+func (w *VirtioWindow) work(t *cpu.Thread, from sim.Mark) {
 	h, m := w.host, w.host.env.Mem
-	for top := t.Here(); ; {
+	var q virtiotable.Request
+	var start sim.Time
+	for top, ok := t.Here(), false; ; {
 		h.code(t, &stPop)
 		t.Mem(cpu.Load, kernel.Virt(w.ring.AvailIdx()), 2, 0, 0)
 		t.Sync()
+		if ok {
+			w.show(t, &q, start, from)
+		}
+		start = t.Now()
 		empty := virtiotable.Read16(m, w.ring.AvailIdx()) == w.last
 		t.Branch(empty, t.ALU(1, 0))
 		if empty {
@@ -156,7 +180,7 @@ func (w *VirtioWindow) work(t *cpu.Thread) {
 		}
 		h.code(t, &stRequest)
 		h.loads(t, parts[0].Addr, int(parts[0].Len+7)/8, 0)
-		q, ok := virtiotable.DecodeRequest(m, parts[0].Addr)
+		q, ok = virtiotable.DecodeRequest(m, parts[0].Addr)
 		status := virtiotable.Unsupp
 		if ok {
 			w.Requests[q.Type]++

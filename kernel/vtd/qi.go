@@ -161,6 +161,7 @@ func (u *Unit) wait(t *cpu.Thread, slot int) {
 		done := u.getStatus(slot) == qiDone
 		t.Branch(done, s)
 		if done {
+			t.Sees("completion seen", kernel.Phys(word))
 			return
 		}
 		s = t.Mem(cpu.LoadOp, word, 4, st, 0)

@@ -17,6 +17,9 @@ type Thread struct {
 	Acct *Account
 	// Tap sees every segment before it is timed; nil for none. Used to count lines and to compare with recordings.
 	Tap func(ops []Op)
+
+	shown    []shown // what of it is open on the engine's timeline
+	segments sim.TrackID
 }
 
 // SegmentOps bounds a segment: about half a microsecond at the IPC of kernel paths (1 to 2 at 3 GHz).
@@ -42,7 +45,12 @@ func (t *Thread) Sync() {
 		t.Ops = t.Ops[:0]
 		return
 	}
-	end := t.Core.Run(t.Ops, t.Proc.Now(), t.Acct)
+	var end sim.Time
+	if tl := t.Proc.Engine().Timeline; tl.On() {
+		end = t.runShown(tl)
+	} else {
+		end = t.Core.Run(t.Ops, t.Proc.Now(), t.Acct)
+	}
 	t.Ops = t.Ops[:0]
 	t.Proc.SleepUntil(end)
 }
@@ -110,6 +118,9 @@ func (t *Thread) stall(fn *Func, cause Stall, done sim.Time) {
 	if now := t.Proc.Now(); done > now {
 		if t.Acct != nil {
 			t.Acct.Wait(fn.ID, cause, t.Core.Between(now, done))
+		}
+		if tl := t.Proc.Engine().Timeline; tl.On() {
+			tl.Slice(tl.TrackOf(t.Proc), waitNames[cause], now, done)
 		}
 		t.Proc.SleepUntil(done)
 	}

@@ -27,6 +27,7 @@ func (p *Port) Write(rid uint16, iova uint64, n int, now sim.Time) (done sim.Tim
 	}
 	p.st.WriteBytes += uint64(n)
 	p.st.WriteTime += done - now
+	p.operation("DMA write", iova-uint64(n), n, now, done)
 	return done, nil
 }
 
@@ -57,6 +58,7 @@ func (p *Port) writePacket(rid uint16, iova uint64, n int, now sim.Time) (sim.Ti
 		}
 	}
 	at, pushed := p.sendPosted(p.request(addr, payload), payload, now)
+	p.packet(p.Up, "MWr", iova, n)
 	p.st.WriteRequests++
 	pa, t, err := p.translate(rid, addr, true, at)
 	if err != nil {
@@ -93,6 +95,7 @@ func (p *Port) Read(rid uint16, iova uint64, n int, now sim.Time) (done sim.Time
 	}
 	p.st.ReadBytes += uint64(n)
 	p.st.ReadTime += done - now
+	p.operation("DMA read", iova-uint64(n), n, now, done)
 	return done, nil
 }
 
@@ -111,17 +114,20 @@ func (p *Port) readRequest(rid uint16, iova uint64, n int, now sim.Time) (sim.Ti
 		}
 	}
 	t := p.tags.take(now + p.cfg.EndpointLatency)
+	tagged := t
 	t = p.buffer.take(t, units(payload))
 	t = p.nonPosted.take(t, 0)
 	_, end := p.Up.Send(t, p.sent.behind(t), p.request(addr, 0), 0)
+	p.packet(p.Up, "MRd", iova, n)
 	at := end + p.cfg.LinkLatency + p.cfg.RootUp
 	p.st.ReadRequests++
 	pa, t, err := p.translate(rid, addr, false, at)
 	if err != nil {
 		p.nonPosted.give(0, t+p.cfg.CreditReturn)
 		_, end := p.Down.Send(t+p.cfg.RootDown, 0, p.answer(0), 0)
+		p.packet(p.Down, "Cpl unsupported request", iova, 0)
 		back := end + p.cfg.LinkLatency + p.cfg.EndpointLatency
-		p.tags.release(back)
+		p.holdTag(tagged, back)
 		p.buffer.give(units(payload), back)
 		return back, err
 	}
@@ -138,13 +144,14 @@ func (p *Port) readRequest(rid uint16, iova uint64, n int, now sim.Time) (sim.Ti
 		have = max(have, data) // in address order
 		dw := doublewords(pa, size)
 		_, end := p.Down.Send(have+p.cfg.RootDown, 0, p.answer(dw), dw)
+		p.packet(p.Down, "CplD", iova+uint64(n-rest), size)
 		back = max(back, end+p.cfg.LinkLatency+p.cfg.EndpointLatency)
 		p.st.Completions++
 		pa += uint64(size)
 		rest -= size
 	}
 	p.fetches.add(at, have)
-	p.tags.release(back)
+	p.holdTag(tagged, back)
 	p.buffer.give(units(payload), back)
 	return back, nil
 }
@@ -182,6 +189,7 @@ func units(payload int) int { return (payload + creditUnit - 1) / creditUnit }
 // translate. It returns when the CPU's interrupt controller has it, not before all writes sent earlier are visible.
 func (p *Port) MSIX(now sim.Time) (arrive sim.Time) {
 	at, pushed := p.sendPosted(p.request(0, registerBytes), registerBytes, now)
+	p.packet(p.Up, "MWr MSI-X", 0, registerBytes)
 	p.st.Interrupts++
 	if at < pushed {
 		p.st.OrderTime += pushed - at
@@ -200,6 +208,7 @@ func (p *Port) CPUWriteBytes(n int, now sim.Time) (arrive sim.Time) {
 	payload := doublewords(0, n)
 	ready := p.doorbells.take(now+p.cfg.HostLatency, units(payload))
 	_, end := p.Down.Send(ready, p.rung.behind(ready), p.request(1<<32, payload), payload)
+	p.packet(p.Down, "MWr register", 0, n)
 	p.rung.put(ready, end)
 	p.st.Doorbells++
 	arrive = end + p.cfg.LinkLatency + p.cfg.EndpointLatency
@@ -212,11 +221,13 @@ func (p *Port) CPUWriteBytes(n int, now sim.Time) (arrive sim.Time) {
 func (p *Port) CPURead(now sim.Time) (done sim.Time) {
 	ready := p.registers.take(now+p.cfg.HostLatency, 0)
 	_, end := p.Down.Send(ready, p.rung.behind(ready), p.request(1<<32, 0), 0)
+	p.packet(p.Down, "MRd register", 0, registerBytes)
 	at := end + p.cfg.LinkLatency + p.cfg.EndpointLatency
 	p.registers.give(0, at+p.cfg.CreditReturn)
 	p.st.RegisterReads++
 	ready = at + p.cfg.RegisterRead + p.cfg.EndpointLatency
 	_, end = p.Up.Send(ready, p.sent.behind(ready), p.answer(registerBytes), registerBytes)
+	p.packet(p.Up, "CplD register", 0, registerBytes)
 	back := end + p.cfg.LinkLatency + p.cfg.RootUp
 	if ready >= p.sent.ready {
 		back = max(back, p.rootDone)

@@ -15,6 +15,7 @@ type Link struct {
 	femtos uint64   // per byte
 	spans  []span   // occupied, sorted, not touching; at most maxSpans
 	floor  sim.Time // before it nothing is free any more
+	last   span     // the packet booked last
 }
 
 type span struct{ start, end sim.Time }
@@ -40,6 +41,7 @@ func (l *Link) Send(ready, behind sim.Time, n, payload int) (start, end sim.Time
 	l.Busy += d
 	start = l.book(max(ready, behind, l.floor), d)
 	l.Waited += start - ready
+	l.last = span{start, start + d}
 	return start, start + d
 }
 

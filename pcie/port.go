@@ -115,6 +115,9 @@ type Port struct {
 	commits  journal
 	fetches  journal
 	rootDone sim.Time // when the last write became visible
+
+	reads *sim.Curve // tags in use
+	shown shown
 }
 
 // order remembers the last posted packet of one direction: a later one must not pass it.
@@ -152,6 +155,7 @@ func NewPort(cfg Config, tr Translator, mem Memory) (*Port, error) {
 	p.doorbells = newFlow(cfg.Device.PostedHeaders, cfg.Device.PostedData)
 	p.registers = newFlow(cfg.Device.NonPostedHeaders, 0)
 	p.tags = newTags(cfg.Tags)
+	p.reads = sim.NewCurve(0, 256)
 	if cfg.DeviceTLB.Entries > 0 {
 		agent, ok := tr.(Agent)
 		if !ok {

@@ -16,6 +16,7 @@ const histLimit = 1 << 32
 // half of the calls only: MSER never cuts more than half, so what they hold is always past the warm-up, or the series says
 // that none was found. A run that makes less than half of the calls planned (a NIC that drops frames) has them all.
 type Op struct {
+	Name    string         // of the call on a timeline: map, unmap; empty: call
 	Cycles  *sim.Histogram // cycles per call, second half
 	Series  sim.Series     // cycles of every call in order
 	Acct    *cpu.Account   // instructions, cycles, loads by kernel function, second half
@@ -34,6 +35,12 @@ type Op struct {
 // NewOp returns an empty record for about planned calls.
 func NewOp(planned int64) *Op {
 	return &Op{Cycles: sim.NewHistogram(histLimit, 3), Acct: cpu.NewAccount(), Planned: planned}
+}
+
+// Named says what the calls are called on a timeline.
+func (o *Op) Named(name string) *Op {
+	o.Name = name
+	return o
 }
 
 // Measure times call: the cycles from the retirement of what came before it to the retirement of its last instruction.
@@ -76,6 +83,7 @@ func (o *Op) Begin(t *cpu.Thread) Sample {
 		o.N, o.Instr = 0, 0
 		o.marks = o.marks[:0]
 		o.mark(t.Now())
+		t.Proc.Engine().Timeline.Begin(t.Now())
 	}
 	o.open++
 	return Sample{op: o, acct: o.Acct}
@@ -86,11 +94,16 @@ func (s *Sample) Call(t *cpu.Thread, call func() error) error {
 	t.Sync()
 	old, start, seq := t.Acct, t.Now(), t.Last()
 	t.Acct = s.acct
+	shown := t.Show(s.op.Name)
 	err := call()
 	t.Sync()
 	t.Acct = old
-	s.Cycles += t.Core.Between(start, t.Now())
-	s.Instr += int64(t.Last() - seq)
+	cycles, instr := t.Core.Between(start, t.Now()), int64(t.Last()-seq)
+	if shown != 0 {
+		t.Hide(shown, sim.Num("cycles", cycles), sim.Num("instructions", instr))
+	}
+	s.Cycles += cycles
+	s.Instr += instr
 	s.now = t.Now()
 	return err
 }
@@ -160,6 +173,8 @@ type Result struct {
 	Moved int64
 	// Flight is how many operations are under way, nvme only.
 	Flight sim.Level
+	// Depths are how much a device has to do, over time.
+	Depths []*Depth
 	// Latency of an operation from issue to completion, in nanoseconds; nil where there is none.
 	Latency *sim.Histogram
 	// Pages is what a device met that asks for the pages it touches; nil where memory is mapped before it is used.

@@ -134,7 +134,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		return nil, err
 	}
 	planned := cfg.Rounds * int64(cfg.Threads)
-	res := &workloads.Result{Map: workloads.NewOp(planned), Unmap: workloads.NewOp(planned), CPUs: cfg.Threads}
+	res := &workloads.Result{Map: workloads.NewOp(planned).Named("map"), Unmap: workloads.NewOp(planned).Named("unmap"), CPUs: cfg.Threads}
 	oldMask := dev.Ctx.Dev.Mask
 	dev.Ctx.Dev.Mask = ^uint64(0) >> (64 - cfg.Bits)
 	defer func() { dev.Ctx.Dev.Mask = oldMask }()

@@ -6,6 +6,7 @@ import (
 
 	"dmapath/pcie"
 	"dmapath/sim"
+	"dmapath/workloads"
 )
 
 // descBytes is the size of a receive or transmit descriptor (16 bytes: 82574, 82599, and most after them).
@@ -68,6 +69,8 @@ type Device struct {
 
 	Drops, Interrupts, Faults int64
 	Err                       error
+	// Buffers and Frames are how many receive descriptors and transmit descriptors belong to the device.
+	Buffers, Frames *workloads.Depth
 
 	watch func(s *slot) // tests: what has been read to be sent
 	wire  *wire         // where frames come from instead of arrivals by a pattern
@@ -75,7 +78,8 @@ type Device struct {
 
 // NewDevice returns a NIC behind port; irq is called when an interrupt reaches the CPU of queue q.
 func NewDevice(eng *sim.Engine, port *pcie.Port, rid uint16, s Sizes, moderate sim.Time, irq func(q int)) *Device {
-	d := &Device{eng: eng, port: port, rid: rid, sizes: s, moderate: moderate, irq: irq}
+	d := &Device{eng: eng, port: port, rid: rid, sizes: s, moderate: moderate, irq: irq,
+		Buffers: workloads.NewDepth(eng, "nic_rx_buffers", "buffers"), Frames: workloads.NewDepth(eng, "nic_tx_queued", "descriptors")}
 	d.evArrive = eng.Register("nic frame arrives", d.arrive)
 	d.evRx = eng.Register("nic frame in memory", d.rxDone)
 	d.evTx = eng.Register("nic transmits", d.transmit)
@@ -115,10 +119,11 @@ func (d *Device) ReadReg(_ uint64, now sim.Time) (uint64, sim.Time) { return 0, 
 func (d *Device) doorbell(a uint64) {
 	reg, val := a>>32, a&0xffffffff
 	q := &d.queues[reg>>1]
-	r := &q.rx
+	r, depth := &q.rx, d.Buffers
 	if reg&1 == 1 {
-		r = &q.tx
+		r, depth = &q.tx, d.Frames
 	}
+	depth.Add(int64((val - r.tail) & 0xffffffff))
 	r.tail += (val - r.tail) & 0xffffffff
 	if reg&1 == 1 {
 		d.eng.At(d.eng.Now(), d.evTx, reg>>1)
@@ -164,6 +169,7 @@ func (d *Device) receive(i uint64, size, flow int, now sim.Time) sim.Time {
 	r := &d.queues[i].rx
 	n := r.head
 	r.head++
+	d.Buffers.Add(-1)
 	s := r.slot(n)
 	s.size, s.at, s.flow = size, now, flow
 	start := d.descriptor(r, n, now)
@@ -188,6 +194,7 @@ func (d *Device) transmit(i uint64) {
 	for r.head != r.tail {
 		n := r.head
 		r.head++
+		d.Frames.Add(-1)
 		s := r.slot(n)
 		now := d.descriptor(r, n, max(d.eng.Now(), r.free))
 		done, err := d.port.Read(d.rid, s.addr, s.size, now)

@@ -155,13 +155,13 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		calls = cfg.Frames // and acknowledgements, whose number nobody knows before
 		if pool || cfg.Stream.Reuse {
 			calls = max(1, cfg.Frames/16)
-			d.res.Sync = workloads.NewOp(2 * cfg.Frames)
+			d.res.Sync = workloads.NewOp(2 * cfg.Frames).Named("sync")
 		}
 	} else if pool {
 		calls = max(1, cfg.Frames*int64(cfg.TxPercent)/100)
-		d.res.Sync = workloads.NewOp(2 * cfg.Frames)
+		d.res.Sync = workloads.NewOp(2 * cfg.Frames).Named("sync")
 	}
-	d.res.Map, d.res.Unmap = workloads.NewOp(calls), workloads.NewOp(calls)
+	d.res.Map, d.res.Unmap = workloads.NewOp(calls).Named("map"), workloads.NewOp(calls).Named("unmap")
 	if err := d.whole(); err != nil {
 		return nil, err
 	}
@@ -169,6 +169,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		d.res.Units[1].Name = "super-frame sent"
 	}
 	d.hw = NewDevice(m.Eng, dev.Port, dev.RID, cfg.Sizes, cfg.Moderation, d.interrupt)
+	d.res.Depths = append(d.res.Depths, d.hw.Buffers, d.hw.Frames)
 	d.hw.watch = cfg.sent
 	for i := range cfg.CPUs {
 		p := &poller{d: d, cpu: i, info: m.Env.Slab(cfg.Ring*32, 64), skb: m.Env.Slab(64*256, 64),

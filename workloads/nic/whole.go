@@ -59,7 +59,7 @@ func (d *driver) whole() (err error) {
 		d.cfg.PagePool = true
 		d.rxCall = d.cfg.Variant
 	}
-	d.res.Setup = workloads.NewOp(d.res.Map.Planned)
+	d.res.Setup = workloads.NewOp(d.res.Map.Planned).Named("setup")
 	d.res.Setup.Driver = true
 	if d.cfg.Style == GSO && d.cfg.Variant.Version() == kernel.V7_3 {
 		d.phys, err = dma.Lookup("map_phys@7.3")

@@ -8,6 +8,7 @@ import (
 	"dmapath/kernel/iommucore"
 	"dmapath/pcie"
 	"dmapath/sim"
+	"dmapath/workloads"
 )
 
 // Sizes of the NVM Express base specification, revision 2.0: submission and completion queue entries.
@@ -100,6 +101,8 @@ type Device struct {
 	// BytesRead and BytesWritten count payload that crossed the link to and from memory.
 	BytesRead, BytesWritten int64
 	Interrupts              int64
+	// Outstanding is how many commands have been announced by a doorbell and not completed in memory.
+	Outstanding *workloads.Depth
 }
 
 // arg packs a queue with a tag or, for doorbells, a tail value.
@@ -117,7 +120,8 @@ func NewDevice(eng *sim.Engine, port *pcie.Port, rid uint16, m Media, c Coalesci
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	d := &Device{eng: eng, port: port, rid: rid, media: m, chans: sim.NewServers("nvme media", m.Channels), rnd: r, coal: c, irq: irq}
+	d := &Device{eng: eng, port: port, rid: rid, media: m, chans: sim.NewServers("nvme media", m.Channels), rnd: r, coal: c, irq: irq,
+		Outstanding: workloads.NewDepth(eng, "nvme_outstanding", "commands")}
 	d.evDoorbell = eng.Register("nvme doorbell", d.doorbell)
 	d.evFetched = eng.Register("nvme command fetched", d.fetched)
 	d.evMedia = eng.Register("nvme media done", d.mediaDone)
@@ -161,6 +165,7 @@ func (d *Device) doorbell(a uint64) {
 	for q.head != q.tail {
 		slot := q.head
 		q.head = (q.head + 1) % q.entries
+		d.Outstanding.Add(1)
 		done, err := d.port.Read(d.rid, q.sq+uint64(slot)*sqeBytes, sqeBytes, d.eng.Now())
 		d.check(err)
 		d.eng.At(done, d.evFetched, arg(int(a>>32), q.slots[slot]))
@@ -239,6 +244,7 @@ func (d *Device) mediaDone(a uint64) {
 func (d *Device) posted(a uint64) {
 	q := &d.queues[a>>32]
 	q.done.push(uint32(a))
+	d.Outstanding.Add(-1)
 	if q.posted++; q.posted == 1 {
 		q.due = d.eng.Now() + d.coal.Time
 	}

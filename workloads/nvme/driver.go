@@ -122,7 +122,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 		res: &workloads.Result{CPUs: cfg.CPUs, Latency: sim.NewHistogram(1<<40, 3), Units: []*workloads.Unit{{Name: "I/O"}}}}
 	dev.Ctx.Dev.MinAlign = 4096 - 1 // nvme_pci_alloc_dev: dma_set_min_align_mask(NVME_CTRL_PAGE_SIZE - 1)
 	perIO := d.limits()
-	d.res.Map, d.res.Unmap = workloads.NewOp(cfg.IOs*int64(perIO)), workloads.NewOp(cfg.IOs*int64(perIO))
+	d.res.Map, d.res.Unmap = workloads.NewOp(cfg.IOs*int64(perIO)).Named("map"), workloads.NewOp(cfg.IOs*int64(perIO)).Named("unmap")
 	tags := min(cfg.Depth*perIO, maxTags)
 	if err := d.prepare(tags * cfg.CPUs); err != nil {
 		return nil, err
@@ -177,6 +177,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	}
 	start := m.Eng.Now()
 	d.res.Flight.Restart(start)
+	d.res.Depths = append(d.res.Depths, d.ctrl.Outstanding)
 	for _, s := range d.cpus {
 		m.Spawn(s.cpu, fmt.Sprintf("cpu %d nvme submitter", s.cpu), s.run)
 	}

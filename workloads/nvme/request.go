@@ -123,7 +123,7 @@ func (d *driver) prepare(requests int) (err error) {
 	if !d.cfg.Driver {
 		return nil
 	}
-	d.res.Setup, d.res.Teardown = workloads.NewOp(d.res.Map.Planned), workloads.NewOp(d.res.Map.Planned)
+	d.res.Setup, d.res.Teardown = workloads.NewOp(d.res.Map.Planned).Named("setup"), workloads.NewOp(d.res.Map.Planned).Named("teardown")
 	d.res.Setup.Driver, d.res.Teardown.Driver = true, true
 	if d.small, err = newPool(d.m, d.dev, "prp list 256", smallPool, requests); err != nil {
 		return err

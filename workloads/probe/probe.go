@@ -120,7 +120,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	}
 	p := &probe{cfg: cfg, m: m, dev: dev, per: int64(4096 / cfg.Size), rnd: sim.NewRand(cfg.Seed, "probe"), left: cfg.Operations,
 		begun: make([]sim.Time, cfg.Outstanding),
-		res:   &workloads.Result{Map: workloads.NewOp(1), Unmap: workloads.NewOp(1), Latency: sim.NewHistogram(int64(sim.Second), 3)}}
+		res:   &workloads.Result{Map: workloads.NewOp(1).Named("map"), Unmap: workloads.NewOp(1).Named("unmap"), Latency: sim.NewHistogram(int64(sim.Second), 3)}}
 	if err := p.mapWindow(); err != nil {
 		return nil, err
 	}

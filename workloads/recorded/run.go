@@ -51,7 +51,7 @@ func Run(m *platform.Machine, dev *platform.Device, cfg Config) (*workloads.Resu
 	if err != nil {
 		return nil, fmt.Errorf("%s on %s with %d bytes: %w", cfg.Variant.Name(), cfg.Backend, cfg.Size, err)
 	}
-	res := &workloads.Result{Map: workloads.NewOp(cfg.Rounds), Unmap: workloads.NewOp(cfg.Rounds), CPUs: 1}
+	res := &workloads.Result{Map: workloads.NewOp(cfg.Rounds).Named("map"), Unmap: workloads.NewOp(cfg.Rounds).Named("unmap"), CPUs: 1}
 	start := m.Eng.Now()
 	m.Spawn(0, "cpu 0 recorded calls", func(t *cpu.Thread) {
 		for range cfg.Rounds {

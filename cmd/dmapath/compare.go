@@ -45,6 +45,7 @@ Examples:
 	f.StringVar(&o.config, "config", "", "repeat the run of this manifest (- for standard input); other flags change it")
 	f.StringVar(&o.out, "out", "dmapath-out", "directory for CSV, JSON, plots and manifest; empty for none")
 	o.profileFlag(cmd)
+	o.timelineFlag(cmd)
 	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress line")
 	o.uncertaintyFlag(cmd)
@@ -138,6 +139,9 @@ func (o *options) compare(cmd *cobra.Command) error {
 	}
 	// Files before tables: whoever reads the tables may stop in the middle.
 	if err := o.writeProfile(cmd, s, x); err != nil {
+		return err
+	}
+	if err := o.writeTimeline(cmd, s, x); err != nil {
 		return err
 	}
 	if err := o.emit(cmd.OutOrStdout(), r); err != nil {

@@ -32,6 +32,8 @@ type options struct {
 	seed                     uint64
 	set                      []string
 	format, out, pprof       string
+	timeline                 string
+	timelineEvents           int
 	jobs                     int
 	quiet                    bool
 	samples                  string // of --uncertainty; empty: compare once
@@ -195,6 +197,51 @@ func (o *options) writeProfile(cmd *cobra.Command, s *platform.Spec, x bench.Exp
 	if err == nil {
 		err = writeOutput(cmd, o.pprof, func(w io.Writer) error { return p.Write(w, "dmapath on "+s.Name, "cycles are simulated") })
 	}
+	if err != nil {
+		return failure{err}
+	}
+	return nil
+}
+
+// timelineFlag is --timeline with its budget, of the commands that run an experiment.
+func (o *options) timelineFlag(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.timeline, "timeline", "", "run once more and write what happened after the warm-up as a Chrome trace, for ui.perfetto.dev: calls and kernel\nfunctions per CPU, locks, invalidations, page walks, packets, queues")
+	f.IntVar(&o.timelineEvents, "timeline-events", bench.TimelineEvents, "events in the file of --timeline, over all runs; each is shown until its part is used up")
+}
+
+// writeTimeline writes the timeline that --timeline asks for.
+func (o *options) writeTimeline(cmd *cobra.Command, s *platform.Spec, x bench.Experiment) error {
+	if o.timeline == "" {
+		return nil
+	}
+	return o.showTimeline(cmd, func() (*results.Timeline, error) {
+		return x.Timeline(cmd.Context(), s, o.timelineEvents, o.status(cmd.ErrOrStderr()))
+	})
+}
+
+// showTimeline writes the timeline that run makes, and says on standard error what is not in it.
+func (o *options) showTimeline(cmd *cobra.Command, run func() (*results.Timeline, error)) error {
+	err := interruptible(cmd.Context(), func() error {
+		t, err := run()
+		if err != nil {
+			return err
+		}
+		if err := results.WriteFile(o.timeline, t.Write); err != nil {
+			return err
+		}
+		if !o.quiet {
+			for _, p := range t.Processes {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", o.timeline, p.Name, p.Label)
+			}
+			for _, n := range t.Notes {
+				if n.Key == "runs_left_out" && n.Value != "0" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s runs left out: use a larger --timeline-events\n", o.timeline, n.Value)
+				}
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return failure{err}
 	}

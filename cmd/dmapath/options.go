@@ -206,7 +206,7 @@ func (o *options) writeProfile(cmd *cobra.Command, s *platform.Spec, x bench.Exp
 // timelineFlag is --timeline with its budget, of the commands that run an experiment.
 func (o *options) timelineFlag(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.timeline, "timeline", "", "run once more and write what happened after the warm-up as a Chrome trace, for ui.perfetto.dev: calls and kernel\nfunctions per CPU, locks, invalidations, page walks, packets, queues")
+	f.StringVar(&o.timeline, "timeline", "", "run once more and write what happened after the warm-up as a Chrome trace, for ui.perfetto.dev (- is standard output): calls and kernel\nfunctions per CPU, locks, invalidations, page walks, packets, queues")
 	f.IntVar(&o.timelineEvents, "timeline-events", bench.TimelineEvents, "events in the file of --timeline, over all runs; each is shown until its part is used up")
 }
 
@@ -222,28 +222,27 @@ func (o *options) writeTimeline(cmd *cobra.Command, s *platform.Spec, x bench.Ex
 
 // showTimeline writes the timeline that run makes, and says on standard error what is not in it.
 func (o *options) showTimeline(cmd *cobra.Command, run func() (*results.Timeline, error)) error {
-	err := interruptible(cmd.Context(), func() error {
-		t, err := run()
-		if err != nil {
-			return err
-		}
-		if err := results.WriteFile(o.timeline, t.Write); err != nil {
-			return err
-		}
-		if !o.quiet {
-			for _, p := range t.Processes {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", o.timeline, p.Name, p.Label)
-			}
-			for _, n := range t.Notes {
-				if n.Key == "runs_left_out" && n.Value != "0" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s runs left out: use a larger --timeline-events\n", o.timeline, n.Value)
-				}
-			}
-		}
-		return nil
+	var t *results.Timeline
+	err := interruptible(cmd.Context(), func() (err error) {
+		t, err = run()
+		return err
 	})
+	if err == nil {
+		err = writeOutput(cmd, o.timeline, t.Write)
+	}
 	if err != nil {
 		return failure{err}
+	}
+	if o.quiet {
+		return nil
+	}
+	for _, p := range t.Processes {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", o.timeline, p.Name, p.Label)
+	}
+	for _, n := range t.Notes {
+		if n.Key == "runs_left_out" && n.Value != "0" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s runs left out: use a larger --timeline-events\n", o.timeline, n.Value)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package advise
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -21,6 +22,7 @@ type Exposure struct {
 	After     float64
 	Unmaps    int64
 	Mean, Max sim.Time
+	Windows   *sim.Histogram // ns, of the buffers that could be reached at all
 	Open      int64 // buffers that were still reachable when nobody looked any more
 	// Beside is the memory in the IOMMU pages of a buffer that is not the buffer's: bytes per map, and as a mean over time.
 	Maps          int64
@@ -130,25 +132,32 @@ type stale struct {
 }
 
 // window is what the pages of one unmapped buffer have in common.
-type window struct{ longest sim.Time }
+type window struct {
+	longest sim.Time
+	open    int // pages that still answer
+}
+
+// errEverything ends a run whose device reaches everything: what happens afterwards adds nothing.
+var errEverything = errors.New("the device reaches all of RAM")
 
 // measure runs u once more with a device that tries.
 func (u *Setup) measure() (*Exposure, error) {
 	var w *watch
 	_, err := u.run(func(m *platform.Machine, d *platform.Device) (func(*workloads.Result) error, error) {
-		w = &watch{m: m, dev: d, granule: 4096, live: map[uint64]buffer{}, until: map[uint64]sim.Time{}, ended: sim.Never}
+		w = &watch{Exposure: Exposure{Windows: sim.NewHistogram(int64(sim.Second/sim.Nanosecond), 3)}, m: m, dev: d, granule: 4096, live: map[uint64]buffer{}, until: map[uint64]sim.Time{}, ended: sim.Never}
 		if d.Cookie != nil {
 			w.granule = 1 << d.Cookie.IOVA.Shift()
 		}
 		w.everything(u.Exp.Seed)
-		w.began, w.at = m.Eng.Now(), m.Eng.Now()
-		if w.RAM == 0 {
-			m.Env.OnBuffer = w.buffer
-			m.Eng.Go("a device that tries", w.try)
+		if w.RAM > 0 {
+			return nil, errEverything
 		}
+		w.began, w.at = m.Eng.Now(), m.Eng.Now()
+		m.Env.OnBuffer = w.buffer
+		m.Eng.Go("a device that tries", w.try)
 		return w.finish, nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errEverything) {
 		return nil, err
 	}
 	return &w.Exposure, nil
@@ -245,6 +254,7 @@ func (w *watch) buffer(ev kernel.BufferEvent) {
 		if buf == nil {
 			buf = &window{}
 		}
+		buf.open++
 		// What the page stands for: the buffer, and what lies beside it.
 		w.open = append(w.open, stale{page: p, phys: phys &^ (w.granule - 1), dir: ev.Dir, buf: buf, unmapped: now, reached: now, bytes: (float64(b.size) + b.beside) / float64(len(pages))})
 	}
@@ -290,6 +300,9 @@ func (w *watch) close(s stale) {
 		s.buf.longest = d
 	}
 	w.Max = max(w.Max, d)
+	if s.buf.open--; s.buf.open == 0 {
+		w.Windows.Add(int64(s.buf.longest / sim.Nanosecond))
+	}
 }
 
 // try is the device: at every step it tries all pages that answered the last time.
@@ -322,7 +335,7 @@ func (w *watch) finish(*workloads.Result) error {
 	w.tick()
 	w.ended = w.m.Eng.Now()
 	elapsed := w.ended - w.began
-	if w.RAM > 0 || elapsed == 0 {
+	if elapsed == 0 {
 		return w.err
 	}
 	kept := uint64(0) // a sum of whole numbers does not depend on the order

@@ -186,10 +186,16 @@ func (a *Advice) Record() *results.Record {
 	if slices.ContainsFunc(a.Options, func(o *Option) bool { return o.Failed == nil && math.IsInf(o.Saves.Half, 0) }) {
 		r.Warnings = append(r.Warnings, "too few operations for an interval, so that no difference is said: --operations gives more")
 	}
+	var short []string
 	for _, o := range append([]*Option{a.Base}, a.Options...) {
 		if o.Failed == nil && o.Setup.backend().Lazy() && o.Exposure.Max > 0 && o.Exposure.Unmaps < steady*int64(o.out.CPUs) {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: %d unmaps do not fill the flush queues often enough for costs and windows to be steady, which takes about %d a CPU: --operations gives more", o.Name, o.Exposure.Unmaps, steady))
+			short = append(short, fmt.Sprintf("%s (%d)", o.Name, o.Exposure.Unmaps))
 		}
+	}
+	if len(short) > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: so many unmaps do not fill the flush queues often enough for costs and windows to be steady, which takes about %d a CPU; --operations gives more", strings.Join(short, ", "), steady))
+	}
+	for _, o := range append([]*Option{a.Base}, a.Options...) {
 		if o.Failed == nil && o.Drops > 0 {
 			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: %d frames were dropped, so the CPU or the rings could not keep up", o.Name, o.Drops))
 		}
@@ -337,7 +343,7 @@ func (a *Advice) causeTable() *results.Table {
 
 func (a *Advice) sureTable() *results.Table {
 	t := &results.Table{ID: "sure", Title: fmt.Sprintf("How sure: %d machines drawn from the plausible ranges of %s", a.Samples, a.Platform.Name), Columns: []results.Column{{Name: "change", Text: true},
-		{Name: "saves", Unit: "%", Decimals: 1}, {Name: "p5", Unit: "%", Decimals: 1}, {Name: "p50", Unit: "%", Decimals: 1}, {Name: "p95", Unit: "%", Decimals: 1}, {Name: "saves in", Unit: "%", Text: true}, {Name: "best in", Unit: "%", Decimals: 0}}}
+		{Name: "saves", Unit: "%", Decimals: 1}, {Name: "p5", Unit: "%"}, {Name: "p50", Unit: "%"}, {Name: "p95", Unit: "%"}, {Name: "saves in", Unit: "%", Text: true}, {Name: "best in", Unit: "%"}}}
 	for _, o := range a.order()[1:] {
 		s := o.Sure
 		if s == nil || s.Judged == 0 {
@@ -407,6 +413,7 @@ func (a *Advice) measure(r *results.Record, o *Option) {
 	if e.RAM == 0 {
 		add("exposed_after_unmap", "bytes", e.After, none, e.Unmaps)
 		add("window_mean", "ns", float64(e.Mean)/float64(sim.Nanosecond), none, e.Unmaps)
+		bench.AddHistogram(r, dims, "window", "ns", e.Windows, 1)
 		add("window_max", "ns", float64(e.Max)/float64(sim.Nanosecond), none, e.Unmaps)
 		add("exposed_beside_a_buffer", "bytes", e.Beside, none, e.Maps)
 		add("exposed_beside", "bytes", e.BesideOverall, none, e.Maps)

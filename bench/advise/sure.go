@@ -33,7 +33,6 @@ func (a *Advice) vary(ctx context.Context, r Request) error {
 			runs = append(runs, sensitivity.Job{What: fmt.Sprintf("sample %d of %d, %s", i+1, len(machines), o.Name), Run: func() error {
 				u := o.Setup.clone()
 				u.Platform = m
-				u.Exp.Operations = sensitivity.Operations(&u.Exp, u.Exp.Caches[0])
 				saved[i][k] = math.NaN()
 				out, err := u.run(nil)
 				if err != nil {

@@ -23,7 +23,7 @@ type Exposure struct {
 	Unmaps    int64
 	Mean, Max sim.Time
 	Windows   *sim.Histogram // ns, of the buffers that could be reached at all
-	Open      int64 // buffers that were still reachable when nobody looked any more
+	Open      int64          // buffers that were still reachable when nobody looked any more
 	// Beside is the memory in the IOMMU pages of a buffer that is not the buffer's: bytes per map, and as a mean over time.
 	Maps          int64
 	Beside        float64

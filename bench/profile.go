@@ -6,7 +6,6 @@ import (
 
 	"dmapath/cache"
 	"dmapath/cpu"
-	"dmapath/platform"
 	"dmapath/results"
 )
 
@@ -19,46 +18,50 @@ func profileValues() []results.Value {
 	return list
 }
 
-// Profile runs every point of x once more and returns where the simulated cycles of the mapping calls went, by kernel function and the
-// stack that it was called on. Samples carry the workload, backend, cache state and variant of their point and the call (map, unmap) as labels.
-// The counts are those of the second half of the calls, as in the tables; the points run one after the other, because functions on
-// stacks are shared.
-func (x *Experiment) Profile(ctx context.Context, s *platform.Spec, progress Progress) (*results.Profile, error) {
-	if err := x.Validate(s); err != nil {
-		return nil, err
-	}
+// Profile runs each run and returns where the simulated cycles of the mapping calls went, by kernel function and the stack that it was
+// called on. Samples carry the workload, backend, cache state and variant of their point, the call (map, unmap), the platform, and the
+// label of their run if it has one, as labels. The counts are those of the second half of the calls, as in the tables; the runs come one after
+// the other, because functions on stacks are shared.
+func Profile(ctx context.Context, runs []Again, progress Progress) (*results.Profile, error) {
 	prof := results.NewProfile(profileValues()...)
-	own := *x
-	own.stacks = true
-	points := own.Points()
-	for i, pt := range points {
+	for i, r := range runs {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		o, err := own.Run(s, pt)
+		pt := r.Point
+		r.Exp.stacks = true
+		o, err := r.Exp.Run(r.Platform, pt)
 		if err != nil {
 			return nil, err
 		}
+		labels := []results.Dim{{Key: "workload", Value: pt.Workload}, {Key: "backend", Value: pt.Backend}, {Key: "cache", Value: pt.Cache},
+			{Key: "variant", Value: pt.Variant}, {Key: "platform", Value: r.Platform.Name}}
+		if r.Label != "" {
+			labels = append(labels, results.Dim{Key: "run", Value: r.Label})
+		}
 		for _, p := range o.ops() {
-			labels := []results.Dim{{Key: "workload", Value: pt.Workload}, {Key: "backend", Value: pt.Backend}, {Key: "cache", Value: pt.Cache},
-				{Key: "variant", Value: pt.Variant}, {Key: "call", Value: p.name}}
-			for id := range p.Acct.Fn {
-				f := &p.Acct.Fn[id]
-				if f.Cycles == 0 && f.Instructions() == 0 {
-					continue
-				}
-				values := []int64{f.Cycles, f.Instructions(), f.Level[cache.DRAM]}
-				for c := cpu.StallFetch; c < cpu.NumStalls; c++ {
-					values = append(values, f.Stall[c])
-				}
-				prof.Add(frames(p.name, cpu.FuncByID(uint16(id))), values, labels...)
-			}
+			profileAccount(prof, p.name, p.Acct, append(slices.Clip(labels), results.Dim{Key: "call", Value: p.name}))
 		}
 		if progress != nil {
-			progress(i+1, len(points), pt)
+			progress(i+1, len(runs), pt)
 		}
 	}
 	return prof, nil
+}
+
+// profileAccount adds the functions of an account to prof.
+func profileAccount(prof *results.Profile, call string, acct *cpu.Account, labels []results.Dim) {
+	for id := range acct.Fn {
+		f := &acct.Fn[id]
+		if f.Cycles == 0 && f.Instructions() == 0 {
+			continue
+		}
+		values := []int64{f.Cycles, f.Instructions(), f.Level[cache.DRAM]}
+		for c := cpu.StallFetch; c < cpu.NumStalls; c++ {
+			values = append(values, f.Stall[c])
+		}
+		prof.Add(frames(call, cpu.FuncByID(uint16(id))), values, labels...)
+	}
 }
 
 // frames is a call stack, the call of the DMA API outermost.

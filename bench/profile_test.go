@@ -17,7 +17,11 @@ func TestProfileAgreesWithTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	write := func() []byte {
-		p, err := x.Profile(context.Background(), s, nil)
+		runs, err := x.Again(s, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Profile(context.Background(), runs, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,31 +20,11 @@ const TimelineEvents = 200_000
 // timelineLeast is how many events a run must be given to show something; of a larger grid the first points are shown.
 const timelineLeast = 2000
 
-// TimelineRun is a run to be shown, the first point of an experiment on a platform.
-type TimelineRun struct {
-	Name     string
-	Platform *platform.Spec
-	Exp      Experiment
-	Point    Point
-}
-
-// Timeline runs every point of x once more and returns what happened in it after its warm-up, as many events in all as given: see Timeline.
-func (x *Experiment) Timeline(ctx context.Context, s *platform.Spec, events int, progress Progress) (*results.Timeline, error) {
-	if err := x.Validate(s); err != nil {
-		return nil, err
-	}
-	var runs []TimelineRun
-	for _, p := range x.Points() {
-		runs = append(runs, TimelineRun{p.String(), s, *x, p})
-	}
-	return Timeline(ctx, runs, events, progress)
-}
-
 // Timeline runs each run and returns what happened after its warm-up: the CPUs with the measured calls and the kernel functions in them, their
 // segments, locks, the IOMMU's commands, walks and caches, the link and the device. A run gets an equal part of the events, and what
 // those before it left; each stops to be shown when its part is used up. When there are too many runs to give each something, the
 // first are shown. The runs come one after the other, because functions on stacks are shared.
-func Timeline(ctx context.Context, runs []TimelineRun, events int, progress Progress) (*results.Timeline, error) {
+func Timeline(ctx context.Context, runs []Again, events int, progress Progress) (*results.Timeline, error) {
 	if events < timelineLeast {
 		return nil, fmt.Errorf("timeline: %d events: want at least %d", events, timelineLeast)
 	}
@@ -70,7 +50,7 @@ func Timeline(ctx context.Context, runs []TimelineRun, events int, progress Prog
 		}
 		left -= tl.Events()
 		leftOut += tl.LeftOut
-		out.Processes = append(out.Processes, timelineProcess(r.Name, tl))
+		out.Processes = append(out.Processes, timelineProcess(r.name(), tl))
 		if progress != nil {
 			progress(i+1, len(shown), r.Point)
 		}

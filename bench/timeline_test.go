@@ -311,8 +311,12 @@ func TestTimelineOfAGrid(t *testing.T) {
 	}
 	x := timelineExperiment("nvme", "map_phys@7.3", "iommu-strict", 64)
 	x.Variants, x.Backends = []string{"map_phys@7.3", "map_page@6.12"}, []string{"direct", "iommu-strict"}
+	runs, err := x.Again(s, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	write := func(events int) (*results.Timeline, string) {
-		tl, err := x.Timeline(context.Background(), s, events, nil)
+		tl, err := Timeline(context.Background(), runs, events, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -338,7 +342,7 @@ func TestTimelineOfAGrid(t *testing.T) {
 	if len(few.Processes) != 2 || few.Notes[len(few.Notes)-1] != (results.Dim{Key: "runs_left_out", Value: "2"}) {
 		t.Errorf("%d processes, notes %v", len(few.Processes), few.Notes)
 	}
-	if _, err := x.Timeline(context.Background(), s, timelineLeast-1, nil); err == nil {
+	if _, err := Timeline(context.Background(), runs, timelineLeast-1, nil); err == nil {
 		t.Error("a budget too small for one run is accepted")
 	}
 }

@@ -44,8 +44,7 @@ Examples:
 	f.Int64Var(&o.operations, "operations", 1200, "I/Os, frames or accesses per run; rounds per thread")
 	f.StringVar(&o.config, "config", "", "repeat the run of this manifest (- for standard input); other flags change it")
 	f.StringVar(&o.out, "out", "dmapath-out", "directory for CSV, JSON, plots and manifest; empty for none")
-	o.profileFlag(cmd)
-	o.timelineFlag(cmd)
+	o.againFlags(cmd)
 	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress line")
 	o.uncertaintyFlag(cmd)
@@ -112,6 +111,9 @@ func (o *options) compare(cmd *cobra.Command) error {
 		return err
 	}
 	if cmd.Flags().Changed(samplesFlag) {
+		if o.pprof != "" || o.timeline != "" {
+			return fmt.Errorf("--pprof and --timeline look at one platform, --%s at many: use one or the other", samplesFlag)
+		}
 		return o.vary(cmd, s, x)
 	}
 	var dir *results.OutputDir
@@ -138,10 +140,7 @@ func (o *options) compare(cmd *cobra.Command) error {
 		}
 	}
 	// Files before tables: whoever reads the tables may stop in the middle.
-	if err := o.writeProfile(cmd, s, x); err != nil {
-		return err
-	}
-	if err := o.writeTimeline(cmd, s, x); err != nil {
+	if err := o.writeAgain(cmd, s, x); err != nil {
 		return err
 	}
 	if err := o.emit(cmd.OutOrStdout(), r); err != nil {

@@ -27,6 +27,7 @@ Examples:
   dmapath diff map_page@6.12 map_phys@7.3 --backend iommu-strict --cache warm
   dmapath diff icelake-sp genoa --variant map_phys@7.3 --backend iommu-strict
   dmapath diff map_phys@7.3 docs/paths/page-cookie.path --cache cold
+  dmapath diff map_page@7.3 map_phys@7.3 --pprof both.pb.gz && go tool pprof -tagroot run -http : both.pb.gz
   dmapath diff before/ after/`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,6 +43,9 @@ Examples:
 				}
 			}
 			if dirs == 2 {
+				if o.pprof != "" || o.timeline != "" {
+					return fmt.Errorf("--pprof and --timeline run A and B once more: want two variants or two platforms, not directories")
+				}
 				r, err := bench.DiffDirs(args[0], args[1])
 				if err != nil {
 					return err
@@ -93,10 +97,24 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
+			if o.pprof != "" || o.timeline != "" {
+				runs, err := sides[0].Again()
+				if err != nil {
+					return err
+				}
+				b, err := sides[1].Again()
+				if err != nil {
+					return err
+				}
+				if err := o.writeRuns(cmd, append(runs, b...)); err != nil {
+					return err
+				}
+			}
 			return o.emit(cmd.OutOrStdout(), r)
 		},
 	}
 	o.machineFlags(cmd)
+	o.againFlags(cmd)
 	f := cmd.Flags()
 	f.Int64Var(&o.operations, "operations", 1200, "I/Os, frames or rounds that are simulated")
 	f.StringVar(&variant, "variant", "map_phys@7.3", "variant of both sides when A and B are platforms")

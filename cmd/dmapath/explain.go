@@ -51,18 +51,14 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
-			if err := o.writeProfile(cmd, s, x); err != nil {
-				return err
-			}
-			if err := o.writeTimeline(cmd, s, x); err != nil {
+			if err := o.writeAgain(cmd, s, x); err != nil {
 				return err
 			}
 			return o.emit(cmd.OutOrStdout(), r)
 		},
 	}
 	o.machineFlags(cmd)
-	o.profileFlag(cmd)
-	o.timelineFlag(cmd)
+	o.againFlags(cmd)
 	cmd.Flags().Int64Var(&o.operations, "operations", 1200, "I/Os that are simulated")
 	cmd.Flags().StringVar(&backend, "backend", "direct", "direct, iommu-strict, iommu-lazy, iommu-passthrough, viommu-strict, viommu-lazy, viommu-passthrough, swiotlb-force, ops-gart or ops-grant")
 	cmd.Flags().StringVar(&cache, "cache", "warm", "hot, warm or cold")

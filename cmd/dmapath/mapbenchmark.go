@@ -39,6 +39,7 @@ Examples:
   dmapath map-benchmark -t 8 -s 1 -g 1
   dmapath map-benchmark -g 16 -m 1 --backend iommu-lazy --exact
   dmapath map-benchmark --kernel 6.12 --platform neoverse-n1 -t 16 -b 64
+  dmapath map-benchmark -t 4 --timeline waits.json       who waits for whom: open it in ui.perfetto.dev
   dmapath map-benchmark --against real.txt --platform genoa --backend iommu-strict`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -110,6 +111,7 @@ Examples:
 				xs = append(xs, x)
 			}
 			var runs []*bench.ToolRun
+			var again []bench.Again
 			for i, x := range xs {
 				r, err := run(x)
 				if err != nil {
@@ -117,6 +119,11 @@ Examples:
 				}
 				r.Real = &list[i]
 				runs = append(runs, r)
+				x.Operations = rounds
+				again = append(again, bench.Again{Label: fmt.Sprintf("line %d", r.Real.Line), Platform: s, Exp: x, Point: r.Point})
+			}
+			if err := o.writeRuns(cmd, again); err != nil {
+				return err
 			}
 			return o.emit(cmd.OutOrStdout(), bench.Against(runs))
 		},
@@ -140,6 +147,7 @@ Examples:
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random stream")
 	f.StringArrayVar(&o.set, "set", nil, "key=value, any key of the platform (iommu.walkers=8); repeatable")
 	f.StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench; without it, and without --against, the three lines")
+	o.againFlags(cmd)
 	complete(cmd, "kernel", []string{"6.12", "7.3"})
 	return cmd
 }

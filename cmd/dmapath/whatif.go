@@ -71,12 +71,16 @@ Examples:
 			if err != nil {
 				return failure{err}
 			}
+			if err := o.writeAgain(cmd, s, x); err != nil {
+				return err
+			}
 			r := e.Record(top, chosen...)
 			r.Version, r.Command = results.Version(), "dmapath whatif "+args[0]
 			return o.emit(cmd.OutOrStdout(), r)
 		},
 	}
 	o.machineFlags(cmd)
+	o.againFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&workload, "workload", "nvme", "nvme, nic or map-benchmark")
 	f.StringVar(&backend, "backend", "iommu-strict", "direct, iommu-strict, iommu-lazy, iommu-passthrough, viommu-strict, viommu-lazy, viommu-passthrough, swiotlb-force, ops-gart or ops-grant")

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"dmapath/bench"
+	"dmapath/platform"
+	"dmapath/results"
+)
+
+// profileFlag is --pprof, of the commands that simulate.
+func (o *options) profileFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.pprof, "pprof", "", "run once more and write a profile of the simulated cycles for go tool pprof (- is standard output, instead of tables); its samples are tagged with\nworkload, backend, cache, variant, platform and call (-tagfocus variant=map_phys@7.3)")
+}
+
+// timelineFlag is --timeline with its budget, of the commands that simulate.
+func (o *options) timelineFlag(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.timeline, "timeline", "", "run once more and write what happened after the warm-up as a Chrome trace, for ui.perfetto.dev (- is standard output): calls and kernel\nfunctions per CPU, locks, invalidations, page walks, packets, queues")
+	f.IntVar(&o.timelineEvents, "timeline-events", bench.TimelineEvents, "events in the file of --timeline, over all runs; each is shown until its part is used up")
+}
+
+// againFlags are the flags of commands that run an experiment once more to look at it closely.
+func (o *options) againFlags(cmd *cobra.Command) {
+	o.profileFlag(cmd)
+	o.timelineFlag(cmd)
+}
+
+// writeAgain runs x once more for what --pprof and --timeline ask for.
+func (o *options) writeAgain(cmd *cobra.Command, s *platform.Spec, x bench.Experiment) error {
+	if o.pprof == "" && o.timeline == "" {
+		return nil
+	}
+	runs, err := x.Again(s, "")
+	if err != nil {
+		return err
+	}
+	return o.writeRuns(cmd, runs)
+}
+
+// writeRuns runs each of runs once more for what --pprof and --timeline ask for.
+func (o *options) writeRuns(cmd *cobra.Command, runs []bench.Again) error {
+	status := o.status(cmd.ErrOrStderr())
+	if err := o.writeProfile(cmd, func() (*results.Profile, error) { return bench.Profile(cmd.Context(), runs, status) }); err != nil {
+		return err
+	}
+	return o.writeTimeline(cmd, func() (*results.Timeline, error) {
+		return bench.Timeline(cmd.Context(), runs, o.timelineEvents, status)
+	})
+}
+
+// writeProfile writes the profile that run makes, if --pprof asks for one.
+func (o *options) writeProfile(cmd *cobra.Command, run func() (*results.Profile, error)) error {
+	if o.pprof == "" {
+		return nil
+	}
+	var p *results.Profile
+	err := interruptible(cmd.Context(), func() (err error) {
+		p, err = run()
+		return err
+	})
+	if err == nil {
+		err = writeOutput(cmd, o.pprof, func(w io.Writer) error { return p.Write(w, "dmapath", "cycles are simulated") })
+	}
+	if err != nil {
+		return failure{err}
+	}
+	return nil
+}
+
+// writeTimeline writes the timeline that run makes, if --timeline asks for one, and says on standard error what is not in it.
+func (o *options) writeTimeline(cmd *cobra.Command, run func() (*results.Timeline, error)) error {
+	if o.timeline == "" {
+		return nil
+	}
+	var t *results.Timeline
+	err := interruptible(cmd.Context(), func() (err error) {
+		t, err = run()
+		return err
+	})
+	if err == nil {
+		err = writeOutput(cmd, o.timeline, t.Write)
+	}
+	if err != nil {
+		return failure{err}
+	}
+	if o.quiet {
+		return nil
+	}
+	for _, p := range t.Processes {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", o.timeline, p.Name, p.Label)
+	}
+	for _, n := range t.Notes {
+		if n.Key == "runs_left_out" && n.Value != "0" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s runs left out: use a larger --timeline-events\n", o.timeline, n.Value)
+		}
+	}
+	return nil
+}

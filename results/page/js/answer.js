@@ -8,7 +8,8 @@ function drawAnswer(box) {
       box.append(el("p", {class: "lead"}, "Nothing was run with this selection."));
       return;
     }
-    box.append(headline(list), ranking(list), el("div", {class: "cards"}, goesCard(list), differsCard(list), breaksCard(list)));
+    const steps = list.some(r => functionsOf(r).size);
+    box.append(headline(list), ranking(list), el("div", {class: "cards"}, steps ? goesCard(list) : null, steps && list.length > 1 ? differsCard(list) : null, breaksCard(list)));
   });
 }
 
@@ -58,7 +59,7 @@ function ranking(list) {
       first ? el("th", {scope: "col", class: "num"}, "vs first") : null, within ? el("th", {scope: "col", class: "num"}, "within its kernel") : null)),
     el("tbody", null, list.map(r => {
       const c = cost(r);
-      return el("tr", {class: c.sum === best ? "best" : null}, el("th", {scope: "row"}, swatch(variants.indexOf(r.variant)), code(r.variant), c.sum === best ? el("span", {class: "mark"}, "lowest") : null),
+      return el("tr", {class: c.sum === best ? "best" : null}, el("th", {scope: "row"}, swatch(variants.indexOf(r.variant)), code(r.variant), c.sum === best && list.length > 1 ? el("span", {class: "mark"}, "lowest") : null),
         bar(r), el("td", {class: "num"}, num(c.map)), el("td", {class: "num"}, num(c.unmap)), el("td", {class: "num sum"}, num(c.sum)), first ? delta(r, "vs_first") : null, within ? delta(r, "vs_same_kernel") : null);
     }))));
 }
@@ -94,10 +95,6 @@ function bars(rows, most) {
 function goesCard(list) {
   const run = cheapest(list), total = cost(run).sum, fns = [...functionsOf(run)].sort((a, b) => b[1] - a[1]), st = stalls(run);
   const card = el("section", {class: "card"}, el("h3", null, "Where it goes"));
-  if (!fns.length) {
-    card.append(el("p", null, "This run has no breakdown by kernel function."));
-    return card;
-  }
   card.append(el("p", {class: "sub"}, code(run.variant), st.causes.length ? [": " + percent(100 * st.sum / total) + " of the cycles wait, most for " + (waits[st.causes[0][0]] || words(st.causes[0][0])) + " (" + num(st.causes[0][1]) + ")"] : null),
     bars(fns.slice(0, 5).map(([n, v]) => [code(n), v, num(v) + " \u00b7 " + percent(100 * v / total)]), fns[0][1]), el("p", {class: "more"}, el("a", {href: "#steps"}, "All steps")));
   return card;
@@ -107,10 +104,6 @@ function differsCard(list) {
   const card = el("section", {class: "card"}, el("h3", null, "What makes the difference"));
   const a = cheapest(list), b = list.reduce((x, y) => cost(y).sum > cost(x).sum ? y : x);
   const fa = functionsOf(a), fb = functionsOf(b);
-  if (a === b || !fa.size || !fb.size) {
-    card.append(el("p", {class: "sub"}, a === b ? "Select two variants to see it." : "These runs have no breakdown by kernel function."));
-    return card;
-  }
   const diff = [...new Set([...fa.keys(), ...fb.keys()])].map(n => [n, (fb.get(n) || 0) - (fa.get(n) || 0)]).filter(d => Math.abs(d[1]) >= 0.05).sort((x, y) => Math.abs(y[1]) - Math.abs(x[1])).slice(0, 5);
   card.append(el("p", {class: "sub"}, code(b.variant), " against ", code(a.variant), ": " + signed(cost(b).sum - cost(a).sum, 1) + " cycles"));
   card.append(diff.length ? bars(diff.map(([n, v]) => [code(n), v, signed(v, 1)]), Math.abs(diff[0][1])) : el("p", null, "No function differs."));

@@ -30,7 +30,8 @@ function tone(name) {
 
 const charts = new Set();
 
-// lineChart draws lines over a common x. o: title, x (ascending), lines [{name, i (its colour), y}], xLog, yLog, xName, xText(v), yName, yText(v), step (stairs), height.
+// lineChart draws lines over a common x. o: title, x (ascending), lines [{name, i (its colour), y}], xLog, yLog, xName, xText(v), yName, yText(v), step (stairs), dots (no lines), ticks (only
+// where x has a value), height.
 function lineChart(host, o) {
   const n = o.x.length, x = o.x;
   const readX = el("b", {class: "at"}), cells = o.lines.map(() => el("span", {class: "value"}));
@@ -100,8 +101,8 @@ function lineChart(host, o) {
       ...(log ? {filter: (_, splits) => splits.map(v => decade(v) ? v : null)} : {})});
     u = new uPlot({width, height: o.height || (width < 500 ? 240 : 300), legend: {show: false}, padding: [10, 14, 0, 0],
       scales: {x: {time: false, distr: o.xLog ? 3 : 1}, y: {distr: o.yLog ? 3 : 1, range: o.yLog ? undefined : (_, lo, hi) => [Math.min(0, lo), hi > 0 ? hi * 1.06 : 1]}},
-      axes: [axis(o.xName, o.xText, o.xLog && spread(x) > 30, 34), axis(o.yName, o.yText, o.yLog, 58)],
-      series: [{}, ...o.lines.map(l => ({stroke: ink(l.i), dash: dash(l.i), width: 2, points: {show: n < 40 && !o.step}, paths: o.step ? uPlot.paths.stepped({align: 1}) : undefined}))],
+      axes: [{...axis(o.xName, o.xText, o.xLog && spread(x) > 30 && !o.ticks, 34), ...(o.ticks ? {splits: (_, __, lo, hi) => x.filter(v => v >= lo && v <= hi)} : {})}, axis(o.yName, o.yText, o.yLog, 58)],
+      series: [{}, ...o.lines.map(l => ({stroke: ink(l.i), dash: dash(l.i), width: 2, points: {show: o.dots || n < 40 && !o.step, size: o.dots ? 7 : 5}, paths: o.dots ? () => null : o.step ? uPlot.paths.stepped({align: 1}) : undefined}))],
       cursor: {x: true, y: false, drag: {x: true, y: false, setScale: true}, points: {size: 7}},
       hooks: {setCursor: [p => { if (p.cursor.left >= 0) say(p.cursor.idx); else if (document.activeElement !== plot) say(-1); }]},
     }, [x, ...o.lines.map(l => l.y)], plot);

@@ -27,7 +27,7 @@ const calls = ["map", "unmap", "sync", "setup", "teardown"];
 // Runs are what has a variant and a cost of map or unmap: of compare, explain, replay, a sweep. A run is {at, variant, doc, m (measurements),
 // steps: {call: [{name, v, ci}]}, dists, series}; at are its coordinates but the variant.
 const runs = [], variants = [], axes = [];
-const isRun = d => d.variant !== undefined && d.function === undefined && d.call === undefined && d.conclusion === undefined;
+const isRun = d => d.variant !== undefined && d.function === undefined && d.memory === undefined && d.conclusion === undefined;
 
 function readRuns() {
   const sets = [];

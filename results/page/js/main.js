@@ -57,10 +57,10 @@ function drawRun(box) {
     if (m && page.checked.includes(d.file) && d.hash && d.hash !== m.hash) box.append(el("p", {class: "sub"}, "The manifest has another configuration than this document says: " + m.hash + "."));
   }
   if (m) {
-    const repeatable = m.sections.some(s => s[0] === "experiment") && m.sections.some(s => s[0] === "platform") && !m.sections.some(s => s[0] === "sweep");
+    const by = page.docs.find(d => page.checked.includes(d.file) && /^dmapath compare\b/.test(d.command) && d.hash === m.hash);
     box.append(el("h3", {class: "docname"}, "Manifest"));
-    if (repeatable) box.append(el("p", {class: "sub"}, "The same program repeats the run byte by byte:"), el("pre", {class: "cmd"}, "dmapath compare --config manifest.yaml --out again"));
-    else box.append(el("p", {class: "sub"}, "It documents the run; the command above repeats it with the values below."));
+    if (by) box.append(el("p", {class: "sub"}, "The same program repeats the run byte by byte:"), el("pre", {class: "cmd"}, by.command.replace(/ --(config|out)[= ]\S+/g, "") + " --config manifest.yaml --out again"));
+    else box.append(el("p", {class: "sub"}, "It documents the run: the values below are all that it depends on."));
     if (m.command.length) box.append(el("p", {class: "sub"}, "Arguments when it was written:"), el("pre", {class: "cmd"}, "dmapath " + m.command.join(" ")));
     for (const [name, text] of m.sections) box.append(el("details", {class: "tableitem"}, el("summary", null, "Configuration: " + words(name), el("span", {class: "count"}, text.split("\n").length - 1 + " lines")), el("pre", {class: "config", tabindex: "0"}, text)));
     if (page.checked.length) box.append(el("details", {class: "tableitem"}, el("summary", null, "Files with the manifest's size and digest", el("span", {class: "count"}, String(page.checked.length))), el("p", {class: "sub"}, page.checked.join(", "))));
@@ -85,11 +85,24 @@ function drawOther(box) {
     const by = new Map();
     for (const x of rows.values()) by.set(x, (by.get(x) || 0) + 1);
     box.append(el("div", {class: "headline"}, el("p", {class: "eyebrow"}, "validation"), el("h2", {id: "answer-title"}, el("strong", null, num(by.get("ok") || 0)), " of ", el("strong", null, num(rows.size)), " rows are within their tolerance."),
-      el("p", {class: "lead"}, [...by].filter(x => x[0] !== "ok").map(([k, n]) => k + ": " + num(n)).join(", ") || "None is outside.")));
+      el("p", {class: "lead"}, [...by].filter(x => x[0] !== "ok").map(([k, n]) => num(n) + " " + (k === "MISS" ? "miss" : k)).join(", ") || "None is outside.")), misses(checks));
   } else {
     box.append(el("div", {class: "headline"}, el("p", {class: "eyebrow"}, "results"), el("h2", {id: "answer-title"}, page.docs.length === 1 ? words(page.docs[0].name) : page.docs.length + " documents"), el("p", {class: "lead"}, lead + ".")));
   }
   for (const d of page.docs.slice(0, 3)) if (d.tables.length) box.append(dataTable(d.tables[0]));
+}
+
+// misses are the rows of a validation that are outside their tolerance.
+function misses(doc) {
+  const rows = new Map();
+  for (const p of doc.points) {
+    const d = dims(doc, p.at);
+    if (d.verdict !== "MISS") continue;
+    const m = values(doc, p), find = name => Object.keys(m).find(k => k === name || k.startsWith(name + "_"));
+    const at = k => find(k) && m[find(k)].v;
+    rows.set(JSON.stringify(p.at), [d.check, d.set, d.what, at("predicted"), at("reference"), find("predicted") ? m[find("predicted")].unit : "", at("error_percent")]);
+  }
+  return rows.size ? dataTable({title: "Outside their tolerance", exact: true, columns: [["check", ""], ["set", ""], ["what", ""], ["model", ""], ["reference", ""], ["unit", ""], ["error", "%"]], rows: [...rows.values()], notes: []}) : null;
 }
 
 function breakdownByCall() {

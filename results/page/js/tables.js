@@ -1,5 +1,8 @@
 // Every table of every document, sortable.
 
+// Words of the checks that a reader looks for.
+const verdicts = {MISS: "more", miss: "more", ok: "less"};
+
 // dataTable is a table of t {title, columns [name, unit], rows, notes}; exact: names are shown as they are.
 function dataTable(t) {
   const numeric = t.columns.map((_, j) => t.rows.some(r => typeof r[j] === "number") && t.rows.every(r => r[j] === null || r[j] === "" || typeof r[j] === "number"));
@@ -37,7 +40,7 @@ function dataTable(t) {
       const rows = by < 0 ? g.rows : [...g.rows].sort(compare);
       for (const r of rows) body.append(el("tr", {class: r[0] === "sum" ? "total" : null}, r.map((c, j) => {
         const text = c === null ? "\u2013" : typeof c === "number" ? num(c, decimals[j]) : c;
-        return el(j === 0 ? "th" : "td", {scope: j === 0 ? "row" : null, class: figures[j] ? "num" : c && c.length > 48 ? "long" : null}, codes[j] && c ? code(text) : text);
+        return el(j === 0 ? "th" : "td", {scope: j === 0 ? "row" : null, class: figures[j] ? "num" : c && c.length > 48 ? "long" : verdicts[c] || null}, codes[j] && c ? code(text) : text);
       })));
     }
   };
@@ -49,7 +52,7 @@ function dataTable(t) {
       else { by = j; down = first(j); }
       [...head.children].forEach((th, k) => th.setAttribute("aria-sort", k !== by ? "none" : down ? "descending" : "ascending"));
       fill();
-    }}}, variants.includes(name) ? code(name) : name || "\u00b1", unit ? el("span", {class: "unit"}, unit) : null);
+    }}}, variants.includes(name) ? code(name) : name || (numeric[j] ? "\u00b1" : "\u00a0"), unit ? el("span", {class: "unit"}, unit) : null);
     return el("th", {scope: "col", class: figures[j] ? "num" : null, "aria-sort": "none"}, b);
   }));
   const first = j => figures[j]; // numbers: largest first

@@ -73,8 +73,11 @@ function functionsOf(run) {
   return o;
 }
 
-const waits = {mmio: "device registers", lock: "locks", invalidation: "the IOMMU's invalidation", dram: "DRAM", llc: "the LLC", l2: "L2", mem: "memory ordering and the store buffer", peer: "another core's cache",
-  fetch: "instruction fetch", branch: "mispredicted branches", btb: "unknown branch targets", serial: "serialising instructions", exec: "execution", string: "string instructions", store_queue: "the store queue"};
+// What a core waits for in cycles in which nothing retires, by the name of the cause in the metrics.
+const waits = {fetch: "instruction fetch", itlb: "translation of code", branch: "refill after mispredicted branches", btb: "refill after unknown branches", mem: "L1 hits and forwarding", l2: "L2", llc: "the last-level cache", peer: "another core's cache",
+  dram: "DRAM", tlb: "translation of data", store_queue: "a full store queue", load_queue: "a full load queue", serial: "fences, atomics and serialising instructions", string: "string instructions", exec: "dependences and ports",
+  mmio: "reads of device registers", lock: "locks held by others", invalidation: "the IOMMU's invalidation", idle: "nothing"};
+const waitOf = cause => waits[cause] || words(cause);
 
 function stalls(run) {
   const o = new Map();
@@ -95,7 +98,7 @@ function bars(rows, most) {
 function goesCard(list) {
   const run = cheapest(list), total = cost(run).sum, fns = [...functionsOf(run)].sort((a, b) => b[1] - a[1]), st = stalls(run);
   const card = el("section", {class: "card"}, el("h3", null, "Where it goes"));
-  card.append(el("p", {class: "sub"}, code(run.variant), st.causes.length ? [": " + percent(100 * st.sum / total) + " of the cycles wait, most for " + (waits[st.causes[0][0]] || words(st.causes[0][0])) + " (" + num(st.causes[0][1]) + ")"] : null),
+  card.append(el("p", {class: "sub"}, code(run.variant), st.causes.length ? [": " + percent(100 * st.sum / total) + " of the cycles retire nothing; most wait for " + waitOf(st.causes[0][0]) + " (" + num(st.causes[0][1]) + ")"] : null),
     bars(fns.slice(0, 5).map(([n, v]) => [code(n), v, num(v) + " \u00b7 " + percent(100 * v / total)]), fns[0][1]), el("p", {class: "more"}, el("a", {href: "#steps"}, "All steps")));
   return card;
 }

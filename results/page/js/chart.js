@@ -35,9 +35,8 @@ const charts = new Set();
 function lineChart(host, o) {
   const n = o.x.length, x = o.x;
   const readX = el("b", {class: "at"}), cells = o.lines.map(() => el("span", {class: "value"}));
-  const legendX = el("span", {class: "atx"}, o.xName + " ", readX);
-  const legend = el("div", {class: "legend"}, legendX,
-    o.lines.map((l, k) => el("span", {class: "key"}, swatch(l.i), code(l.name), " ", cells[k])));
+  const legendX = el("span", {class: "atx"}, "at " + o.xName + " ", readX);
+  const legend = el("div", {class: "legend"}, o.lines.map((l, k) => el("span", {class: "key"}, swatch(l.i), code(l.name), " ", cells[k])), legendX);
   const plot = el("div", {class: "plot", tabindex: "0", role: "slider", "aria-label": o.title + ": position along " + o.xName, "aria-valuemin": "0", "aria-valuemax": String(n - 1)});
   const button = (label, text, f) => el("button", {type: "button", class: "tool", "aria-label": label, title: label, on: {click: f}}, text);
   const box = el("figure", {class: "chart"}, el("figcaption", null, el("span", null, o.title), el("span", {class: "tools"},
@@ -96,7 +95,7 @@ function lineChart(host, o) {
   function build() {
     if (u) u.destroy();
     const grid = {stroke: tone("grid"), width: 1}, text = tone("muted"), font = "12px " + getComputedStyle(document.body).fontFamily;
-    const width = Math.max(240, plot.clientWidth || 600);
+    const width = Math.max(240, Math.min(plot.clientWidth || 600, printing ? 680 : Infinity));
     const axis = (name, text2, log, size) => ({label: name, labelSize: 22, labelFont: font, font, stroke: text, grid, ticks: grid, size, values: (_, s) => s.map(v => v === null ? "" : text2(v)),
       ...(log ? {filter: (_, splits) => splits.map(v => decade(v) ? v : null)} : {})});
     u = new uPlot({width, height: o.height || (width < 500 ? 240 : 300), legend: {show: false}, padding: [10, 14, 0, 0],
@@ -110,8 +109,10 @@ function lineChart(host, o) {
     c.setAttribute("role", "img");
     c.setAttribute("aria-label", o.title);
   }
-  const chart = {box, build, resize: () => { if (u && plot.clientWidth > 0 && Math.abs(u.width - plot.clientWidth) > 1) u.setSize({width: Math.max(240, plot.clientWidth), height: u.height}); }, drop: () => { if (u) u.destroy(); charts.delete(chart); }};
+  const chart = {box, build, resize: () => { if (u && !printing && plot.clientWidth > 0 && Math.abs(u.width - plot.clientWidth) > 1) u.setSize({width: Math.max(240, plot.clientWidth), height: u.height}); }, drop: () => { if (u) u.destroy(); sizes.disconnect(); charts.delete(chart); }};
+  const sizes = new ResizeObserver(() => chart.resize());
   build();
+  sizes.observe(plot);
   charts.add(chart);
   say(-1);
   return chart;
@@ -123,5 +124,3 @@ function spread(x) { return x[0] > 0 ? x[x.length - 1] / x[0] : Infinity; }
 function decade(v) { const e = Math.log10(v); return Math.abs(e - Math.round(e)) < 1e-6; }
 
 function dropCharts(list) { for (const c of list) c.drop(); list.length = 0; }
-
-addEventListener("resize", () => { for (const c of charts) c.resize(); });

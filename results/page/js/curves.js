@@ -27,7 +27,7 @@ const distNames = () => { const s = []; for (const r of runs) for (const d of r.
 
 function distTitle(name, unit) {
   const w = name.replace(new RegExp("_" + unit + "$"), "");
-  return {map: "Cycles of a map", unmap: "Cycles of an unmap", sync: "Cycles of a sync", latency: "Latency of an I/O", walk: "Latency of a page walk"}[w] || words(w);
+  return {map: "Cycles of a map", unmap: "Cycles of an unmap", sync: "Cycles of a sync", latency: "Latency of an I/O", walk: "Latency of a page walk"}[w] || heading1(w);
 }
 
 function drawDistributions(box) {
@@ -93,9 +93,9 @@ function drawSeries(box) {
       if (!have.length) continue;
       const unit = have[0].s.unit, at = (s, i) => (s.start + (i + 0.5) * s.step) / 1000;
       const x = [...new Set(have.flatMap(h => h.s.v.map((_, i) => at(h.s, i))))].sort((a, b) => a - b);
-      drawn.push(lineChart(grid, {title: words(name) + " over simulated time", x, xLog: false, yLog: false, xName: "\u00b5s", yName: unit === "count" ? "" : unit, xText: v => num(v), yText: v => v === null || v === undefined ? "" : num(v), height: 220,
+      drawn.push(lineChart(grid, {title: heading1(name.replace(new RegExp("_" + unit.replace(/[^a-z0-9]+/gi, "_") + "$"), "")) + " over time", x, xLog: false, yLog: false, xName: "\u00b5s", yName: unit === "count" ? "" : unit, xText: v => num(v), yText: v => v === null || v === undefined ? "" : num(v), height: 220,
         lines: have.map(h => ({name: h.r.variant, i: variants.indexOf(h.r.variant), y: x.map(v => { const i = Math.floor((v * 1000 - h.s.start) / h.s.step); return i >= 0 && i < h.s.v.length ? h.s.v[i] : null; })}))}));
     }
-    box.append(el("p", {class: "note"}, "Each value is the mean over its slice of simulated time, weighted by time."));
+    box.append(el("p", {class: "note"}, "Simulated time. Each value is the mean over its slice, weighted by time."));
   });
 }

@@ -49,6 +49,12 @@ function percent(v) { const a = Math.abs(v); return num(v, a >= 9.95 ? 0 : 1) + 
 // words turns a metric or column name into words: map_p99_cycles.
 function words(s) { return s.replace(/_/g, " ").trim(); }
 
+// heading1 makes a title of a metric's name.
+function heading1(s) {
+  const w = words(s).replace(/\b(iotlb|iommu|tlb|llc|cpu|dram|tlp|tlps|dma|pcie|io)\b/g, x => x === "tlps" ? "TLPs" : x === "pcie" ? "PCIe" : x === "io" ? "I/O" : x.toUpperCase());
+  return w.charAt(0).toUpperCase() + w.slice(1);
+}
+
 // code marks the names of kernel functions and variants; they may break behind an underscore or @.
 function code(s) {
   const parts = s.split(/(?<=[_@.])/);

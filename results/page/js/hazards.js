@@ -65,7 +65,8 @@ function drawHazards(box) {
     const value = pickOf(fixed, q) || (fixed === "backend" && hazardAxes.backend.includes(sel) ? sel : hazardAxes[fixed][0]);
     const [rowsBy, colsBy] = fixed === "backend" ? ["call", "memory"] : fixed === "memory" ? ["call", "backend"] : ["memory", "backend"];
     const cells = hazardCells.filter(c => c.kernel === kernel && c[fixed] === value);
-    const rows = hazardAxes[rowsBy].filter(v => cells.some(c => c[rowsBy] === v)), cols = hazardAxes[colsBy].filter(v => cells.some(c => c[colsBy] === v));
+    const rows = hazardAxes[rowsBy].filter(v => cells.some(c => c[rowsBy] === v)), all = hazardAxes[colsBy].filter(v => cells.some(c => c[colsBy] === v));
+    const cols = all.filter(v => cells.some(c => c[colsBy] === v && c.status !== "impossible")), none = all.filter(v => !cols.includes(v));
     box.append(el("div", {class: "row"}, kernels.length > 1 ? choice("kernel", kernels.map(k => [k, "Linux " + k]), kernel, v => setExtra("hk", v)) : null,
       choice("show", [["backend", "calls \u00d7 memories"], ["memory", "calls \u00d7 backends"], ["call", "memories \u00d7 backends"]], fixed, v => setExtra("hv", v)),
       menu("of one " + fixed, hazardAxes[fixed].map(v => [v, v]), value, v => setExtra(q, v))));
@@ -91,7 +92,7 @@ function drawHazards(box) {
     roving(buttons);
     const tally = statusRank.filter(s => cells.some(c => c.status === s)).reverse();
     box.append(el("ul", {class: "keyline"}, tally.map(s => el("li", {class: "st st-" + s.replace(" ", "-")}, statusSign[s] + " " + statusWord[s] + ": " + cells.filter(c => c.status === s).length))),
-      captioned("Hazard matrix", "Linux " + kernel + ", " + fixed + " " + value + ". What works shows the cycles of map and unmap together; codes are explained below when a cell is chosen, * is read from the source and seen by nobody.", el("table", {class: "matrix"},
+      captioned("Hazard matrix", "Linux " + kernel + ", " + fixed + " " + value + ". What works shows the cycles of map and unmap together; codes are explained below when a cell is chosen, * is read from the source and seen by nobody." + (none.length ? " No call can be made with " + none.join(", ") + "." : ""), el("table", {class: "matrix"},
         el("thead", null, el("tr", null, el("th", {scope: "col"}, rowsBy), cols.map(c => el("th", {scope: "col"}, c)))), el("tbody", null, body))), detail);
     clear(detail).append(el("p", {class: "sub"}, "Choose a cell: click, or arrow keys and Enter."));
   });

@@ -13,9 +13,9 @@ function partsOf(run, call, by) {
   let sum = 0;
   for (const k in run.m) {
     const m = k.match(new RegExp("^" + call + "_stall_(.*)_cycles$"));
-    if (m && run.m[k].v) { out.push({name: "waiting: " + words(m[1]), v: run.m[k].v, ci: run.m[k].ci}); sum += run.m[k].v; }
+    if (m && run.m[k].v) { out.push({name: waitOf(m[1]), v: run.m[k].v, ci: run.m[k].ci}); sum += run.m[k].v; }
   }
-  if (out.length && mean !== null && mean > sum) out.push({name: "retiring instructions", v: mean - sum, ci: null});
+  if (out.length && mean !== null && mean > sum) out.push({name: "instructions retire", v: mean - sum, ci: null});
   return out;
 }
 
@@ -26,21 +26,27 @@ function drawSteps(box) {
     const by = extra("by", "function"), list = current();
     detail.textContent = "Point at a segment, or reach it with Tab and the arrow keys.";
     box.append(el("div", {class: "row"}, choice("cut by", [["function", "kernel function"], ["cause", "cause"]], by, v => setExtra("by", v)), detail));
-    let any = false;
+    const stacks = [];
     for (const call of calls) {
       const have = list.map(r => ({r, parts: partsOf(r, call, by)})).filter(x => x.parts.length);
       if (!have.length) continue;
-      any = true;
-      box.append(stack(call, have, by, detail));
+      stacks.push([call, have]);
     }
-    if (!any) box.append(el("p", {class: "sub"}, "These runs have no breakdown."));
+    // Causes have the same letter and tone in every call; functions are too many for that.
+    const all = stacks.flatMap(([, have]) => have), order = ranked(all);
+    for (const [call, have] of stacks) box.append(stack(call, have, by, detail, by === "cause" ? order : ranked(have)));
+    if (!stacks.length) box.append(el("p", {class: "sub"}, "These runs have no breakdown."));
   });
 }
 
-function stack(call, have, by, detail) {
+// ranked are the names of parts, those with the largest first.
+function ranked(have) {
   const most = new Map();
   for (const {parts} of have) for (const p of parts) most.set(p.name, Math.max(most.get(p.name) || 0, p.v));
-  const names = [...most.keys()].sort((a, b) => most.get(b) - most.get(a));
+  return [...most.keys()].sort((a, b) => most.get(b) - most.get(a));
+}
+
+function stack(call, have, by, detail, names) {
   const shown = names.slice(0, names.length === mostParts + 1 ? mostParts + 1 : mostParts), rest = names.slice(shown.length);
   const totals = have.map(h => h.parts.reduce((s, p) => s + p.v, 0)), scale = Math.max(...totals);
   const tag = new Map(shown.map((n, i) => [n, String.fromCharCode(65 + i)]));
@@ -70,10 +76,11 @@ function stack(call, have, by, detail) {
   });
   roving(rows.map(x => x.cells));
   const fig = el("figure", {class: "stack"}, el("figcaption", null, "Cycles per " + call + " by " + (by === "function" ? "kernel function" : "cause")), rows.map(x => x.row),
-    el("ul", {class: "stacklegend"}, shown.map((n, i) => el("li", null, el("span", {class: "tone " + toneClass(i), style: {"background-color": toneOf(i)[0]}}, tag.get(n)), by === "function" ? code(n) : n)),
+    el("ul", {class: "stacklegend"}, shown.map((n, i) => !have.some(h => h.parts.some(p => p.name === n)) ? null : el("li", null, el("span", {class: "tone " + toneClass(i), style: {"background-color": toneOf(i)[0]}}, tag.get(n)), by === "function" ? code(n) : n)),
       rest.length ? el("li", null, el("span", {class: "tone", style: {"background-color": restTone}}), rest.length + " others") : null));
   const cell = (parts, n) => { const p = parts.find(x => x.name === n); return p ? [p.v, p.ci] : null; };
-  fig.append(el("details", {class: "inner"}, el("summary", null, "All " + names.length + (by === "function" ? " functions" : " causes") + " of " + call + " as a table"),
-    dataTable({title: "Cycles per " + call, columns: [[by, ""], ...have.map(h => [h.r.variant, "cycles"])], exact: true, rows: names.map(n => [n, ...have.map(h => { const c = cell(h.parts, n); return c && c[0]; })]), notes: []})));
+  const inAny = names.filter(n => have.some(h => h.parts.some(p => p.name === n)));
+  fig.append(el("details", {class: "inner"}, el("summary", null, "All " + inAny.length + (by === "function" ? " functions" : " causes") + " of " + call + " as a table"),
+    dataTable({title: "Cycles per " + call, columns: [[by, ""], ...have.map(h => [h.r.variant, "cycles"])], exact: true, rows: inAny.map(n => [n, ...have.map(h => { const c = cell(h.parts, n); return c && c[0]; })]), notes: []})));
   return fig;
 }

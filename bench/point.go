@@ -38,6 +38,7 @@ type Outcome struct {
 	Clock   sim.Clock
 	IOMMU   iommu.Stats // zero without an IOMMU
 	Walkers int
+	curves  []curve
 }
 
 // Points lists the grid of x in the order of tables: workload, backend, cache, variant.
@@ -107,6 +108,8 @@ func (x *Experiment) Inspect(s *platform.Spec, p Point, begin func(*platform.Mac
 	if m.Unit != nil {
 		m.Unit.ResetStats()
 	}
+	dev.Port.Reads().Restart(m.Eng.Now())
+	began := m.Eng.Now()
 	var end func(*workloads.Result) error
 	if begin != nil {
 		if end, err = begin(m, dev); err != nil {
@@ -159,6 +162,7 @@ func (x *Experiment) Inspect(s *platform.Spec, p Point, begin func(*platform.Mac
 	if m.Unit != nil {
 		o.IOMMU, o.Walkers = *m.Unit.Statistics(), m.Unit.Walkers()
 	}
+	o.curves = curvesOf(m, dev, r, began)
 	if end != nil {
 		err = end(r)
 	}

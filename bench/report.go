@@ -139,6 +139,7 @@ func (o *Outcome) measure(r *results.Record, c *Comparison) {
 		}
 	}
 	o.distribute(r, dims)
+	o.plotOverTime(r, dims)
 	o.measureUnits(row, add)
 	seconds := float64(o.Elapsed) / float64(sim.Second)
 	if seconds > 0 {

@@ -10,7 +10,7 @@ type Curves struct {
 }
 
 // curveBins is how many bins a curve has.
-const curveBins = 256
+const curveBins = 128
 
 func newCurves(now sim.Time) Curves {
 	return Curves{sim.NewCurve(now, curveBins), sim.NewCurve(now, curveBins), sim.NewCurve(now, curveBins)}

@@ -155,7 +155,7 @@ func NewPort(cfg Config, tr Translator, mem Memory) (*Port, error) {
 	p.doorbells = newFlow(cfg.Device.PostedHeaders, cfg.Device.PostedData)
 	p.registers = newFlow(cfg.Device.NonPostedHeaders, 0)
 	p.tags = newTags(cfg.Tags)
-	p.reads = sim.NewCurve(0, 256)
+	p.reads = sim.NewCurve(0, 128)
 	if cfg.DeviceTLB.Entries > 0 {
 		agent, ok := tr.(Agent)
 		if !ok {

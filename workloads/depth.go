@@ -17,7 +17,7 @@ type Depth struct {
 
 // NewDepth returns a depth of 0 from now on.
 func NewDepth(eng *sim.Engine, metric, unit string) *Depth {
-	return &Depth{Metric: metric, Unit: unit, Curve: sim.NewCurve(eng.Now(), 256), eng: eng}
+	return &Depth{Metric: metric, Unit: unit, Curve: sim.NewCurve(eng.Now(), 128), eng: eng}
 }
 
 // Add changes the depth by n now.

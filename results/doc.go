@@ -34,11 +34,13 @@
 // OutputDir assembles a run's files beside their final place and puts them there with the Manifest last: a directory with a
 // manifest is complete. The manifest holds the complete effective configuration as text, its hash, the seed and the digest of
 // every file, and no time and no host: repeating the run from it gives the same bytes, the manifest's command line excepted.
-// WriteFile is the same for a single file. Profile writes simulated cycles by call stack for go tool pprof. Figures are in
+// WriteFile is the same for a single file. Profile writes simulated cycles by call stack for go tool pprof, Timeline what happened when for
+// Perfetto and Chrome's trace viewer: slices, arrows and counters with exact times. Figures are in
 // package results/figure, the HTML page of a directory of results is in package results/page.
 //
 // # What is left out
 //
-// A table wider than 80 columns is printed in parts, each with the key columns; there is no
+// A Timeline is checked against the format's description, by its own writer and by tests that read it back; no viewer runs in a test. The
+// protobuf form of Perfetto, a third of the size, is not written. A table wider than 80 columns is printed in parts, each with the key columns; there is no
 // landscape. A killed program (SIGKILL, power) may leave a hidden .tmp- directory beside the output, never a half-written file in it.
 package results

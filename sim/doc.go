@@ -38,11 +38,12 @@
 //   - Sample: count, extremes, and exact sums, so that the order of adding does not show in the mean or variance.
 //   - Histogram: quantiles within a relative error (HdrHistogram), with exact extremes and what lay outside counted.
 //   - Level: the time average of something that changes at events, such as requests in flight.
+//   - Curve: the same in bins over time, in constant memory, with changes in any order of time.
 //   - Series: one value per operation, in constant memory. Steady cuts the warm-up (MSER-5) and gives the mean with its 95 %
 //     interval (batch means); Difference compares two series driven by the same operations, so that what they have in
 //     common cancels. Doubts come as warnings in the Estimate.
 //
-// Plain counters are exported uint64 fields of the thing that counts, documented with what increments them.
+// A Timeline records who does what when, for a picture of a run; see there. Plain counters are exported uint64 fields of the thing that counts, documented with what increments them.
 //
 // # What is left out
 //

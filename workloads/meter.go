@@ -131,6 +131,9 @@ func (s *Sample) End() {
 	}
 }
 
+// Drop ends s without adding it to its Op: the call failed. What it executed stays in the account, as that of calls under way does.
+func (s *Sample) Drop() { s.op.open-- }
+
 // UnderWay returns how many calls have begun and not ended: at the end of a run that stops while other CPUs are in a call, what these have
 // executed is in Acct and nowhere else.
 func (o *Op) UnderWay() int { return o.open }

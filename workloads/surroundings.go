@@ -96,6 +96,16 @@ func (a *Ambience) Pass(t *cpu.Thread) {
 	}
 }
 
+// Takes returns how long the surroundings run between two calls, 0 when nobody has found their rate: see NewAmbience.
+func (a *Ambience) Takes() sim.Time { return sim.Time(float64(a.Instructions) * a.cpi) }
+
+// DisplacePart is Displace by surroundings of which only a part, 0 to 1, has run.
+func (a *Ambience) DisplacePart(c *cpu.Core, part float64) {
+	whole := *a
+	whole.CodeLines, whole.DataLines = int(float64(a.CodeLines)*part), int(float64(a.DataLines)*part)
+	whole.Displace(c)
+}
+
 // Displace does to the caches, the predictor and the TLBs of a core what the surroundings do, and takes no time.
 func (a *Ambience) Displace(c *cpu.Core) {
 	if a.CodeLines+a.DataLines > 0 {

@@ -132,9 +132,9 @@ func (o *Options) one(ctx context.Context, f *File) (out outcome, err error) {
 	if err != nil {
 		return out, err
 	}
-	x := bench.Replay{Name: f.Name, Backend: string(platform.IommuStrict), Cache: "hot", Seed: 1}
+	x := bench.Replay{Name: f.Name, Backends: []string{string(platform.IommuStrict)}, Cache: "hot", Seed: 1}
 	if !ext.Translated {
-		x.Backend = string(platform.Direct)
+		x.Backends = []string{string(platform.Direct)}
 	}
 	x.Variants, _ = variant(o.Kernel)
 	x.Malformed = func(e *ftrace.SyntaxError) {

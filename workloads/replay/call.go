@@ -57,7 +57,9 @@ type Call struct {
 	Size       uint64   // bytes, of all runs together
 	Dir        kernel.Direction
 	Attrs      kernel.Attrs
-	Runs       []Piece // maps only; at least one
+	// Runs are the pieces of the mapping, at least one. An unmap has those of its map.
+	Runs   []Piece
+	MapCPU int // unmaps: the CPU of the map
 	// Recorded is the iommu: events behind the call: the maps in the order of addresses, or the one unmap. Empty without
 	// translation, and where the trace does not contain them.
 	Recorded []kernel.IOMMUEvent

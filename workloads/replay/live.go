@@ -6,6 +6,9 @@ import "dmapath/kernel"
 // (7.3 NVMe on dma-direct) would otherwise fill the memory of the host.
 const MaxLive = 1 << 18
 
+// MaxPieces is how many physical pieces all live mappings may have together; beyond it the oldest are unmapped, too.
+const MaxPieces = 1 << 20
+
 // mapping is a live mapping.
 type mapping struct {
 	id     uint64
@@ -19,6 +22,8 @@ type mapping struct {
 	dir    kernel.Direction
 	attrs  kernel.Attrs
 	hash   uint64
+	runs   []Piece
+	block  bool
 
 	twin         *mapping // older mapping of the same address: dma-direct may map a page twice
 	sgTwin       *mapping // next younger list of the same physical addresses
@@ -36,6 +41,7 @@ type table struct {
 	bySG     map[key]*mapping
 	old, new *mapping
 	n        int
+	pieces   int // of all
 }
 
 func newTable() table { return table{byAddr: map[key]*mapping{}, bySG: map[key]*mapping{}} }
@@ -63,6 +69,7 @@ func (t *table) add(m *mapping) {
 	}
 	t.new = m
 	t.n++
+	t.pieces += len(m.runs)
 }
 
 // find returns the youngest mapping of dev at address at.
@@ -93,6 +100,7 @@ func (t *table) remove(m *mapping) {
 		t.new = m.older
 	}
 	t.n--
+	t.pieces -= len(m.runs)
 }
 
 // chain takes m out of the list under k.

@@ -22,16 +22,22 @@ type Player struct {
 
 	// Map and Unmap are the costs by interface and size class; nil where there were no calls.
 	Map, Unmap [NumHow][Classes]*workloads.Op
-	// Failures counts maps that the simulated machine refused; First is why the first of them was.
+	// Maps and Unmaps are all of them together.
+	Maps, Unmaps Pool
+	// Failures counts maps that the simulated machine refused, measured or not; First is why the first of them was. They have no
+	// cost in Map and Maps, and their unmaps are not performed.
 	Failures int64
 	First    error
 	// Moved counts mappings that lie elsewhere in this machine's memory than in the traced one's.
 	Moved int64
 	// PerRun counts lists and linked requests that were mapped run by run, because there is no translation.
 	PerRun int64
-	// Faults counts transactions that the IOMMU refused; Delayed calls that began later than recorded.
+	// Faults counts transactions that the IOMMU refused; Delayed calls that began later than recorded, Late by how much in all, Latest the most.
 	Faults, Delayed int64
+	Late, Latest    sim.Time
 	Elapsed         sim.Time
+	// Done counts the calls that were taken, performed or not.
+	Done int64
 	// Reproduced compares the kernel's events with the recorded ones; nil: nobody asks.
 	Reproduced *Reproduction
 
@@ -42,10 +48,40 @@ type Player struct {
 	lists   uint64 // virtual address of the memory for lists
 	next    uint64
 	begun   bool
-	first   sim.Time // trace time of the first call
-	start   sim.Time // simulated time of it
+	first   sim.Time   // trace time of the first call
+	start   sim.Time   // simulated time of it
+	last    []sim.Time // by CPU: simulated time at which its last call was over, less start
 	err     error
 }
+
+// Pool is the cost of all measured calls of a kind together.
+type Pool struct {
+	Cycles *sim.Histogram
+	Series sim.Series // cycles of every call in order
+	// Pairs is Series with a zero for every call that was refused, or not performed because its map was: the calls of two machines in step.
+	Pairs   sim.Series
+	Refused int64 // those calls
+	Total   int64 // cycles of all
+}
+
+func (p *Pool) add(cycles int64) {
+	if p.Cycles == nil {
+		p.Cycles = sim.NewHistogram(1<<32, 3)
+	}
+	p.Cycles.Add(cycles)
+	p.Series.Add(cycles)
+	p.Pairs.Add(cycles)
+	p.Total += cycles
+}
+
+// refuse counts a call that was not performed.
+func (p *Pool) refuse() {
+	p.Refused++
+	p.Pairs.Add(0)
+}
+
+// N returns how many calls were measured.
+func (p *Pool) N() int64 { return int64(p.Series.N) }
 
 // held is a mapping that the player has made.
 type held struct {
@@ -67,7 +103,7 @@ const (
 
 // NewPlayer returns a player on m.
 func NewPlayer(m *platform.Machine, v dma.Variant, around *workloads.Ambience) *Player {
-	return &Player{M: m, Variant: v, Around: around, held: map[uint64]*held{}, lists: m.Env.Slab(listSlots*listBytes, 4096)}
+	return &Player{M: m, Variant: v, Around: around, held: map[uint64]*held{}, lists: m.Env.Slab(listSlots*listBytes, 4096), last: make([]sim.Time, len(m.Cores))}
 }
 
 // batch is calls on their way to the players, with the names of the devices that are known by then.
@@ -76,8 +112,28 @@ type batch struct {
 	names []string
 }
 
-// play performs everything that comes out of in, until it is closed.
-func (p *Player) play(in <-chan batch) error {
+// Perform performs calls, which may be shared with other players; names are those of the devices. done, unless nil, is told after every few calls
+// how many more have been performed, and ends the replay by an error.
+func (p *Player) Perform(calls []*Call, names []string, done func(n int) error) error {
+	return p.play(func() (batch, bool) {
+		n := min(len(calls), batchCalls)
+		if n == 0 {
+			return batch{}, false
+		}
+		b := batch{calls[:n], names}
+		calls = calls[n:]
+		if done != nil && p.Done > 0 {
+			if err := done(batchCalls); err != nil {
+				p.err = err
+				return batch{}, false
+			}
+		}
+		return b, true
+	})
+}
+
+// play performs everything that next returns, until there is no more.
+func (p *Player) play(next func() (batch, bool)) error {
 	m := p.M
 	if p.Reproduced != nil {
 		p.Reproduced.listen(m.Env)
@@ -87,21 +143,40 @@ func (p *Player) play(in <-chan batch) error {
 		for c := range m.Cores {
 			p.threads = append(p.threads, m.Thread(proc, c))
 		}
-		for b := range in {
+		for b, more := next(); more; b, more = next() {
 			for _, c := range b.calls {
 				if p.err == nil {
 					p.err = p.perform(c, b.names)
+					p.Done++
 				}
 			}
 		}
 		p.Elapsed = m.Eng.Now() - p.start
 	})
 	if err := m.Run(); err != nil {
-		for range in { // the others go on
+		for _, more := next(); more; _, more = next() { // the others go on
 		}
 		return err
 	}
 	return p.err
+}
+
+// Flushes returns what the domains of all devices did.
+func (p *Player) Flushes() (sum iommudma.Stats) {
+	for _, d := range p.devs {
+		if d.Cookie == nil {
+			continue
+		}
+		s := &d.Cookie.Stats
+		sum.Maps, sum.Unmaps, sum.Failures, sum.NotMapped = sum.Maps+s.Maps, sum.Unmaps+s.Unmaps, sum.Failures+s.Failures, sum.NotMapped+s.NotMapped
+		sum.Queued, sum.Flushes, sum.TimerFlushes, sum.Fallback64 = sum.Queued+s.Queued, sum.Flushes+s.Flushes, sum.TimerFlushes+s.TimerFlushes, sum.Fallback64+s.Fallback64
+	}
+	return sum
+}
+
+// Forget lets go of the machine and everything on it; what was measured stays.
+func (p *Player) Forget() {
+	p.M, p.Around, p.devs, p.threads, p.held, p.free = nil, nil, nil, nil, nil, nil
 }
 
 // device plugs in devices as the trace names them.
@@ -128,8 +203,10 @@ func (p *Player) perform(c *Call, names []string) error {
 	}
 	if at := p.start + c.At - p.first; at > t.Now() {
 		t.Proc.SleepUntil(at)
-	} else if at < t.Now() {
+	} else if at < t.Now() && !c.Unmeasured {
 		p.Delayed++
+		p.Late += t.Now() - at
+		p.Latest = max(p.Latest, t.Now()-at)
 	}
 	dir := c.Dir
 	if dir >= kernel.NoDirection {
@@ -149,8 +226,8 @@ func (p *Player) perform(c *Call, names []string) error {
 			p.free = append(p.free, h)
 			return nil
 		}
-		p.Around.Pass(t)
-		if err := p.timed(t, c, &p.Map, func() error { return p.mapCall(t, d, h, dir, c.Attrs) }); err != nil {
+		p.surround(t, c)
+		if err := p.timed(t, c, &p.Map, &p.Maps, func() error { return p.mapCall(t, d, h, dir, c.Attrs) }); err != nil {
 			p.refuse(c, err)
 			p.free = append(p.free, h)
 			return nil
@@ -166,12 +243,15 @@ func (p *Player) perform(c *Call, names []string) error {
 		if r != nil {
 			r.refused(c)
 		}
+		if !c.Unmeasured {
+			p.Unmaps.refuse()
+		}
 		return nil
 	}
 	delete(p.held, c.ID)
 	p.move(t, d, h, dir)
-	p.Around.Pass(t)
-	err = p.timed(t, c, &p.Unmap, func() error { return p.unmapCall(t, d, h, dir, c.Attrs) })
+	p.surround(t, c)
+	err = p.timed(t, c, &p.Unmap, &p.Unmaps, func() error { return p.unmapCall(t, d, h, dir, c.Attrs) })
 	if r != nil {
 		r.unmapped(c, h)
 	}
@@ -181,6 +261,9 @@ func (p *Player) perform(c *Call, names []string) error {
 
 func (p *Player) refuse(c *Call, err error) {
 	p.Failures++
+	if !c.Unmeasured {
+		p.Maps.refuse()
+	}
 	if p.Reproduced != nil {
 		p.Reproduced.refused(c)
 	}
@@ -238,8 +321,22 @@ func (p *Player) place(h *held, c *Call) bool {
 	return true
 }
 
-// timed runs call and measures it unless c is not to be.
-func (p *Player) timed(t *cpu.Thread, c *Call, ops *[NumHow][Classes]*workloads.Op, call func() error) error {
+// surround lets what runs between two mapping calls displace caches, predictor and TLBs of the CPU. How much that is the trace does not say,
+// only for how long it ran: in the state warm, the surroundings of the platform take as long as their instructions do, and what ran for a
+// shorter time since the CPU's last call displaces as much less. Hot displaces nothing, cold everything however short the gap is.
+func (p *Player) surround(t *cpu.Thread, c *Call) {
+	t.Sync()
+	share := 1.0
+	if full := p.Around.Takes(); full > 0 && p.Around.Name == "warm" {
+		gap := t.Now() - p.start - p.last[c.CPU]
+		share = min(1, max(0, float64(gap)/float64(full)))
+	}
+	p.Around.DisplacePart(t.Core, share)
+}
+
+// timed runs call and measures it unless c is not to be. A call that fails is not measured.
+func (p *Player) timed(t *cpu.Thread, c *Call, ops *[NumHow][Classes]*workloads.Op, pool *Pool, call func() error) error {
+	defer func() { p.last[c.CPU] = t.Now() - p.start }()
 	if c.Unmeasured {
 		err := call()
 		t.Sync()
@@ -249,7 +346,14 @@ func (p *Player) timed(t *cpu.Thread, c *Call, ops *[NumHow][Classes]*workloads.
 	if *o == nil {
 		*o = workloads.NewOp(0)
 	}
-	return (*o).Measure(t, call)
+	s := (*o).Begin(t)
+	if err := s.Call(t, call); err != nil {
+		s.Drop()
+		return err
+	}
+	s.End()
+	pool.add(s.Cycles)
+	return nil
 }
 
 // mapCall maps the pieces of h.

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"golang.org/x/sync/errgroup"
@@ -20,12 +21,35 @@ const (
 type Trace struct {
 	Counts
 	Devices            []*Device
+	Extent             Extent
 	Events             int64
 	Lines              int64
-	Skipped, Malformed int64
+	Skipped, Malformed int64 // lines, see ftrace.Reader
+	Unread             int64
+	Lost, LostMarks    int64 // events that the tracer lost
+	NoCPU              int64
 }
 
-// Run reads up to limit events (0: all) from r and has every player perform the calls, each machine in a goroutine of its own. cpus is
+// Calls returns how many calls the trace has that are measured: maps and unmaps of all interfaces but coherent memory.
+func (tr *Trace) Calls() (maps, unmaps int64) {
+	for h := range NumHow {
+		if h != Coherent {
+			maps += tr.Maps[h]
+			unmaps += tr.Unmaps[h]
+		}
+	}
+	return maps, unmaps
+}
+
+// Names returns the names of the devices.
+func (tr *Trace) Names() (names []string) {
+	for _, d := range tr.Devices {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+// Run reads up to limit events (0: all) from r and has every player perform the calls as they come, each machine in a goroutine of its own. cpus is
 // how many CPUs the traced machine had; an event of a CPU that a player's machine does not have is an error. malformed is
 // told about every line that cannot be read; nil is allowed.
 func Run(ctx context.Context, r *ftrace.Reader, limit int64, cpus int, players []*Player, malformed func(*ftrace.SyntaxError)) (*Trace, error) {
@@ -36,7 +60,12 @@ func Run(ctx context.Context, r *ftrace.Reader, limit int64, cpus int, players [
 		in := make(chan batch, batches)
 		ins = append(ins, in)
 		cores = min(cores, len(p.M.Cores))
-		g.Go(func() error { return p.play(in) })
+		g.Go(func() error {
+			return p.play(func() (batch, bool) {
+				b, more := <-in
+				return b, more
+			})
+		})
 	}
 	tr := &Trace{}
 	g.Go(func() error {
@@ -45,35 +74,56 @@ func Run(ctx context.Context, r *ftrace.Reader, limit int64, cpus int, players [
 				close(in)
 			}
 		}()
-		return tr.read(ctx, r, limit, NewTracker(cpus, cores), ins, malformed)
+		var b batch
+		t := NewTracker(cpus, cores)
+		send := func() error {
+			for len(b.names) < len(t.Devices) {
+				// The players may be reading the old array: append never changes what they see.
+				b.names = append(b.names, t.Devices[len(b.names)].Name)
+			}
+			for _, in := range ins {
+				select {
+				case in <- b:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			b.calls = make([]*Call, 0, batchCalls)
+			return nil
+		}
+		err := tr.read(ctx, r, limit, t, malformed, func(c *Call) error {
+			if b.calls = append(b.calls, c); len(b.calls) == batchCalls {
+				return send()
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return send()
 	})
 	return tr, g.Wait()
 }
 
-// read feeds the players.
-func (tr *Trace) read(ctx context.Context, r *ftrace.Reader, limit int64, t *Tracker, ins []chan batch, malformed func(*ftrace.SyntaxError)) error {
-	var b batch
-	send := func() error {
-		for len(b.names) < len(t.Devices) {
-			// The players may be reading the old array: append never changes what they see.
-			b.names = append(b.names, t.Devices[len(b.names)].Name)
-		}
-		for _, in := range ins {
-			select {
-			case in <- b:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		b.calls = make([]*Call, 0, batchCalls)
+// Collect reads like Run, but performs nothing: s keeps the calls for players that are made when it is known what machine they need. cores is
+// how many CPUs these may have.
+func Collect(ctx context.Context, r *ftrace.Reader, limit int64, cpus, cores int, s *Sample, malformed func(*ftrace.SyntaxError)) (*Trace, error) {
+	tr := &Trace{}
+	return tr, tr.read(ctx, r, limit, NewTracker(cpus, cores), malformed, func(c *Call) error {
+		s.Add(c)
 		return nil
-	}
-	t.emit = func(c *Call) error {
-		if b.calls = append(b.calls, c); len(b.calls) == batchCalls {
-			return send()
-		}
-		return nil
-	}
+	})
+}
+
+// read has t turn the events of r into calls. What was read until then is in tr when there is an error, too.
+func (tr *Trace) read(ctx context.Context, r *ftrace.Reader, limit int64, t *Tracker, malformed func(*ftrace.SyntaxError), emit func(*Call) error) error {
+	t.emit = emit
+	defer func() {
+		tr.Counts, tr.Devices = t.Counts, t.Devices
+		tr.Skipped, tr.Malformed, tr.Lines, tr.Unread = r.Skipped, r.Malformed, r.Lines(), r.Unread
+		tr.Lost, tr.LostMarks, tr.NoCPU = r.Lost, r.LostMarks, r.NoCPU
+		tr.Extent.Online = r.CPUs
+	}()
 	for limit == 0 || tr.Events < limit {
 		if tr.Events&0xfff == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -90,16 +140,25 @@ func (tr *Trace) read(ctx context.Context, r *ftrace.Reader, limit int64, t *Tra
 			continue
 		}
 		if err != nil {
-			return err
+			return CutError{tr.Events, r.Lines(), err}
 		}
 		tr.Events++
+		tr.Extent.add(ev)
 		if err := t.Event(ev); err != nil {
 			return err
 		}
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	tr.Counts, tr.Devices, tr.Skipped, tr.Malformed, tr.Lines = t.Counts, t.Devices, r.Skipped, r.Malformed, r.Lines()
-	return send()
+	return t.Flush()
 }
+
+// CutError is an error of the input in the middle of a trace.
+type CutError struct {
+	Events, Lines int64 // read before it
+	Err           error
+}
+
+func (e CutError) Error() string {
+	return fmt.Sprintf("after %d events in %d lines: %v", e.Events, e.Lines, e.Err)
+}
+
+func (e CutError) Unwrap() error { return e.Err }

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"dmapath/kernel"
+	"dmapath/sim"
 	"dmapath/workloads/ftrace"
 )
 
@@ -20,7 +21,14 @@ type Extent struct {
 	Known   bool
 	// Translated: the trace has iommu: events.
 	Translated bool
+	// First and Last are the earliest and the latest time.
+	First, Last sim.Time
+	// Dma and Iommu count the events of the two groups.
+	Dma, Iommu int64
 }
+
+// Span is how long the trace lasts.
+func (x *Extent) Span() sim.Time { return x.Last - x.First }
 
 // Scan reads up to limit events (0: all) of a trace and returns its extent.
 func Scan(ctx context.Context, r *ftrace.Reader, limit int64) (Extent, error) {
@@ -38,7 +46,7 @@ func Scan(ctx context.Context, r *ftrace.Reader, limit int64) (Extent, error) {
 		case errors.As(err, &se):
 			continue
 		case err != nil:
-			return x, err
+			return x, CutError{x.Events, r.Lines(), err}
 		}
 		x.add(ev)
 	}
@@ -47,7 +55,15 @@ func Scan(ctx context.Context, r *ftrace.Reader, limit int64) (Extent, error) {
 }
 
 func (x *Extent) add(ev *ftrace.Event) {
-	x.Events++
+	if x.Events++; x.Events == 1 {
+		x.First = ev.Time
+	}
+	x.First, x.Last = min(x.First, ev.Time), max(x.Last, ev.Time)
+	if ev.Kind == ftrace.IommuMap || ev.Kind == ftrace.IommuUnmap {
+		x.Iommu++
+	} else {
+		x.Dma++
+	}
 	x.CPUs = max(x.CPUs, ev.CPU+1)
 	switch ev.Kind {
 	case ftrace.MapPage, ftrace.UnmapPage:

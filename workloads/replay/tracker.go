@@ -16,7 +16,7 @@ type Counts struct {
 	Unmaps  [NumHow]int64
 	Older   int64 // unmaps of mappings older than the trace, skipped
 	Lost    int64 // mappings whose unmap the trace does not contain, ended when their addresses were mapped again
-	Evicted int64 // mappings ended because MaxLive was reached
+	Evicted int64 // mappings ended because MaxLive or MaxPieces was reached
 	Failed  int64 // maps that failed on the traced machine, skipped
 	Guessed int64 // links whose device was chosen among several
 	Ruled   int64 // links joined by rule, because no unmap within Window showed their extent
@@ -71,10 +71,17 @@ func (tr *Tracker) device(name string) (int, error) {
 	return len(tr.Devices) - 1, nil
 }
 
+// CPUError is an event of a CPU that the machine does not have.
+type CPUError struct{ Line, CPU, CPUs int }
+
+func (e CPUError) Error() string {
+	return fmt.Sprintf("line %d is of CPU %d: the machine has %d CPUs (--cpus)", e.Line, e.CPU, e.CPUs)
+}
+
 // Event takes the next event of the trace.
 func (tr *Tracker) Event(ev *ftrace.Event) error {
 	if ev.CPU >= tr.cores {
-		return fmt.Errorf("line %d is of CPU %d: the machine has %d CPUs (--cpus)", ev.Line, ev.CPU, tr.cores)
+		return CPUError{ev.Line, ev.CPU, tr.cores}
 	}
 	tr.Counts.Read[ev.Kind]++
 	if ev.Kind == ftrace.IommuMap && ev.Size == 0 { // 7.3 traces a link that failed as one of no bytes
@@ -367,7 +374,7 @@ func (tr *Tracker) doMap(it *item) error {
 			return err
 		}
 	}
-	if tr.live.n >= MaxLive {
+	for tr.live.n >= MaxLive || tr.live.n > 0 && tr.live.pieces+len(it.runs) > MaxPieces {
 		tr.Counts.Evicted++
 		if err := tr.end(tr.live.old, it, true); err != nil {
 			return err
@@ -379,7 +386,7 @@ func (tr *Tracker) doMap(it *item) error {
 	}
 	tr.ids++
 	m := &mapping{id: tr.ids, dev: it.dev, how: it.how, iommu: it.iommu, lo: lo, hi: it.hi, cpu: it.cpu, size: it.size, dir: it.dir,
-		attrs: it.attrs, hash: it.hash}
+		attrs: it.attrs, hash: it.hash, runs: it.runs, block: !tr.Devices[it.dev].odd}
 	tr.live.add(m)
 	tr.Counts.Maps[it.how]++
 	return tr.emit(&Call{How: it.how, Unmeasured: it.how == Coherent, Device: it.dev, CPU: it.cpu, At: it.at, ID: m.id, Size: it.size, Dir: it.dir,
@@ -404,7 +411,7 @@ func (tr *Tracker) unmapCall(m *mapping, it *item, unmeasured bool, recs []kerne
 		tr.Counts.Unmaps[m.how]++
 	}
 	return tr.emit(&Call{Unmap: true, How: m.how, Unmeasured: unmeasured || m.how == Coherent, Device: m.dev, CPU: it.cpu, At: it.at, ID: m.id,
-		Size: m.size, Dir: m.dir, Attrs: m.attrs, Recorded: recs})
+		Size: m.size, Dir: m.dir, Attrs: m.attrs, Runs: m.runs, MapCPU: m.cpu, Recorded: recs, Block: m.block})
 }
 
 // iommuUnmap ends the mapping that an iommu:unmap is of.

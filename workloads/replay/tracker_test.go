@@ -17,13 +17,23 @@ import (
 func track(t *testing.T, text string, cores int) (calls []string, tr *Tracker) {
 	t.Helper()
 	tr = NewTracker(cores, cores)
+	made := map[uint64]*Call{}
 	tr.emit = func(c *Call) error {
 		s := fmt.Sprintf("map %v dev%d cpu%d #%d %d", c.How, c.Device, c.CPU, c.ID, c.Size)
 		if c.Unmap {
 			s = "un" + s
 		}
-		for _, r := range c.Runs {
+		for i, r := range c.Runs {
+			if c.Unmap {
+				if m := made[c.ID]; len(m.Runs) != len(c.Runs) || m.Runs[i] != r || m.CPU != c.MapCPU {
+					t.Errorf("unmap %d has the pieces %v of CPU %d, its map %v of %d", c.ID, c.Runs, c.MapCPU, m.Runs, m.CPU)
+				}
+				continue
+			}
 			s += fmt.Sprintf(" %#x+%d", r.Phys, r.Size)
+		}
+		if !c.Unmap {
+			made[c.ID] = c
 		}
 		calls = append(calls, s)
 		return nil

@@ -8,8 +8,8 @@ function drawAnswer(box) {
       box.append(el("p", {class: "lead"}, "Nothing was run with this selection."));
       return;
     }
-    const steps = list.some(r => functionsOf(r).size);
-    box.append(headline(list), ranking(list), el("div", {class: "cards"}, steps ? goesCard(list) : null, steps && list.length > 1 ? differsCard(list) : null, breaksCard(list)));
+    const cut = list.filter(r => functionsOf(r).size);
+    box.append(headline(list), ranking(list), el("div", {class: "cards"}, cut.length ? goesCard(cut) : null, cut.length > 1 ? differsCard(cut) : null, breaksCard(list)));
   });
 }
 

@@ -33,8 +33,18 @@ function section(id, title, draw, intro) {
   const body = el("div", {class: "body"});
   const s = el("section", {id, "aria-labelledby": id + "-title", tabindex: "-1"}, el("h2", {id: id + "-title"}, title), intro ? el("p", {class: "intro"}, intro) : null, body);
   document.getElementById("app").querySelector("main").append(s);
-  draw(body);
+  guarded(draw, body);
   return [id, title];
+}
+
+// guarded draws a section; one that fails says so and leaves the others alone.
+function guarded(draw, box) {
+  try {
+    draw(box);
+  } catch (e) {
+    console.error(e);
+    box.append(el("p", {class: "sub"}, "This section could not be drawn: " + e.message));
+  }
 }
 
 function go(id) {
@@ -130,7 +140,7 @@ function start0() {
   const sections = [];
   const first = el("section", {id: "answer", "aria-labelledby": "answer-title", tabindex: "-1"});
   main.append(first);
-  (runs.length ? drawAnswer : drawOther)(first);
+  guarded(runs.length ? drawAnswer : drawOther, first);
   sections.push(["answer", "Answer"]);
   if (runs.length > 1) sections.push(section("overview", "Everywhere", drawOverview));
   if (runs.some(r => r.swept)) sections.push(section("sweep", "Sweep", drawSweep));

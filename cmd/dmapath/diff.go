@@ -27,7 +27,7 @@ Examples:
   dmapath diff map_page@6.12 map_phys@7.3 --backend iommu-strict --cache warm
   dmapath diff icelake-sp genoa --variant map_phys@7.3 --backend iommu-strict
   dmapath diff map_phys@7.3 docs/paths/page-cookie.path --cache cold
-  dmapath diff map_page@7.3 map_phys@7.3 --pprof both.pb.gz && go tool pprof -tagroot run -http : both.pb.gz
+  dmapath diff map_page@7.3 map_phys@7.3 --pprof both.pb.gz && go tool pprof -http : -tagroot run both.pb.gz
   dmapath diff before/ after/`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -277,6 +277,9 @@ func (x *Experiment) AddPath(name, text string) (string, error) {
 	return p.Name(), nil
 }
 
+// Define makes the described calls of x known.
+func (x *Experiment) Define() error { return errors.Join(x.define()...) }
+
 // define makes the described calls known.
 func (x *Experiment) define() (errs []error) {
 	for i, text := range x.Paths {

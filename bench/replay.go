@@ -48,6 +48,8 @@ type Replay struct {
 	// allowed.
 	Malformed func(*ftrace.SyntaxError)
 	Progress  func(ReplayStatus)
+
+	readOnly bool // perform nothing, see Calls
 }
 
 // ReplayStatus is how far a replay is.
@@ -505,6 +507,9 @@ type noPrefix struct{ error }
 
 // perform has every machine perform the sample, some at a time.
 func (p *Replayed) perform(ctx context.Context) error {
+	if p.x.readOnly {
+		return nil
+	}
 	var g errgroup.Group
 	g.SetLimit(p.x.jobs())
 	errs := make([]error, len(p.runs)) // which error is reported must not depend on which came first

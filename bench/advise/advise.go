@@ -29,10 +29,11 @@ type Option struct {
 	Saved      Causes  // the saving by what the cycles went into
 	Front      bool    // no other option is cheaper without more exposure, or as cheap with less
 	Standing   Against // of its exposure against the baseline's
-	Drops      int64
-	Sure       *Sure // nil without samples
+	Drops      int64   // frames that were lost
+	Refused    int64   // transactions that the IOMMU refused
+	Sure       *Sure   // nil without samples
 
-	out    *bench.Outcome
+	out    ran
 	resize bool
 }
 
@@ -40,6 +41,7 @@ type Option struct {
 type Request struct {
 	Platform *platform.Spec
 	Exp      bench.Experiment // one workload, backend, cache state and variant
+	Trace    *Trace           // instead of the workload; nil: none
 	Jobs     int              // runs at a time, 0: one per CPU of the host; the result does not depend on it
 	// Samples, unless 0, are machines drawn from the platform's plausible ranges on which the order of the options is asked again.
 	Samples  int
@@ -56,11 +58,20 @@ type Advice struct {
 }
 
 // Check says why no advice can be computed for r, nil when it can.
-func Check(r Request) error { return (&Setup{Platform: r.Platform, Exp: r.Exp}).check() }
+func Check(r Request) error { return r.setup().check() }
+
+// setup is the baseline of r.
+func (r *Request) setup() *Setup {
+	u := &Setup{Platform: r.Platform, Exp: r.Exp, Trace: r.Trace}
+	if r.Trace != nil {
+		u.Exp.Workloads = []string{tracedWorkload}
+	}
+	return u
+}
 
 // For runs the configuration of r, and every change of it, and says what each saves and exposes.
 func For(ctx context.Context, r Request) (*Advice, error) {
-	base := &Setup{Platform: r.Platform, Exp: r.Exp}
+	base := r.setup()
 	if err := base.check(); err != nil {
 		return nil, err
 	}
@@ -129,7 +140,7 @@ func runAll(ctx context.Context, options []*Option, jobs int, progress sensitivi
 			continue
 		}
 		runs = append(runs, sensitivity.Job{What: o.Name, Run: func() error {
-			o.out, failed[i][0] = o.Setup.run(nil)
+			o.out, failed[i][0] = o.Setup.cost()
 			return nil
 		}}, sensitivity.Job{What: o.Name + ": exposure", Run: func() error {
 			o.Exposure, failed[i][1] = o.Setup.measure()
@@ -156,30 +167,31 @@ func (a *Advice) payload(o *Option) float64 {
 	if !o.resize {
 		return 0
 	}
-	return float64(a.Base.out.Bytes) / float64(max(a.Base.out.IOs, 1))
+	return a.Base.out.payload()
 }
 
 // compare fills in what o is against the baseline.
 func (a *Advice) compare(o *Option) {
 	b := a.Base
 	if b.Cost == 0 {
-		b.Cost, b.Half = cost(parts(b.out, 0))
+		b.Drops, b.Refused = b.out.trouble()
+		b.Cost, b.Half = cost(b.out.parts(0))
 	}
 	if o.Failed != nil {
 		return
 	}
 	bytes := a.payload(o)
-	list := parts(o.out, bytes)
+	list := o.out.parts(bytes)
 	o.Cost, o.Half = cost(list)
-	o.Saves = saving(parts(b.out, 0), list, !o.resize)
+	o.Saves = saving(b.out.parts(0), list, !o.resize)
 	o.Rate = faster(b.out, o.out, bytes, !o.resize)
-	if rate, _ := b.out.Throughput(); !math.IsNaN(rate) {
-		per := 100 * rate / float64(b.out.Clock.Hz())
+	if rate, _ := b.out.rate(); !math.IsNaN(rate) {
+		per := 100 * rate / float64(b.out.hz())
 		o.Core = Effect{per * o.Saves.Mean, per * o.Saves.Half}
 	}
-	o.Saved = causes(b.out, 0).less(causes(o.out, bytes))
+	o.Saved = b.out.causes(0).less(o.out.causes(bytes))
 	o.Standing = o.Exposure.Against(b.Exposure)
-	o.Drops = o.out.Drops
+	o.Drops, o.Refused = o.out.trouble()
 }
 
 // combinations joins the best change of each dimension: once among those that expose no more than the baseline, once among those that keep the
@@ -229,7 +241,7 @@ func (a *Advice) combinations() (list []*Option) {
 func (a *Advice) adds(o *Option) bool {
 	return !slices.ContainsFunc(a.Options, func(p *Option) bool {
 		return len(p.Changes) == 1 && slices.ContainsFunc(o.Changes, func(c *Change) bool { return c.Name == p.Changes[0].Name }) &&
-			saving(parts(p.out, 0), parts(o.out, 0), true).Sign() <= 0
+			saving(p.out.parts(0), o.out.parts(0), true).Sign() <= 0
 	})
 }
 
@@ -244,7 +256,7 @@ func (a *Advice) front() {
 
 // beats reports whether p is cheaper than o without more exposure, or as cheap with less.
 func (a *Advice) beats(p, o *Option) bool {
-	s := saving(parts(o.out, a.payload(o)), parts(p.out, a.payload(p)), !p.resize && !o.resize)
+	s := saving(o.out.parts(a.payload(o)), p.out.parts(a.payload(p)), !p.resize && !o.resize)
 	switch p.Exposure.Against(o.Exposure) {
 	case Less:
 		return s.Sign() >= 0
@@ -255,4 +267,4 @@ func (a *Advice) beats(p, o *Option) bool {
 }
 
 // String names an option in errors.
-func (o *Option) String() string { return fmt.Sprintf("%s (%v)", o.Name, o.Setup.Exp.Points()[0]) }
+func (o *Option) String() string { return fmt.Sprintf("%s (%s)", o.Name, o.describe()) }

@@ -119,7 +119,7 @@ func TestLazySavesAndExposes(t *testing.T) {
 			t.Errorf("%s, lazy: window up to %v, %d still open", workload, e.Max, e.Open)
 		}
 		// Buffers of nvme are all different; map-benchmark maps one again and again.
-		want := float64(e.Unmaps) * 4096 * float64(e.Mean) / float64(lazy.out.Elapsed)
+		want := float64(e.Unmaps) * 4096 * float64(e.Mean) / float64(lazy.out.(point).Elapsed)
 		if workload == "map-benchmark" {
 			want = min(want, 4096)
 		}

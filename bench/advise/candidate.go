@@ -107,6 +107,13 @@ func (u *Setup) calls() (list []*Change) {
 		return list
 	}
 	to("map_phys@7.3", driver+": dma_map_phys takes physical addresses")
+	if u.Trace != nil {
+		for _, c := range u.traceChanges() {
+			if c.Dimension == Call {
+				list = append(list, c)
+			}
+		}
+	}
 	if u.workload() == "nvme" || u.workload() == "map-benchmark" {
 		to("iova_link@7.3", driver+": dma_iova_try_alloc, a link per piece, one sync; it invalidates at once in lazy mode too")
 	}
@@ -144,6 +151,12 @@ func (u *Setup) buffers() (list []*Change) {
 				func(v *Setup) { v.Exp.NVMe.Segments = string(workloads.Contiguous) })
 		}
 		list = append(list, u.enlarged()...)
+	case tracedWorkload:
+		for _, c := range u.traceChanges() {
+			if c.Dimension == Buffers {
+				list = append(list, c)
+			}
+		}
 	case "map-benchmark":
 		device := dma.MemoryOf(u.call()) == dma.DeviceMemory
 		if x.Segments == mapbench.Scattered && x.MapBench.Mode == 0 {

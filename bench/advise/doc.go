@@ -19,6 +19,9 @@
 // is still reachable after unmaps, what lies beside live buffers, and pools that stay mapped. The device touches every buffer, so that
 // translations are there to go stale. Who is told of maps and unmaps is kernel.Env.OnBuffer.
 //
+// A Trace takes the place of the workload: its calls are performed by workloads/replay, and changes of its Buffers are made of its calls (a
+// reshape), with what is left out as a call that is skipped.
+//
 // # Left out
 //
 // Exposure is of this device alone; that of a group whose devices share a domain is larger. Rings and other coherent memory are the

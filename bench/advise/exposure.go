@@ -92,17 +92,18 @@ const (
 	after = 100 * sim.Millisecond
 )
 
-// watch is a device that tries to reach more than it should while a workload runs.
+// watch are devices that try to reach more than they should while a workload runs.
 type watch struct {
 	Exposure
-	m       *platform.Machine
-	dev     *platform.Device
-	granule uint64
-	began   sim.Time
-	ended   sim.Time // of the workload; sim.Never until then
-	live    map[uint64]buffer
-	open    []stale
-	err     error
+	m     *platform.Machine
+	seed  uint64
+	devs  map[*kernel.Device]*device
+	began sim.Time
+	ended sim.Time // of the workload; sim.Never until then
+	live  map[address]buffer
+	open  []stale
+	more  sim.Signal // there is something open
+	err   error
 
 	total      sim.Time            // of all windows
 	area       float64             // bytes x picoseconds after unmaps, within the run
@@ -111,6 +112,18 @@ type watch struct {
 	besideSum  float64             // of all maps
 	besideArea float64             // bytes x picoseconds, until at
 	at         sim.Time
+}
+
+// device is one of them.
+type device struct {
+	*platform.Device
+	granule uint64
+}
+
+// address is one of a device.
+type address struct {
+	dev  *device
+	addr uint64
 }
 
 // buffer is a range that the driver has mapped.
@@ -122,6 +135,7 @@ type buffer struct {
 
 // stale is a page of a buffer that was unmapped and still answered.
 type stale struct {
+	dev      *device
 	page     uint64
 	phys     uint64 // what it leads to
 	dir      kernel.Direction
@@ -140,22 +154,41 @@ type window struct {
 // errEverything ends a run whose device reaches everything: what happens afterwards adds nothing.
 var errEverything = errors.New("the device reaches all of RAM")
 
+// newWatch returns the devices of m; they are plugged in by plug.
+func newWatch(m *platform.Machine, seed uint64) *watch {
+	w := &watch{Exposure: Exposure{Windows: sim.NewHistogram(int64(sim.Second/sim.Nanosecond), 3)}, m: m, seed: seed,
+		devs: map[*kernel.Device]*device{}, live: map[address]buffer{}, until: map[uint64]sim.Time{}, ended: sim.Never}
+	w.began, w.at = m.Eng.Now(), m.Eng.Now()
+	w.more.Name, w.more.Owner = "a buffer was unmapped and can be reached", "the driver"
+	m.Env.OnBuffer = w.buffer
+	m.Eng.Go("a device that tries", w.try)
+	return w
+}
+
+// plug adds a device. The first one tries random pages of RAM.
+func (w *watch) plug(d *platform.Device) {
+	own := &device{d, 4096}
+	if d.Cookie != nil {
+		own.granule = 1 << d.Cookie.IOVA.Shift()
+	}
+	if w.devs[d.Ctx.Dev] = own; len(w.devs) == 1 {
+		w.everything(own)
+	}
+}
+
 // measure runs u once more with a device that tries.
 func (u *Setup) measure() (*Exposure, error) {
+	if u.Trace != nil {
+		return u.measureTrace()
+	}
 	var w *watch
 	_, err := u.run(func(m *platform.Machine, d *platform.Device) (func(*workloads.Result) error, error) {
-		w = &watch{Exposure: Exposure{Windows: sim.NewHistogram(int64(sim.Second/sim.Nanosecond), 3)}, m: m, dev: d, granule: 4096, live: map[uint64]buffer{}, until: map[uint64]sim.Time{}, ended: sim.Never}
-		if d.Cookie != nil {
-			w.granule = 1 << d.Cookie.IOVA.Shift()
-		}
-		w.everything(u.Exp.Seed)
+		w = newWatch(m, u.Exp.Seed)
+		w.plug(d)
 		if w.RAM > 0 {
 			return nil, errEverything
 		}
-		w.began, w.at = m.Eng.Now(), m.Eng.Now()
-		m.Env.OnBuffer = w.buffer
-		m.Eng.Go("a device that tries", w.try)
-		return w.finish, nil
+		return func(*workloads.Result) error { return w.finish(1, 0) }, nil
 	})
 	if err != nil && !errors.Is(err, errEverything) {
 		return nil, err
@@ -164,8 +197,8 @@ func (u *Setup) measure() (*Exposure, error) {
 }
 
 // everything tries random pages of RAM.
-func (w *watch) everything(seed uint64) {
-	r := sim.NewRand(seed, "exposure")
+func (w *watch) everything(d *device) {
+	r := sim.NewRand(w.seed, "exposure")
 	for _, g := range w.m.Memory() {
 		if g.Kind.Linear() {
 			w.Total += g.Size
@@ -173,7 +206,7 @@ func (w *watch) everything(seed uint64) {
 	}
 	n := 0
 	for range samples {
-		if _, ok := w.reach(w.m.RandomRAM(r, 4096).Phys, kernel.Bidirectional); ok {
+		if _, ok := d.reach(w.m.RandomRAM(r, 4096).Phys, kernel.Bidirectional); ok {
 			n++
 		}
 	}
@@ -181,14 +214,14 @@ func (w *watch) everything(seed uint64) {
 }
 
 // reach is one access of the device in the direction of a mapping, both when it is for both or not known.
-func (w *watch) reach(addr uint64, dir kernel.Direction) (phys uint64, ok bool) {
+func (d *device) reach(addr uint64, dir kernel.Direction) (phys uint64, ok bool) {
 	if dir != kernel.FromDevice {
-		if pa, _, ok := w.dev.Reach(addr, false); ok {
+		if pa, _, ok := d.Reach(addr, false); ok {
 			return pa, true
 		}
 	}
 	if dir != kernel.ToDevice {
-		if pa, _, ok := w.dev.Reach(addr, true); ok {
+		if pa, _, ok := d.Reach(addr, true); ok {
 			return pa, true
 		}
 	}
@@ -196,8 +229,8 @@ func (w *watch) reach(addr uint64, dir kernel.Direction) (phys uint64, ok bool) 
 }
 
 // foreign reports whether the device reaches memory at addr that does not belong to the bounce pool.
-func (w *watch) foreign(addr uint64, dir kernel.Direction) bool {
-	pa, _, ok := w.dev.Reach(addr, dir == kernel.FromDevice)
+func (w *watch) foreign(d *device, addr uint64, dir kernel.Direction) bool {
+	pa, _, ok := d.Reach(addr, dir == kernel.FromDevice)
 	return ok && w.m.Tlb.Find(pa) == nil
 }
 
@@ -212,42 +245,44 @@ func (w *watch) tick() {
 
 // buffer hears of a map or an unmap when it returns.
 func (w *watch) buffer(ev kernel.BufferEvent) {
-	if ev.Device != w.dev.Ctx.Dev || ev.Size == 0 {
+	d := w.devs[ev.Device]
+	if d == nil || ev.Size == 0 {
 		return
 	}
+	at := address{d, ev.Addr}
 	w.tick()
 	now := w.m.Eng.Now()
 	if !ev.Unmap {
-		w.reused(ev)
+		w.reused(d, ev)
 		b := buffer{size: ev.Size, since: now}
-		for _, p := range w.pages(ev) {
-			if _, ok := w.reach(p, ev.Dir); !ok && w.err == nil {
+		for _, p := range d.pages(ev) {
+			if _, ok := d.reach(p, ev.Dir); !ok && w.err == nil {
 				w.err = fmt.Errorf("the device cannot reach %#x, which is mapped", p)
 			}
 		}
-		if n := ev.Addr & (w.granule - 1); n > 0 && w.foreign(ev.Addr-1, ev.Dir) {
+		if n := ev.Addr & (d.granule - 1); n > 0 && w.foreign(d, ev.Addr-1, ev.Dir) {
 			b.beside += float64(n)
 		}
-		if n := -(ev.Addr + ev.Size) & (w.granule - 1); n > 0 && w.foreign(ev.Addr+ev.Size, ev.Dir) {
+		if n := -(ev.Addr + ev.Size) & (d.granule - 1); n > 0 && w.foreign(d, ev.Addr+ev.Size, ev.Dir) {
 			b.beside += float64(n)
 		}
 		w.Maps++
 		w.besideSum += b.beside
 		w.beside += b.beside
-		w.live[ev.Addr] = b
+		w.live[at] = b
 		return
 	}
-	b, ok := w.live[ev.Addr]
+	b, ok := w.live[at]
 	if !ok {
 		return // mapped before anybody looked
 	}
-	delete(w.live, ev.Addr)
+	delete(w.live, at)
 	w.beside -= b.beside
 	w.Unmaps++
 	var buf *window
-	pages := w.pages(ev)
+	pages := d.pages(ev)
 	for _, p := range pages {
-		phys, ok := w.reach(p, ev.Dir)
+		phys, ok := d.reach(p, ev.Dir)
 		if !ok {
 			continue
 		}
@@ -256,19 +291,22 @@ func (w *watch) buffer(ev kernel.BufferEvent) {
 		}
 		buf.open++
 		// What the page stands for: the buffer, and what lies beside it.
-		w.open = append(w.open, stale{page: p, phys: phys &^ (w.granule - 1), dir: ev.Dir, buf: buf, unmapped: now, reached: now, bytes: (float64(b.size) + b.beside) / float64(len(pages))})
+		w.open = append(w.open, stale{dev: d, page: p, phys: phys &^ (d.granule - 1), dir: ev.Dir, buf: buf, unmapped: now, reached: now, bytes: (float64(b.size) + b.beside) / float64(len(pages))})
+	}
+	if len(w.open) > 0 {
+		w.more.Fire(now)
 	}
 }
 
 // pages are the addresses that the device tries of a buffer.
-func (w *watch) pages(ev kernel.BufferEvent) []uint64 {
-	first := ev.Addr &^ (w.granule - 1)
-	n := (ev.Addr + ev.Size - first + w.granule - 1) / w.granule
+func (d *device) pages(ev kernel.BufferEvent) []uint64 {
+	first := ev.Addr &^ (d.granule - 1)
+	n := (ev.Addr + ev.Size - first + d.granule - 1) / d.granule
 	var list []uint64
 	for i := range min(n, tries) {
 		at := ev.Addr
 		if k := i * (n - 1) / max(min(n, tries)-1, 1); k > 0 {
-			at = first + k*w.granule
+			at = first + k*d.granule
 		}
 		list = append(list, at)
 	}
@@ -276,11 +314,11 @@ func (w *watch) pages(ev kernel.BufferEvent) []uint64 {
 }
 
 // reused ends the windows of addresses that have been given out again: what answers there from now on is another mapping.
-func (w *watch) reused(ev kernel.BufferEvent) {
-	first, last := ev.Addr&^(w.granule-1), ev.Addr+ev.Size-1
+func (w *watch) reused(d *device, ev kernel.BufferEvent) {
+	first, last := ev.Addr&^(d.granule-1), ev.Addr+ev.Size-1
 	keep := w.open[:0]
 	for _, s := range w.open {
-		if s.page|(w.granule-1) >= first && s.page&^(w.granule-1) <= last {
+		if s.dev == d && s.page|(d.granule-1) >= first && s.page&^(d.granule-1) <= last {
 			w.close(s)
 			continue
 		}
@@ -308,11 +346,14 @@ func (w *watch) close(s stale) {
 // try is the device: at every step it tries all pages that answered the last time.
 func (w *watch) try(p *sim.Proc) {
 	for {
+		if len(w.open) == 0 && w.ended == sim.Never {
+			w.more.Wait(p)
+		}
 		p.SleepUntil(p.Now() + probe)
 		over := w.ended != sim.Never && p.Now() >= w.ended+after
 		keep := w.open[:0]
 		for _, s := range w.open {
-			if _, ok := w.reach(s.page, s.dir); ok {
+			if _, ok := s.dev.reach(s.page, s.dir); ok {
 				s.reached = p.Now()
 				if !over {
 					keep = append(keep, s)
@@ -330,27 +371,32 @@ func (w *watch) try(p *sim.Proc) {
 	}
 }
 
-// finish looks on until nothing answers any more, and sums up.
-func (w *watch) finish(*workloads.Result) error {
+// finish looks on until nothing answers any more, and sums up. What was performed is one of scale such runs, which together took span; span 0 is
+// the time that this one took.
+func (w *watch) finish(scale float64, span sim.Time) error {
 	w.tick()
 	w.ended = w.m.Eng.Now()
-	elapsed := w.ended - w.began
-	if elapsed == 0 {
+	if w.ended == w.began {
 		return w.err
 	}
 	kept := uint64(0) // a sum of whole numbers does not depend on the order
 	for _, b := range w.live {
-		if b.since <= w.began+elapsed/2 {
+		if b.since <= w.began+(w.ended-w.began)/2 {
 			kept += b.size
 		}
 	}
 	w.Kept = float64(kept)
 	w.m.Env.OnBuffer = nil
-	if err := w.m.Run(); err != nil {
-		return err
+	if len(w.open) > 0 {
+		if err := w.m.Run(); err != nil {
+			return err
+		}
 	}
-	w.After = w.area / float64(elapsed)
-	w.BesideOverall = w.besideArea / float64(elapsed)
+	if span == 0 {
+		span = w.ended - w.began
+	}
+	w.After = w.area * scale / float64(span)
+	w.BesideOverall = w.besideArea * scale / float64(span)
 	if w.Maps > 0 {
 		w.Beside = w.besideSum / float64(w.Maps)
 	}

@@ -22,6 +22,7 @@ const (
 	free     group = iota // saves, and exposes no more
 	trade                 // saves, and exposes more, or other memory
 	same                  // no difference in cost
+	untold                // too few operations to say
 	protects              // costs more, and exposes less, or other memory
 	costs                 // costs more for nothing
 	resized               // other operations than the baseline's, compared per byte
@@ -29,7 +30,7 @@ const (
 	numGroups
 )
 
-var groupNames = [numGroups]string{"[saves, exposes no more]", "[saves, exposes more or other]", "[costs the same]", "[dearer, exposes less or other]", "[dearer for nothing]", "[other operations, per byte]", "[cannot be had]"}
+var groupNames = [numGroups]string{"[saves, exposes no more]", "[saves, exposes more or other]", "[costs the same]", "[too few operations to tell]", "[dearer, exposes less or other]", "[dearer for nothing]", "[other operations, per byte]", "[cannot be had]"}
 
 func (o *Option) group() group {
 	switch s := o.Saves.Sign(); {
@@ -37,6 +38,8 @@ func (o *Option) group() group {
 		return failed
 	case o.resize:
 		return resized
+	case !o.Saves.Told():
+		return untold
 	case s == 0:
 		return same
 	case s > 0 && o.Standing > Same:
@@ -96,6 +99,9 @@ func (a *Advice) Answer() string {
 		}
 		least = trade[i].Saves.Mean
 		s = append(s, fmt.Sprintf("%s saves %s, and exposes %s.", trade[i].Name, say(trade[i]), trade[i].Exposure.phrase()))
+	}
+	if len(s) == 0 && len(a.ranked(untold)) > 0 && len(a.ranked(same))+len(a.ranked(protects))+len(a.ranked(costs)) == 0 {
+		s = append(s, fmt.Sprintf("Too few operations to tell what saves: %s costs %s cycles per %s, and exposes %s.", a.Base.describe(), plusMinus(a.Base.Cost, a.Base.Half), per, a.Base.Exposure.phrase()))
 	}
 	if len(s) == 0 {
 		s = append(s, fmt.Sprintf("Nothing that was tried saves: %s costs %s cycles per %s, and exposes %s.", a.Base.describe(), plusMinus(a.Base.Cost, a.Base.Half), per, a.Base.Exposure.phrase()))
@@ -179,28 +185,36 @@ func (a *Advice) Record() *results.Record {
 	if a.Samples > 0 {
 		r.Tables = append(r.Tables, a.sureTable())
 	}
+	if t := a.Base.Setup.Trace; t != nil {
+		r.Tables = append(r.Tables, t.table())
+		r.Warnings = append(r.Warnings, t.blind()...)
+	}
 	r.Tables = append(r.Tables, a.termsTable())
 	for _, n := range a.Platform.Notes() {
 		r.Warnings = append(r.Warnings, a.Platform.Name+": "+n)
 	}
-	if slices.ContainsFunc(a.Options, func(o *Option) bool { return o.Failed == nil && math.IsInf(o.Saves.Half, 0) }) {
-		r.Warnings = append(r.Warnings, "too few operations for an interval, so that no difference is said: --operations gives more")
+	more := "--operations gives more"
+	if a.Base.Setup.Trace != nil {
+		more = "a longer trace or --sample gives more"
+	}
+	if len(a.ranked(untold)) > 0 {
+		r.Warnings = append(r.Warnings, "too few operations for an interval, so that no difference is said: "+more)
 	}
 	var short []string
 	for _, o := range append([]*Option{a.Base}, a.Options...) {
-		if o.Failed == nil && o.Setup.backend().Lazy() && o.Exposure.Max > 0 && o.Exposure.Unmaps < steady*int64(o.out.CPUs) {
+		if o.Failed == nil && o.Setup.backend().Lazy() && o.Exposure.Max > 0 && o.Exposure.Unmaps < steady*int64(o.out.cpus()) {
 			short = append(short, fmt.Sprintf("%s (%d)", o.Name, o.Exposure.Unmaps))
 		}
 	}
 	if len(short) > 0 {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: so many unmaps do not fill the flush queues often enough for costs and windows to be steady, which takes about %d a CPU; --operations gives more", strings.Join(short, ", "), steady))
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: so many unmaps do not fill the flush queues often enough for costs and windows to be steady, which takes about %d a CPU; %s", strings.Join(short, ", "), steady, more))
 	}
 	for _, o := range append([]*Option{a.Base}, a.Options...) {
 		if o.Failed == nil && o.Drops > 0 {
 			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: %d frames were dropped, so the CPU or the rings could not keep up", o.Name, o.Drops))
 		}
-		if o.Failed == nil && o.out.Faults > 0 {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: the IOMMU refused %d transactions", o.Name, o.out.Faults))
+		if o.Failed == nil && o.Refused > 0 {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: the IOMMU refused %d transactions", o.Name, o.Refused))
 		}
 	}
 	return r
@@ -262,7 +276,7 @@ func (a *Advice) answerTable() *results.Table {
 		}
 	}
 	x := &b.Setup.Exp
-	rate, half := b.out.Throughput()
+	rate, half := b.out.rate()
 	t.Notes = append(notes, fmt.Sprintf("As it is: %s, %s, %s, caches %s, on %s: %s cycles per %s at %s per second.", b.Setup.load(), b.Setup.variant(), b.Setup.backend(),
 		x.Caches[0], a.Platform.Name, plusMinus(b.Cost, b.Half), operation(b.Setup.workload()), plusMinus(rate, half)),
 		"saves: mapping cost per "+operation(b.Setup.workload())+", all calls together, paired with the same arrivals and buffers; +- is half of the 95 % interval, and a saving whose interval contains zero is no difference. of a core: at the rate of the "+
@@ -283,6 +297,10 @@ func (a *Advice) answerTable() *results.Table {
 func (u *Setup) load() string {
 	x := &u.Exp
 	switch u.workload() {
+	case tracedWorkload:
+		_, maps := u.Trace.perMap()
+		all, _ := u.Trace.Trace().Calls()
+		return fmt.Sprintf("%s, %d of %d maps performed", u.Trace.Name(), maps, all)
 	case "nic":
 		s := fmt.Sprintf("nic, frames of %s, %d per second and queue", x.NIC.Sizes, x.NIC.Rate)
 		if u.driver() {
@@ -394,7 +412,7 @@ func (a *Advice) measure(r *results.Record, o *Option) {
 		add("failed", "count", 1, none, 1)
 		return
 	}
-	n := o.out.IOs
+	n := o.out.count()
 	add("cost", "cycles", o.Cost, o.Half, n)
 	if o != a.Base {
 		add("saves", "cycles", o.Saves.Mean, o.Saves.Half, n)
@@ -405,7 +423,7 @@ func (a *Advice) measure(r *results.Record, o *Option) {
 		add("saves_memory", "cycles", o.Saved.Memory, none, n)
 		add("saves_waiting", "cycles", o.Saved.Waiting, none, n)
 	}
-	rate, half := o.out.Throughput()
+	rate, half := o.out.rate()
 	add("throughput", "per_second", rate, half, n)
 	e := o.Exposure
 	add("exposed", "bytes", e.Bytes(), none, 1)
@@ -428,6 +446,10 @@ func (a *Advice) measure(r *results.Record, o *Option) {
 // Manifest returns what repeats the advice: experiment and platform, and how many samples there were.
 func (a *Advice) Manifest() *results.Manifest {
 	m := (&bench.Comparison{Platform: a.Platform, Exp: a.Base.Setup.Exp}).Manifest()
+	if t := a.Base.Setup.Trace; t != nil {
+		u, ext := a.Base.Setup, &t.Trace().Extent
+		m.Config[0] = results.Section{Name: "trace", Text: fmt.Sprintf("name: %q\nevents: %d\nbackend: %s\nvariant: %s\ncache: %s\n", t.Name(), ext.Events, u.backend(), u.variant(), u.Exp.Caches[0])}
+	}
 	if a.Samples > 0 {
 		m.Config = append(m.Config, results.Section{Name: "uncertainty", Text: fmt.Sprintf("samples: %d\n", a.Samples)})
 	}

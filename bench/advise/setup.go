@@ -11,12 +11,15 @@ import (
 	"dmapath/workloads"
 )
 
-// Setup is one configuration that can be run: a platform and an experiment of one point.
+// Setup is one configuration that can be run: a platform and an experiment of one point, or a trace.
 type Setup struct {
 	Platform *platform.Spec
-	Exp      bench.Experiment // one workload, one backend, one cache state, one variant
+	Exp      bench.Experiment // one workload, one backend, one cache state, one variant; of a trace these and the seed count
+	Trace    *Trace           // nil: the experiment's workload
 	// Untrusted marks the device as one behind an external port: what shares an IOMMU page with other data bounces then.
 	Untrusted bool
+
+	shapes []reshape // of the trace's calls
 }
 
 // Workloads are those that advice is given for: they have a driver that maps and unmaps.
@@ -64,6 +67,9 @@ func (u *Setup) check() error {
 			return fmt.Errorf("advice starts from one configuration: %s names %d", l.key, len(l.list))
 		}
 	}
+	if u.Trace != nil {
+		return u.checkTrace()
+	}
 	if !slices.Contains(Workloads, u.workload()) {
 		near := ""
 		if n, ok := platform.Nearest(u.workload(), Workloads, len(u.workload())/2); ok {
@@ -95,6 +101,18 @@ func (u *Setup) run(begin func(*platform.Machine, *platform.Device) (func(*workl
 		}
 		return begin(m, d)
 	})
+}
+
+// cost simulates u for what its calls cost.
+func (u *Setup) cost() (ran, error) {
+	if u.Trace != nil {
+		return u.costOfTrace()
+	}
+	o, err := u.run(nil)
+	if err != nil {
+		return nil, err
+	}
+	return point{o}, nil
 }
 
 // clone returns a copy whose lists and platform can be changed.

@@ -24,7 +24,7 @@ func (a *Advice) vary(ctx context.Context, r Request) error {
 	}
 	machines := sensitivity.Hypercube(r.Platform, r.Samples, r.Exp.Seed)
 	all := slices.DeleteFunc(append([]*Option{a.Base}, a.Options...), func(o *Option) bool { return o.Failed != nil })
-	bytes := float64(a.Base.out.Bytes) / float64(max(a.Base.out.IOs, 1))
+	bytes := a.Base.out.payload()
 	saved := make([][]float64, len(machines)) // by machine and option: cost, later what is saved
 	var runs []sensitivity.Job
 	for i, m := range machines {
@@ -34,7 +34,7 @@ func (a *Advice) vary(ctx context.Context, r Request) error {
 				u := o.Setup.clone()
 				u.Platform = m
 				saved[i][k] = math.NaN()
-				out, err := u.run(nil)
+				out, err := u.cost()
 				if err != nil {
 					return nil // such a machine does not run it
 				}
@@ -42,7 +42,7 @@ func (a *Advice) vary(ctx context.Context, r Request) error {
 				if o.resize {
 					per = bytes
 				}
-				saved[i][k], _ = cost(parts(out, per))
+				saved[i][k], _ = cost(out.parts(per))
 				return nil
 			}})
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -18,23 +19,31 @@ import (
 func newAdvise() *cobra.Command {
 	var o options
 	var workload, variant, backend, cache string
+	var sample, limit int64
 	cmd := &cobra.Command{
-		Use:   "advise",
+		Use:   "advise [TRACE]",
 		Short: "which setting saves how much, and what it exposes",
 		Long: `advise runs a configuration and every change of it that it knows: strict or lazy invalidation, pass-through, bounce
 buffers, a pool of mapped pages, another call or a newer kernel, contiguous or larger buffers, and the best of them
 together. It says what each saves, with what confidence, and what a device could then reach that it should not, measured
 in the same workload by a device that tries. What must hold to make the change is said with it.
 
+With a TRACE (as for dmapath replay; - is standard input) the workload is the recorded one, and so are backend and call unless they are
+given. Buffers that recur, neighbours that could be mapped at once and scatterlists that could be links are found in it.
+
 Examples:
   dmapath advise
+  dmapath advise trace.txt.gz
   dmapath advise --workload nic --size 1514 --backend iommu-strict
   dmapath advise --workload nvme --size 128KiB --variant driver@6.12 --backend iommu-lazy
   dmapath advise --workload map-benchmark --variant map_sg@6.12 --segments scattered --size 64KiB
   dmapath advise --variant ./my.path --platform genoa
   dmapath advise --workload nic --uncertainty        in what share of plausible machines each change saves`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return o.adviseTrace(cmd, args[0], variant, backend, bench.Replay{Cache: cache, Sample: sample, Limit: limit})
+			}
 			s, x, err := o.adviseAbout(cmd, workload, variant, backend, cache)
 			if err != nil {
 				return err
@@ -50,6 +59,8 @@ Examples:
 	f.StringVar(&backend, "backend", "iommu-strict", "what stands behind it now: direct, iommu-strict, iommu-lazy, iommu-passthrough, viommu-strict, viommu-lazy, viommu-passthrough or swiotlb-force")
 	f.StringVar(&cache, "cache", "warm", "hot, warm or cold")
 	f.Int64Var(&o.operations, "operations", 1200, "I/Os, frames or rounds per run; ten times as many with netperf-rx")
+	f.Int64Var(&sample, "sample", 4096, "calls of a longer TRACE that each machine performs, in windows over all of it")
+	f.Int64Var(&limit, "limit", 0, "events of a TRACE to read, 0 for all")
 	f.StringVar(&o.config, "config", "", "repeat the run of this manifest; other flags change it")
 	f.StringVar(&o.out, "out", "", "directory for tables, measurements and manifest; empty for none")
 	f.IntVar(&o.jobs, "jobs", 0, "runs at a time (one per CPU); the results do not depend on it")
@@ -59,6 +70,71 @@ Examples:
 	complete(cmd, "workload", advise.Workloads)
 	complete(cmd, "cache", bench.Caches)
 	return cmd
+}
+
+// notOfATrace are the flags that describe a workload.
+var notOfATrace = []string{"workload", "size", "segments", "attrs", "operations", "config"}
+
+// adviseTrace is advise for a recorded trace.
+func (o *options) adviseTrace(cmd *cobra.Command, name, variant, backend string, x bench.Replay) error {
+	given := cmd.Flags().Changed
+	for _, f := range notOfATrace {
+		if given(f) {
+			return fmt.Errorf("--%s: the trace is the workload", f)
+		}
+	}
+	for _, kv := range o.set {
+		if strings.HasPrefix(kv, "workload.") {
+			return fmt.Errorf("--set %s: the trace is the workload; only keys of the platform can be set", kv)
+		}
+	}
+	if err := o.checkJobs(); err != nil {
+		return err
+	}
+	if _, err := results.ParseFormat(o.format); err != nil {
+		return fmt.Errorf("--format: %w", err)
+	}
+	s, err := o.spec(cmd)
+	if err != nil {
+		return err
+	}
+	if x.Sample == 0 {
+		return errors.New("--sample is 0: the calls of a trace are kept to be changed; want a number of them")
+	}
+	x.Seed, x.FixedRAM, x.Jobs = o.seed, given("ram"), o.jobs
+	if given("cpus") {
+		if x.CPUs = o.cpus; x.CPUs < 1 {
+			return fmt.Errorf("--cpus is %d: allowed are 1 and more", x.CPUs)
+		}
+	}
+	exp := bench.Default()
+	exp.Seed, exp.Caches = o.seed, []string{x.Cache}
+	if given("variant") {
+		if variant, err = described(cmd, &exp, variant); err != nil {
+			return fmt.Errorf("--variant: %w", err)
+		}
+		if err := exp.Define(); err != nil {
+			return fmt.Errorf("--variant: %w", err)
+		}
+	}
+	var r *bench.Replayed
+	err = interruptible(cmd.Context(), func() (err error) {
+		r, err = o.replayOne(cmd, s, x.ReadOnly(), name, newReplayProgress(cmd.ErrOrStderr(), o.quiet))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	t := advise.NewTrace(r.Calls())
+	b, v := t.Baseline(s)
+	if !given("backend") {
+		backend = b
+	}
+	if !given("variant") {
+		variant = v
+	}
+	exp.Backends, exp.Variants = []string{backend}, []string{variant}
+	return o.advise(cmd, advise.Request{Platform: s, Exp: exp, Trace: t, Jobs: o.jobs, Progress: sensitivity.Progress(o.progress(cmd.ErrOrStderr()))})
 }
 
 // quickSamples is how many machines --uncertainty draws unless told otherwise.

@@ -50,6 +50,7 @@ type Call struct {
 	Unmap      bool
 	How        How
 	Unmeasured bool // coherent memory; an unmap that the trace does not contain
+	Skip       bool // it is not performed and costs nothing: what becomes of a trace's calls when a driver maps otherwise
 	Device     int  // index in Tracker.Devices
 	CPU        int
 	At         sim.Time // trace clock

@@ -38,6 +38,8 @@ type Player struct {
 	Elapsed         sim.Time
 	// Done counts the calls that were taken, performed or not.
 	Done int64
+	// Plugged is told about every device when it is plugged in; nil: nobody asks.
+	Plugged func(*platform.Device)
 	// Reproduced compares the kernel's events with the recorded ones; nil: nobody asks.
 	Reproduced *Reproduction
 
@@ -187,6 +189,9 @@ func (p *Player) device(i int, names []string) (*platform.Device, error) {
 			return nil, err
 		}
 		p.devs = append(p.devs, d)
+		if p.Plugged != nil {
+			p.Plugged(d)
+		}
 	}
 	return p.devs[i], nil
 }
@@ -196,6 +201,10 @@ func (p *Player) perform(c *Call, names []string) error {
 	d, err := p.device(c.Device, names)
 	if err != nil {
 		return err
+	}
+	if c.Skip {
+		p.leave(c)
+		return nil
 	}
 	t := p.threads[c.CPU]
 	if !p.begun {
@@ -257,6 +266,17 @@ func (p *Player) perform(c *Call, names []string) error {
 	}
 	p.free = append(p.free, h)
 	return err
+}
+
+// leave counts a call that is not performed as one that costs nothing.
+func (p *Player) leave(c *Call) {
+	switch {
+	case c.Unmeasured:
+	case c.Unmap:
+		p.Unmaps.refuse()
+	default:
+		p.Maps.refuse()
+	}
 }
 
 func (p *Player) refuse(c *Call, err error) {

@@ -517,7 +517,7 @@ func (p *Replayed) perform(ctx context.Context) error {
 	for i, r := range p.runs {
 		g.Go(func() error {
 			var pl *replay.Player
-			if pl, errs[i] = p.one(ctx, r, false, tell); errs[i] == nil {
+			if pl, errs[i] = p.one(ctx, r, false, tell, nil); errs[i] == nil {
 				r.finish(pl)
 			}
 			return nil
@@ -527,14 +527,17 @@ func (p *Replayed) perform(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// one performs the sample on the machine of r, which the caller has to close.
-func (p *Replayed) one(ctx context.Context, r *replayed, stacks bool, tell func(n int)) (*replay.Player, error) {
+// one performs the sample on the machine of r, which the caller has to close. ready, unless nil, is told when the machine is.
+func (p *Replayed) one(ctx context.Context, r *replayed, stacks bool, tell func(n int), ready func(*replay.Player)) (*replay.Player, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	pl, err := p.build(r, stacks)
 	if err != nil {
 		return nil, err
+	}
+	if ready != nil {
+		ready(pl)
 	}
 	err = pl.Perform(p.calls, p.devices, func(n int) error {
 		tell(n)

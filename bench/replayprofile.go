@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"dmapath/results"
+	"dmapath/sim"
 	"dmapath/workloads/replay"
 )
 
@@ -15,7 +16,7 @@ func (p *Replayed) Profile(ctx context.Context) (*results.Profile, error) {
 	prof := results.NewProfile(profileValues()...)
 	tell := p.counter(int64(len(p.calls)) * int64(len(p.runs)))
 	for _, r := range p.runs { // one after the other: functions on stacks are shared
-		pl, err := p.one(ctx, r, true, tell)
+		pl, err := p.one(ctx, r, true, tell, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -37,4 +38,27 @@ func (p *Replayed) Profile(ctx context.Context) (*results.Profile, error) {
 		pl.M.Close()
 	}
 	return prof, nil
+}
+
+// Timeline has machines perform the sample once more, one after the other, and returns what happened from the middle of it on, as many events
+// in all as given: see Timeline.
+func (p *Replayed) Timeline(ctx context.Context, events int) (*results.Timeline, error) {
+	tell := p.counter(int64(len(p.calls)) * int64(len(p.runs)))
+	return timeline(ctx, len(p.runs), events, func(i, _ int, tl *sim.Timeline) (string, error) {
+		r := p.runs[i]
+		pl, err := p.one(ctx, r, true, tell, func(pl *replay.Player) {
+			pl.M.Eng.Timeline = tl
+			pl.Plan = func(unmap bool, how replay.How, class replay.Class) int64 {
+				if o := r.op(map[bool]string{false: "map", true: "unmap"}[unmap], replayCell{how, class}); o != nil {
+					return o.N
+				}
+				return 0
+			}
+		})
+		if err == nil {
+			tl.Finish(pl.M.Eng.Now())
+			pl.M.Close()
+		}
+		return p.x.Name + " " + r.backend + " " + p.x.Cache + " " + r.name, err
+	})
 }

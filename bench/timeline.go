@@ -25,18 +25,9 @@ const timelineLeast = 2000
 // those before it left; each stops to be shown when its part is used up. When there are too many runs to give each something, the
 // first are shown. The runs come one after the other, because functions on stacks are shared.
 func Timeline(ctx context.Context, runs []Again, events int, progress Progress) (*results.Timeline, error) {
-	if events < timelineLeast {
-		return nil, fmt.Errorf("timeline: %d events: want at least %d", events, timelineLeast)
-	}
-	shown := runs[:min(len(runs), events/timelineLeast)]
-	out := &results.Timeline{}
-	left, leftOut := events, int64(0)
-	for i, r := range shown {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	return timeline(ctx, len(runs), events, func(i, shown int, tl *sim.Timeline) (string, error) {
+		r := runs[i]
 		r.Exp.stacks = true
-		tl := sim.NewTimeline(left / (len(shown) - i))
 		_, err := r.Exp.Inspect(r.Platform, r.Point, func(m *platform.Machine, d *platform.Device) (func(*workloads.Result) error, error) {
 			m.Eng.Timeline = tl
 			d.Port.Show(tl, "PCIe")
@@ -45,19 +36,38 @@ func Timeline(ctx context.Context, runs []Again, events int, progress Progress) 
 			}
 			return func(*workloads.Result) error { tl.Finish(m.Eng.Now()); return nil }, nil
 		})
+		if err == nil && progress != nil {
+			progress(i+1, shown, r.Point)
+		}
+		return r.name(), err
+	})
+}
+
+// timeline has run make up to n runs, each into a recording of its own, and puts what they recorded together. run returns the name of the i-th of those
+// that are shown.
+func timeline(ctx context.Context, n, events int, run func(i, shown int, tl *sim.Timeline) (name string, err error)) (*results.Timeline, error) {
+	if events < timelineLeast {
+		return nil, fmt.Errorf("timeline: %d events: want at least %d", events, timelineLeast)
+	}
+	shown := min(n, events/timelineLeast)
+	out := &results.Timeline{}
+	left, leftOut := events, int64(0)
+	for i := range shown {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		tl := sim.NewTimeline(left / (shown - i))
+		name, err := run(i, shown, tl)
 		if err != nil {
 			return nil, err
 		}
 		left -= tl.Events()
 		leftOut += tl.LeftOut
-		out.Processes = append(out.Processes, timelineProcess(r.name(), tl))
-		if progress != nil {
-			progress(i+1, len(shown), r.Point)
-		}
+		out.Processes = append(out.Processes, timelineProcess(name, tl))
 	}
 	out.Notes = []results.Dim{{Key: "tool", Value: results.Tool + " " + results.Version()}, {Key: "time", Value: "simulated, after the warm-up of each run"},
 		{Key: "events", Value: strconv.Itoa(out.Events())}, {Key: "events_left_out", Value: strconv.FormatInt(leftOut, 10)},
-		{Key: "runs_left_out", Value: strconv.Itoa(len(runs) - len(shown))}}
+		{Key: "runs_left_out", Value: strconv.Itoa(n - shown)}}
 	return out, nil
 }
 

@@ -119,7 +119,7 @@ Examples:
   dmapath explain map_phys@7.3 --backend iommu-strict
   dmapath debate --out results/debate.md            the answer as one page, from runs made for it
   dmapath whatif map_phys@7.3                       which parameters the result depends on
-  dmapath replay trace.txt                          calls of a recorded trace on the modelled kernel
+  dmapath replay trace.txt                          a recorded trace on every backend with every variant
   dmapath sweep --set iommu.walkers=1..8 --backend iommu-strict
   dmapath map-benchmark -t 8 -s 1 -g 1              the kernel's tool on the simulated machine
   dmapath validate kernel-traces                    the model against recorded instructions

@@ -57,7 +57,7 @@ Examples:
 	f.BoolVar(&o.quiet, "quiet", false, "no progress")
 	f.Lookup("cpus").Usage = "CPUs of the machine (as many as the trace shows)"
 	f.Lookup("cpus").DefValue = "0"
-	o.profileFlag(cmd)
+	o.againFlags(cmd)
 	if err := errors.Join(f.MarkHidden("size")); err != nil {
 		panic(err)
 	}
@@ -79,8 +79,8 @@ func (o *options) replay(cmd *cobra.Command, x bench.Replay, files []string) err
 	if _, err := results.ParseFormat(o.format); err != nil {
 		return err
 	}
-	if o.pprof != "" && (len(files) > 1 || x.Sample == 0) {
-		return errors.New("--pprof: want one trace and a --sample, whose calls are performed once more")
+	if (o.pprof != "" || o.timeline != "") && (len(files) > 1 || x.Sample == 0) {
+		return errors.New("--pprof and --timeline: want one trace and a --sample, whose calls are performed once more")
 	}
 	x.Seed, x.FixedRAM = o.seed, cmd.Flags().Changed("ram")
 	if cmd.Flags().Changed("cpus") {
@@ -124,20 +124,19 @@ func (o *options) replay(cmd *cobra.Command, x bench.Replay, files []string) err
 		if err := o.emit(cmd.OutOrStdout(), r.Record()); err != nil {
 			return failure{err}
 		}
-		if o.pprof == "" {
-			continue
-		}
-		var p *results.Profile
-		err = interruptible(cmd.Context(), func() (err error) {
-			p, err = r.Profile(cmd.Context())
-			show.clear()
-			return err
+		err = o.writeProfile(cmd, func() (*results.Profile, error) {
+			defer show.clear()
+			return r.Profile(cmd.Context())
 		})
-		if err == nil {
-			err = writeOutput(cmd, o.pprof, func(w io.Writer) error { return p.Write(w, "dmapath replay on "+s.Name, "cycles are simulated") })
-		}
 		if err != nil {
-			return failure{err}
+			return err
+		}
+		err = o.writeTimeline(cmd, func() (*results.Timeline, error) {
+			defer show.clear()
+			return r.Timeline(cmd.Context(), o.timelineEvents)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

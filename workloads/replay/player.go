@@ -43,6 +43,9 @@ type Player struct {
 	// Reproduced compares the kernel's events with the recorded ones; nil: nobody asks.
 	Reproduced *Reproduction
 
+	// Plan says how many calls of a kind there will be: a timeline begins with the second half of them. nil: with the first call.
+	Plan func(unmap bool, how How, class Class) int64
+
 	devs    []*platform.Device
 	threads []*cpu.Thread
 	held    map[uint64]*held
@@ -187,6 +190,9 @@ func (p *Player) device(i int, names []string) (*platform.Device, error) {
 		d, err := p.M.AddDevice(names[len(p.devs)], uint16(len(p.devs)+1)<<8)
 		if err != nil {
 			return nil, err
+		}
+		if tl := p.M.Eng.Timeline; tl != nil {
+			d.Port.Show(tl, "PCIe "+names[len(p.devs)])
 		}
 		p.devs = append(p.devs, d)
 		if p.Plugged != nil {
@@ -364,7 +370,11 @@ func (p *Player) timed(t *cpu.Thread, c *Call, ops *[NumHow][Classes]*workloads.
 	}
 	o := &ops[c.How][ClassOf(c.Size)]
 	if *o == nil {
-		*o = workloads.NewOp(0)
+		planned := int64(0)
+		if p.Plan != nil {
+			planned = p.Plan(c.Unmap, c.How, ClassOf(c.Size))
+		}
+		*o = workloads.NewOp(planned)
 	}
 	s := (*o).Begin(t)
 	if err := s.Call(t, call); err != nil {

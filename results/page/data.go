@@ -5,7 +5,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"dmapath/results"
 )
@@ -232,31 +231,8 @@ func packTable(t results.DocTable) table {
 	return y
 }
 
-// visible returns s with everything that would not be seen, or would change how its neighbours are seen, written out: control
-// characters, marks of writing direction, invisible joiners (\u202e). White space is a space.
-func visible(s string) string {
-	plain := true
-	for _, r := range s {
-		plain = plain && (r == ' ' || unicode.IsPrint(r))
-	}
-	if plain {
-		return strings.ToValidUTF8(s, "\ufffd")
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			b.WriteByte(' ')
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r < 0x10000:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		}
-	}
-	return b.String()
-}
+// visible is the only way of a text into the page.
+func visible(s string) string { return results.Visible(s) }
 
 func visibles(list []string) []string {
 	out := make([]string, 0, len(list))

@@ -47,6 +47,8 @@ var (
 	jsCurves string
 	//go:embed js/sweep.js
 	jsSweep string
+	//go:embed js/sure.js
+	jsSure string
 	//go:embed js/hazards.js
 	jsHazards string
 	//go:embed js/tables.js
@@ -70,7 +72,7 @@ type view struct {
 
 // script returns the page's own script.
 func script() string {
-	return "(function () {\n\"use strict\";\n" + strings.Join([]string{jsDOM, jsData, jsState, jsChart, jsAnswer, jsSteps, jsCurves, jsSweep, jsHazards, jsTables, jsMain}, "\n") + "})();\n"
+	return "(function () {\n\"use strict\";\n" + strings.Join([]string{jsDOM, jsData, jsState, jsChart, jsAnswer, jsSteps, jsCurves, jsSweep, jsSure, jsHazards, jsTables, jsMain}, "\n") + "})();\n"
 }
 
 // digest is a source expression of a content security policy that allows exactly this text.

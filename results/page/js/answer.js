@@ -53,7 +53,7 @@ function ranking(list) {
     const part = (v, cls, name) => v ? el("span", {class: "part " + cls, style: {width: 100 * v / most + "%"}, title: name + " " + num(v) + " cycles"}) : null;
     return el("td", {class: "bars", "aria-hidden": "true"}, el("span", {class: "bar"}, part(c.map, "map", "map"), part(c.unmap, "unmap", "unmap")));
   };
-  return captioned("Cost by variant", "Cycles per call, means of the second half of the run; \u00b1 is half of the 95\u202f% interval, ~ a difference that may be none." + (within ? " Kernels differ by compiler and page tables, too: the price of a call is the difference within its kernel." : ""), el("table", {class: "ranking"},
+  return captioned("Cost by variant", "Mean cycles per call" + (list.some(r => r.m.map_warmup_calls) ? " of the second half of the run" : "") + "; \u00b1 is half of the 95\u202f% interval, ~ a difference that may be none." + (within ? " Kernels differ by compiler and page tables, too: the price of a call is the difference within its kernel." : ""), el("table", {class: "ranking"},
     el("thead", null, el("tr", null, el("th", {scope: "col"}, "variant"), el("th", {scope: "col", class: "bars"}, el("span", {class: "part map"}), " map ", el("span", {class: "part unmap"}), " unmap"),
       el("th", {scope: "col", class: "num"}, "map"), el("th", {scope: "col", class: "num"}, "unmap"), el("th", {scope: "col", class: "num"}, "both"),
       first ? el("th", {scope: "col", class: "num"}, "vs first") : null, within ? el("th", {scope: "col", class: "num"}, "within its kernel") : null)),
@@ -159,7 +159,7 @@ function drawOverview(box) {
       const list = runsAt(at, shown), sums = list.map(r => cost(r).sum), low = Math.min(...sums), on = axes.every(a => at[a.key] === state.sel[a.key]);
       const base = list.find(r => r.variant === shown[0]);
       return el("tr", {class: on ? "on" : null}, el("th", {scope: "row"}, el("button", {type: "button", class: "rowpick", "aria-pressed": String(on), on: {click: () => { Object.assign(state.sel, at); changed(["sel"]); redrawSelectors(); }}},
-        named.length ? named.map(a => at[a.key] || "\u2013").join(" \u00b7 ") : "the run")),
+        named.length ? named.map(a => at[a.key] || "all").join(" \u00b7 ") : "the run")),
         shown.map(v => {
           const r = list.find(x => x.variant === v);
           if (!r) return el("td", {class: "num none"}, "\u2013");

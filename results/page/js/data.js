@@ -130,7 +130,7 @@ function cost(run) {
 function against(run, which) {
   let v = 0, ci = 0, any = false;
   for (const call of ["map", "unmap"]) {
-    const m = run.m[call + "_" + which + "_cycles"];
+    const m = run.m[call + "_" + which + "_cycles"] || run.m[call + "_" + which + "_variant_cycles"]; // the latter of replay
     if (!m || m.v === null) continue;
     any = true;
     v += m.v;

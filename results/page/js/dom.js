@@ -51,7 +51,7 @@ function words(s) { return s.replace(/_/g, " ").trim(); }
 
 // heading1 makes a title of a metric's name.
 function heading1(s) {
-  const w = words(s).replace(/\b(iotlb|iommu|tlb|llc|cpu|dram|tlp|tlps|dma|pcie|io)\b/g, x => x === "tlps" ? "TLPs" : x === "pcie" ? "PCIe" : x === "io" ? "I/O" : x.toUpperCase());
+  const w = words(s).replace(/\b(iotlb|iommu|tlb|llc|cpu|dram|tlp|dma|nic|rx|tx|pcie|nvme|io)\b/g, x => ({pcie: "PCIe", nvme: "NVMe", io: "I/O"})[x] || x.toUpperCase());
   return w.charAt(0).toUpperCase() + w.slice(1);
 }
 

@@ -88,7 +88,6 @@ function drawOther(box) {
     return;
   }
   const checks = page.docs.find(d => d.name === "Validate");
-  const lead = page.docs.map(d => words(d.name) + ": " + d.tables.length + (d.tables.length === 1 ? " table" : " tables")).join("; ");
   if (checks) {
     const v = checks.keys.indexOf("verdict"), rows = new Map();
     for (const p of checks.points) rows.set(JSON.stringify(p.at), v >= 0 && p.at[v] >= 0 ? checks.values[v][p.at[v]] : "");
@@ -96,10 +95,18 @@ function drawOther(box) {
     for (const x of rows.values()) by.set(x, (by.get(x) || 0) + 1);
     box.append(el("div", {class: "headline"}, el("p", {class: "eyebrow"}, "validation"), el("h2", {id: "answer-title"}, el("strong", null, num(by.get("ok") || 0)), " of ", el("strong", null, num(rows.size)), " rows are within their tolerance."),
       el("p", {class: "lead"}, [...by].filter(x => x[0] !== "ok").map(([k, n]) => num(n) + " " + (k === "MISS" ? "miss" : k)).join(", ") || "None is outside.")), misses(checks));
-  } else {
-    box.append(el("div", {class: "headline"}, el("p", {class: "eyebrow"}, "results"), el("h2", {id: "answer-title"}, page.docs.length === 1 ? words(page.docs[0].name) : page.docs.length + " documents"), el("p", {class: "lead"}, lead + ".")));
   }
-  for (const d of page.docs.slice(0, 3)) if (d.tables.length) box.append(dataTable(d.tables[0]));
+  // What a document puts first is what it found; a title of several sentences says it.
+  const others = page.docs.filter(d => d !== checks);
+  let title = checks ? null : "answer-title";
+  for (const d of others.slice(0, 3)) {
+    const t = d.tables[0], cut = t ? t.title.indexOf(". ") : -1;
+    box.append(el("div", {class: "headline"}, el("p", {class: "eyebrow"}, words(d.name)), el("h2", {id: title}, !t ? words(d.name) : cut > 0 ? t.title.slice(0, cut + 1) : t.title || words(d.name)), cut > 0 ? el("p", {class: "lead"}, t.title.slice(cut + 2)) : null));
+    if (t) { shownFirst.add(t); box.append(dataTable(t)); }
+    title = null;
+  }
+  if (others.length > 3) box.append(el("p", {class: "sub"}, others.length - 3 + " more documents are below."));
+  if (checks && checks.tables.length) box.append(dataTable(checks.tables[0]));
 }
 
 // misses are the rows of a validation that are outside their tolerance.
@@ -147,6 +154,7 @@ function start0() {
   if (runs.some(r => calls.some(c => (r.steps[c] || []).length))) sections.push(section("steps", "Steps", drawSteps, "Where the cycles of a call go. A letter stands for a function; a segment says its name when it is pointed at or focused."));
   if (distNames().length) sections.push(section("latency", "Distribution", drawDistributions, "Drag to zoom; with the keyboard, arrow keys read values off, + and \u2212 zoom, 0 shows everything."));
   if (runs.some(r => r.series.length)) sections.push(section("time", "Over time", drawSeries));
+  if (conclusions().length) sections.push(section("sure", "How sure", drawSure));
   if (hazardCells.length) sections.push(section("hazards", "Hazards", drawHazards));
   if (page.docs.some(d => d.warnings.length)) sections.push(section("warnings", "Warnings", drawWarnings));
   if (page.docs.some(d => d.tables.length)) sections.push(section("tables", "Tables", drawTables));

@@ -79,7 +79,7 @@ function selectors() {
   const box = el("div", {class: "selectors"});
   for (const a of axes) {
     if (a.values.length < 2) continue;
-    box.append(pick(words(a.key), a.values.map(v => [v, v || "\u2013"]), state.sel[a.key], v => select(a.key, v), v => !runsAt({...state.sel, [a.key]: v}).length));
+    box.append(pick(words(a.key), a.values.map(v => [v, v || "all"]), state.sel[a.key], v => select(a.key, v), v => !runsAt({...state.sel, [a.key]: v}).length));
   }
   if (variants.length > 1) {
     box.append(el("fieldset", {class: "choice"}, el("legend", null, "variants"), el("div", {class: "options"}, variants.map((v, i) => {

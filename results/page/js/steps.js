@@ -50,7 +50,7 @@ function stack(call, have, by, detail, names) {
   const shown = names.slice(0, names.length === mostParts + 1 ? mostParts + 1 : mostParts), rest = names.slice(shown.length);
   const totals = have.map(h => h.parts.reduce((s, p) => s + p.v, 0)), scale = Math.max(...totals);
   const tag = new Map(shown.map((n, i) => [n, String.fromCharCode(65 + i)]));
-  const segments = [];
+  const segments = [], barWidth = innerWidth <= 760 ? innerWidth - 32 : Math.min(innerWidth, 1250) * 0.65;
   const light = name => {
     for (const s of segments) s.button.classList.toggle("lit", s.name === name);
     const of = have.map(({r, parts}) => {
@@ -62,10 +62,10 @@ function stack(call, have, by, detail, names) {
   const rows = have.map(({r, parts}, k) => {
     const cells = [];
     const segment = (name, v, i) => {
-      const share = 100 * v / scale, text = share > 9 ? tag.get(name) + " " + num(v) : share > 2.2 ? tag.get(name) : "";
+      const share = 100 * v / scale, px = share / 100 * barWidth, whole = tag.get(name) + " " + num(v), text = px > 14 + 7 * whole.length ? whole : px > 18 ? tag.get(name) : "";
       const title = (name === null ? rest.length + " others" : name) + ": " + num(v, 1) + " cycles, " + percent(100 * v / totals[k]);
       const b = el("button", {type: "button", class: "segment " + (i < 0 ? "dark-text" : toneClass(i)), title, "aria-label": r.variant + ", " + call + ", " + title,
-        style: {width: share + "%", "background-color": i < 0 ? restTone : toneOf(i)[0]}, on: {focus: () => light(name), mouseenter: () => light(name), click: () => light(name)}}, name === null ? (share > 5 ? "rest" : "") : text);
+        style: {width: share + "%", "background-color": i < 0 ? restTone : toneOf(i)[0]}, on: {focus: () => light(name), mouseenter: () => light(name), click: () => light(name)}}, name === null ? (px > 40 ? "rest" : "") : text);
       segments.push({name, button: b});
       cells.push(b);
     };

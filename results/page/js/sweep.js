@@ -31,8 +31,8 @@ function drawSweep(box) {
     const pos = l => numeric ? quantity(l) : labels.indexOf(l);
     labels.sort((a, b) => pos(a) - pos(b));
     const x = [...new Set(labels.map(pos))].sort((a, b) => a - b), text = new Map(labels.map(l => [pos(l), l]));
-    const log = numeric && x.length > 2 && x[0] > 0 && x[x.length - 1] / x[0] > 20;
-    drawn.push(lineChart(box, {title: words(metric) + " over " + words(over), x, xLog: log, yLog: false, xName: words(over), yName: have[0].m[metric].unit, dots: !grid, ticks: x.length <= 12,
+    const log = numeric && x.length > 2 && x[0] > 0 && x[x.length - 1] / x[0] > 10;
+    drawn.push(lineChart(box, {title: heading1(metric) + " over " + words(over), x, xLog: log, yLog: false, xName: words(over), yName: have[0].m[metric].unit, dots: !grid, ticks: x.length <= 12,
       xText: v => text.get(v) || num(v), yText: v => v === null || v === undefined ? "" : num(v),
       lines: shown.filter(v => have.some(r => r.variant === v)).map(v => {
         const y = x.map(p => { const of = have.filter(r => r.variant === v && pos(r.swept[over]) === p); return of.length ? of.reduce((s, r) => s + value(r, metric), 0) / of.length : null; });

@@ -3,6 +3,9 @@
 // Words of the checks that a reader looks for.
 const verdicts = {MISS: "more", miss: "more", ok: "less"};
 
+// Tables that the first screen shows already.
+const shownFirst = new Set();
+
 // dataTable is a table of t {title, columns [name, unit], rows, notes}; exact: names are shown as they are.
 function dataTable(t) {
   const numeric = t.columns.map((_, j) => t.rows.some(r => typeof r[j] === "number") && t.rows.every(r => r[j] === null || r[j] === "" || typeof r[j] === "number"));
@@ -67,7 +70,7 @@ function heading([key, unit]) {
   const u = unit.replace(/^1\//, "per ").replace(/\//g, " per ").replace(/%/g, "percent").toLowerCase().replace(/[^a-z0-9]+/g, "_");
   let name = u && (key === u || key.endsWith("_" + u)) ? key.slice(0, key.length - u.length).replace(/_$/, "") : key;
   name = name.replace(/^p(\d+)_(\d+)$/, "p$1.$2");
-  if (!name && unit) return [unit, ""];
+  if (!name && unit) return [key ? "\u00b1" : "", unit];
   return [words(name), unit];
 }
 
@@ -85,7 +88,7 @@ function drawTables(box) {
       const draw = () => { if (d.childElementCount < 2) d.append(dataTable(t)); };
       d.addEventListener("toggle", () => { if (d.open) draw(); });
       d.draw = draw;
-      if (few) { draw(); d.open = true; }
+      if (few && !shownFirst.has(t)) { draw(); d.open = true; }
       list.append(d);
       items.push({d, text: (doc.name + " " + t.title + " " + t.id).toLowerCase(), list});
     }

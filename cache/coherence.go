@@ -33,7 +33,18 @@ func (h *Hierarchy) llcSet(pa uint64) uint64 {
 // shared obtains a line that no private cache of core id holds, for writing if own, at now. It returns when the line
 // arrives, from where, and its state.
 func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.Time, lvl Level, st State) {
+	if h.granule != pairBits {
+		return h.obtain(id, pa, now, own)
+	}
+	return h.withPair(id, pa, now, own)
+}
+
+// obtain is shared without a look at the other half of the LLC's line.
+func (h *Hierarchy) obtain(id int, pa uint64, now sim.Time, own bool) (done sim.Time, lvl Level, st State) {
 	h.llc.stats.Accesses++
+	if h.far != nil {
+		now = h.behindAtomics(id, pa, now)
+	}
 	e := h.dir.find(pa)
 	if e >= 0 && h.dir.entries[e].owner() >= 0 {
 		o := h.dir.entries[e].owner()
@@ -58,9 +69,6 @@ func (h *Hierarchy) shared(id int, pa uint64, now sim.Time, own bool) (done sim.
 		h.llc.stats.Hits++
 		h.llc.touch(set, i)
 		way := h.llc.lat + h.lay.fromLLC(h.llc.row[i], h.lay.part[id])
-		if h.far != nil {
-			now = h.behindAtomics(pa, now, way)
-		}
 		done, lvl = now+way, LLC
 		dirty := State(h.llc.row[i]&tagState) == Modified
 		if !h.cfg.LLC.Inclusive && (own || e < 0) { // the line moves up
@@ -182,6 +190,9 @@ func (h *Hierarchy) upgrade(id int, pa uint64, now sim.Time) (done sim.Time, lvl
 		done, lvl = from+h.cfg.Peer, Peer
 	} else {
 		done, lvl = now+h.llc.lat, LLC
+	}
+	if snoop := h.dropPair(pa, id, now); snoop > 0 {
+		done, lvl = max(done, now+h.llc.lat+snoop), Peer
 	}
 	if !h.cfg.LLC.Inclusive {
 		set := h.llcSet(pa)

@@ -58,6 +58,7 @@ type LLCConfig struct {
 	Policy    Policy   //
 	Inclusive bool     // true: holds every line of every private cache. false: filled by what L2 evicts
 	Latency   sim.Time // load-to-use latency of a hit as a core sees it, L1 and L2 lookups included
+	LineBytes int      // 64, or 128: two lines of the private caches, which are taken for writing together; 0 stands for 64
 }
 
 // DRAMConfig describes memory. A read costs, beyond the LLC latency, Overhead + row time + queueing + Burst, where row
@@ -197,6 +198,9 @@ func (c Config) Validate() error {
 	private("L1D", c.L1D)
 	private("L2", c.L2)
 	geometry("LLC", c.LLC.Bytes, c.LLC.Ways, c.LLC.Policy)
+	if l := c.LLC.LineBytes; l != 0 && l != LineBytes && l != 2*LineBytes {
+		bad("lines of the LLC have %d bytes: allowed are 64 and 128", l)
+	}
 	if c.LLC.Inclusive && c.Cores >= 1 && c.LLC.Bytes < c.L2.Bytes {
 		bad("inclusive LLC of %d bytes is smaller than one L2 of %d bytes", c.LLC.Bytes, c.L2.Bytes)
 	}

@@ -106,6 +106,9 @@ func (h *Hierarchy) writeLine(pa uint64, whole bool, now sim.Time) (done sim.Tim
 		dirty, held = h.dropOthers(e, pa, -1), true
 		done = max(now, ready) + h.cfg.IO.Latency + h.snoop + hop
 	}
+	if snoop := h.dropPair(pa, -1, now); snoop > 0 {
+		done = max(done, now+h.cfg.IO.Latency+snoop)
+	}
 	i := h.llc.find(set, pa)
 	if h.cfg.IO.DDIOWays == 0 {
 		if i >= 0 {

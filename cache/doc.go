@@ -21,7 +21,9 @@
 //     round trip. False sharing and contended lock words cost what their transfers cost.
 //   - Distance (Topology): clusters of cores, nodes, sockets. A line from another core, a copy to be given up and a hit of the LLC take a hop
 //     longer the farther they are; a line of the LLC lies in the part of the cluster that put it there; devices enter at cluster 0.
-//   - Far atomics (FarAtomics): carried out where the line lies in the LLC, one at a time per line (Atomic). Without them an atomic owns its line.
+//   - Far atomics (FarAtomics): carried out in the LLC of the core's node, one at a time per line, which moves from node to node (Atomic, Settle), or in
+//     L1 if the core has the line for itself. Without them an atomic owns its line.
+//   - Lines of the LLC twice as long as those of L1 and L2 (LLCConfig.LineBytes): the two halves are taken for writing together.
 //   - Prefetch: next line (of a page in use) and stride by pc into L2 and L1D, next lines of code into L1I; never across 4 KiB, never from
 //     another core's E or M copy, only with a free register.
 //   - Devices: reads take the line from a core, the LLC or DRAM and change nothing; writes invalidate every copy and allocate in the
@@ -43,7 +45,8 @@
 //   - Distance is one of four steps; no mesh positions, no contention of the interconnect, no slice bandwidth. Memory is equally far from all
 //     cores, and clean-and-invalidate knows no distance. The parts of the LLC of several sockets are one array: a line never has copies in
 //     two of them.
-//   - A far atomic on a line that the core itself owns does not stay there, as it may on some parts.
+//   - In which order a node serves what waits for a line, and when it gives the line up, is known of no part: first come, first served.
+//   - The halves of a long line of the LLC are not fetched, kept or evicted together.
 //   - A line is placed when it is asked for, not when it arrives, so its victim leaves up to a miss latency early. A line evicted
 //     while it flies can be read again from the LLC before it would be there.
 //   - The directory has no capacity of its own: no back-invalidation by a full snoop filter.

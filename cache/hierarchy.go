@@ -50,20 +50,22 @@ type core struct {
 // Hierarchy is the caches of all cores, the shared cache, the directory and memory. Its methods are called in roughly
 // the order of simulated time; they return at once with the time at which the access is done.
 type Hierarchy struct {
-	cores []core
-	cfg   Config
-	llc   array
-	recip uint64 // 2^64/sets, to reduce modulo a number of sets that is no power of two
-	fold  uint   // shift of the LLC's index hash
-	dir   directory
-	mem   dram
-	lay   layout
-	far   []farLine // see Atomic; nil without FarAtomics
-	coh   CoherenceStats
-	io    IOStats
-	snoop sim.Time // Peer beyond the LLC lookup
-	users int      // cores that displaced lines
-	ahead uint64   // see touchAhead
+	cores   []core
+	cfg     Config
+	llc     array
+	recip   uint64 // 2^64/sets, to reduce modulo a number of sets that is no power of two
+	fold    uint   // shift of the LLC's index hash
+	dir     directory
+	mem     dram
+	lay     layout
+	far     []farLine // see Atomic; nil without FarAtomics
+	wait    []farWait // of every core
+	granule uint      // log2 of the bytes of a line of the LLC
+	coh     CoherenceStats
+	io      IOStats
+	snoop   sim.Time // Peer beyond the LLC lookup
+	users   int      // cores that displaced lines
+	ahead   uint64   // see touchAhead
 }
 
 // New returns an empty hierarchy, or an error that names every problem of cfg.
@@ -88,8 +90,9 @@ func New(cfg Config) (*Hierarchy, error) {
 	h.fold = uint(bits.Len(uint(h.llc.sets) - 1))
 	h.recip = ^uint64(0) / uint64(h.llc.sets)
 	h.lay = newLayout(cfg.Topology, cfg.Cores)
+	h.granule = uint(bits.Len(uint(max(cfg.LLC.LineBytes, LineBytes)) - 1))
 	if cfg.FarAtomics {
-		h.far = make([]farLine, farLines)
+		h.far, h.wait = make([]farLine, farLines), make([]farWait, cfg.Cores)
 	}
 	h.dir = newDirectory(cfg.Cores, min(cfg.Cores, 8)*cfg.L2.Bytes/LineBytes)
 	return h, nil

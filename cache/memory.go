@@ -1,6 +1,10 @@
 package cache
 
-import "dmapath/sim"
+import (
+	"math/bits"
+
+	"dmapath/sim"
+)
 
 // Memory is the contents of simulated physical memory that somebody looks at: page tables, device tables, queues and
 // descriptors. Only frames that were written exist; everything else reads as zero. It has no timing: the
@@ -12,11 +16,17 @@ type Memory struct {
 	// watched are the lines that processes wait for, with who waits; clock is one of those processes.
 	watched map[uint64]*sim.Signal
 	waiting int
+	granule uint // log2 of the bytes of a watched line
 	clock   *sim.Proc
 }
 
 // NewMemory returns an all-zero memory.
-func NewMemory() *Memory { return &Memory{frames: map[uint64]*[512]uint64{}, lastNo: ^uint64(0)} }
+func NewMemory() *Memory {
+	return &Memory{frames: map[uint64]*[512]uint64{}, lastNo: ^uint64(0), granule: 6}
+}
+
+// WatchLines makes WaitWrite wait for lines of n bytes, a power of two: those that caches take from each other at once. Without it they have 64.
+func (m *Memory) WatchLines(n int) { m.granule = uint(bits.Len(uint(n)) - 1) }
 
 func (m *Memory) frame(pa uint64) *[512]uint64 {
 	if n := pa >> 12; n != m.lastNo {
@@ -50,13 +60,13 @@ func (m *Memory) Write64(pa, v uint64) {
 // WaitWrite parks p until somebody writes a word of the line of pa: a core that has armed its exclusive monitor on the line (ldxr) and
 // sleeps (wfe) wakes when the line is taken from it. It does not remember: p has looked at the line before, in the same instant.
 func (m *Memory) WaitWrite(p *sim.Proc, pa uint64) {
-	s := m.watched[pa>>6]
+	s := m.watched[pa>>m.granule]
 	if s == nil {
 		if m.watched == nil {
 			m.watched = map[uint64]*sim.Signal{}
 		}
 		s = &sim.Signal{Name: "write of a watched line"}
-		m.watched[pa>>6] = s
+		m.watched[pa>>m.granule] = s
 	}
 	m.waiting++
 	m.clock = p
@@ -64,7 +74,7 @@ func (m *Memory) WaitWrite(p *sim.Proc, pa uint64) {
 }
 
 func (m *Memory) wake(pa uint64) {
-	s := m.watched[pa>>6]
+	s := m.watched[pa>>m.granule]
 	if s == nil || s.Waiters() == 0 {
 		return
 	}

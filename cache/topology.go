@@ -37,6 +37,7 @@ func partFlags(c uint8) uint64 { return uint64(c&7)<<partLow | uint64(c>>3)<<par
 // layout is a Topology as accesses use it.
 type layout struct {
 	part []uint8 // of every core
+	per  uint8   // clusters of a node
 	hop  [MaxClusters][MaxClusters]sim.Time
 }
 
@@ -44,6 +45,7 @@ func newLayout(t Topology, cores int) layout {
 	l := layout{part: make([]uint8, cores)}
 	n := max(t.Clusters, 1)
 	node, socket := n/max(t.Nodes, 1), n/max(t.Sockets, 1)
+	l.per = uint8(node)
 	for c := range l.part {
 		if t.ClusterCores > 0 {
 			l.part[c] = uint8(c / t.ClusterCores % n)
@@ -67,6 +69,17 @@ func newLayout(t Topology, cores int) layout {
 // between returns what a line takes longer from one core to another than within a cluster.
 func (l *layout) between(from, to int) sim.Time {
 	return l.hop[l.part[from]&(MaxClusters-1)][l.part[to]&(MaxClusters-1)]
+}
+
+// node returns the node of cluster c.
+func (l *layout) node(c uint8) uint8 { return c / l.per }
+
+// nodes returns what a line takes longer from one node to another than within one.
+func (l *layout) nodes(from, to uint8) sim.Time {
+	if from == to {
+		return 0
+	}
+	return l.hop[from*l.per&(MaxClusters-1)][to*l.per&(MaxClusters-1)]
 }
 
 // fromLLC returns what a line of the LLC with tag t takes longer to cluster c than from the part of its own.

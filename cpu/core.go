@@ -31,7 +31,8 @@ const (
 // All times below are cycles of the core's clock, counted from simulated time 0.
 type Core struct {
 	id     int
-	far    bool // atomics are carried out in the LLC
+	far    bool  // atomics are carried out in the LLC
+	late   *Func // of an op whose line comes later than it seemed, nil if there is none
 	cfg    Config
 	clock  sim.Clock
 	period uint64 // picoseconds per cycle, 2^-50

@@ -50,7 +50,17 @@ func (c *Core) loadMiss(pa uint64, pc uint32, t, lat int64, fa *FnCount) int64 {
 	done, lvl := c.h.Load(c.id, pa, pc, c.edge(t))
 	fa.Level[lvl]++
 	c.cause = levelStall[lvl]
+	if c.far {
+		c.noteWait()
+	}
 	return max(lat, c.cyc(done))
+}
+
+// noteWait notes the function of an op whose line comes later than it seems, see Thread.settle.
+func (c *Core) noteWait() {
+	if c.late == nil && c.h.Waits(c.id) {
+		c.late = FuncByID(c.fn)
+	}
 }
 
 // levelStall is the cause charged for a wait on a line from each level.
@@ -70,6 +80,9 @@ func (c *Core) own(pa uint64, pc uint32, t int64, fa *FnCount) int64 {
 	done, lvl := c.h.Store(c.id, pa, pc, c.edge(t))
 	fa.Level[lvl]++
 	c.cause = levelStall[lvl]
+	if c.far {
+		c.noteWait()
+	}
 	return max(t, c.cyc(done))
 }
 

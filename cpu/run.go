@@ -469,6 +469,7 @@ func (c *Core) ownAtomic(pc uint32, t int64, fa *FnCount) int64 {
 	done, lvl := c.h.Atomic(c.id, c.pa, c.edge(t))
 	fa.Level[lvl]++
 	c.cause = levelStall[lvl]
+	c.noteWait()
 	return max(t, c.cyc(done))
 }
 

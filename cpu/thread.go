@@ -53,6 +53,24 @@ func (t *Thread) Sync() {
 	}
 	t.Ops = t.Ops[:0]
 	t.Proc.SleepUntil(end)
+	if t.Core.late != nil {
+		t.settle()
+	}
+}
+
+// settle waits for a line that is in another node, where far atomics are carried out on it: when it comes depends on what others have asked for
+// meanwhile (cache.Hierarchy.Settle). What comes on top is charged to the function that wanted it.
+func (t *Thread) settle() {
+	c := t.Core
+	fn := c.late
+	c.late = nil
+	for {
+		done := c.h.Settle(c.id, t.Proc.Now())
+		if done <= t.Proc.Now() {
+			return
+		}
+		t.stall(fn, StallPeer, done)
+	}
 }
 
 // Call emits a direct call of f, ending the segment first when it is long.

@@ -295,6 +295,9 @@ func (q *Queue) wait(a *Action, t sim.Time) {
 		q.fenced = at
 		q.c.Eng.At(at, q.hStep, q.era)
 	default:
+		if a.Holds { // the signal says how long
+			q.fenced = t
+		}
 		q.c.Eng.At(t, q.hStep, q.era)
 	}
 }

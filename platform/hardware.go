@@ -134,7 +134,7 @@ func (s *Spec) cacheConfig(cores int, clock sim.Clock) (cache.Config, error) {
 	if e != nil {
 		err = e
 	}
-	cfg.LLC = cache.LLCConfig{Bytes: int(c.LLC.Size), Ways: int(c.LLC.Ways), Policy: pol, Inclusive: bool(c.LLC.Inclusive), Latency: c.LLC.Latency}
+	cfg.LLC = cache.LLCConfig{Bytes: int(c.LLC.Size), Ways: int(c.LLC.Ways), Policy: pol, Inclusive: bool(c.LLC.Inclusive), Latency: c.LLC.Latency, LineBytes: int(c.LLC.Line)}
 	return cfg, err
 }
 

@@ -120,6 +120,7 @@ func build(s *Spec, o Options) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{Spec: s, Opt: o, Eng: sim.NewEngine(), Clock: clock, Mem: cache.NewMemory()}
+	m.Mem.WatchLines(int(s.Cache.LLC.Line))
 	hc, err := s.cacheConfig(o.CPUs, clock)
 	if err != nil {
 		return nil, err

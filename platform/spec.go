@@ -183,6 +183,7 @@ type Shared struct {
 	Replacement Word     `key:"replacement" words:"lru tree-plru srrip" doc:"replacement policy"`
 	Inclusive   Switch   `key:"inclusive" doc:"off: filled by what L2 evicts"`
 	Latency     sim.Time `key:"latency" range:"1ns..1us" doc:"load to use, hit, mean slice"`
+	Line        Bytes    `key:"line" range:"64B..128B" pow2:"yes" doc:"line: what is taken for writing together"`
 }
 
 // IO is how devices and the IOMMU reach memory behind the root complex.

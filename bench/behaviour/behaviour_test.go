@@ -90,12 +90,12 @@ func TestSMMUQueueIsContended(t *testing.T) {
 		}
 		return c.values()
 	}
-	one, serial, overlap := loop(1), loop(16), loop(16, overlapping...)
-	if one[2] != 1 || overlap[2] < 1.5 || serial[2] > overlap[2] {
-		t.Errorf("%.2f, %.2f and %.2f compare-and-exchanges per submission, want 1, and the last more than 1.5", one[2], serial[2], overlap[2])
+	one, inTurn, overlap := loop(1), loop(16, serial...), loop(16, overlapping...)
+	if one[2] != 1 || overlap[2] < 1.5 || inTurn[2] > overlap[2] {
+		t.Errorf("%.2f, %.2f and %.2f compare-and-exchanges per submission, want 1, and the last more than 1.5", one[2], inTurn[2], overlap[2])
 	}
-	if serial[0] < 7*one[0] || serial[3] < 0.8*serial[0] || overlap[3] > 0.5*overlap[0] || overlap[1] < 80 {
-		t.Errorf("ns, %% in the queue, attempts, ns of wait: %.0f alone, %.0f with 16, %.0f with 16 and overlap", one, serial, overlap)
+	if inTurn[0] < 7*one[0] || inTurn[3] < 0.7*inTurn[0] || overlap[3] > 0.5*overlap[0] || overlap[1] < 80 {
+		t.Errorf("ns, %% in the queue, attempts, ns of wait: %.0f alone, %.0f with 16, %.0f with 16 and overlap", one, inTurn, overlap)
 	}
 }
 

@@ -52,8 +52,8 @@ type cmdq struct {
 const owned = 1 << 31
 
 func (q *cmdq) init(env *kernel.Env, dev uint64, log2 uint8) {
-	*q = cmdq{env: env, log2: log2, llq: dev + 128, shift: dev + 192, base: dev + 256 + 8, baseDMA: dev + 256 + 16, entDwords: dev + 256 + 32,
-		prodReg: dev + 256 + 40, consReg: dev + 256 + 48, validPtr: dev + 320, ownerProd: dev + 320 + 8, lock: dev + 320 + 12, supports: dev + 320 + 16}
+	*q = cmdq{env: env, log2: log2, llq: dev + 64, shift: dev + 128, base: dev + 192 + 8, baseDMA: dev + 192 + 16, entDwords: dev + 192 + 32,
+		prodReg: dev + 192 + 40, consReg: dev + 192 + 48, validPtr: dev + 256, ownerProd: dev + 256 + 8, lock: dev + 256 + 12, supports: dev + 256 + 16}
 	order := 0
 	for 4096<<order < smmutable.CommandSize<<log2 {
 		order++

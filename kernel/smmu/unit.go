@@ -105,7 +105,7 @@ func NewUnit(env *kernel.Env, hw cpu.MMIO, regVA uint64, alloc iommupages.Alloca
 	u.caps = capabilities{rangeInv: id3&smmutable.IDR3RIL != 0, msiPoll: id0&smmutable.IDR0MSI != 0 && coherent, event: id0&smmutable.IDR0SEV != 0,
 		twoLevel: id0&smmutable.IDR0STLevel2 != 0, ats: id0&smmutable.IDR0ATS != 0, cmdqLog2: min(uint8(id1>>smmutable.IDR1CmdqLog2&31), maxCmdqLog2),
 		oas: min(smmutable.OutputBits(uint64(id5&7)), 48), sidBits: uint8(id1 & 63)}
-	u.va = env.Slab(2048, 64)
+	u.va = env.Slab(2048, 128)
 	u.q.init(env, u.va, u.caps.cmdqLog2)
 	u.clock = newClock(env)
 	u.flush, u.ops = env.Data(64), env.Data(64)

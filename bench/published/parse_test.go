@@ -161,7 +161,7 @@ func TestExampleInTheDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, text, _ := strings.Cut(string(doc), "## Targets of validate published")
-	_, text, _ = strings.Cut(text, "```yaml\n")
+	_, text, _ = strings.Cut(text, "```yaml targets.yaml\n")
 	text, _, ok := strings.Cut(text, "```\n")
 	if !ok {
 		t.Fatal("docs/formats.md has no example")

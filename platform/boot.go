@@ -65,6 +65,9 @@ func (m *Machine) boot() (err error) {
 		return err
 	}
 	m.softirqs, m.timerRuns = make([][]*cpu.Stream, m.Opt.CPUs), make([]sim.Lock, m.Opt.CPUs)
+	for c := range m.timerRuns {
+		m.timerRuns[c].Name = fmt.Sprintf("timers of cpu %d", c)
+	}
 	m.Timers = timer.NewWheel(m.Env, m.softirq)
 	if m.Env.Arch == kernel.ARM32 { // what has to be mapped for an access costs that whether or not anybody watches
 		m.Env.Linear = m.Linear

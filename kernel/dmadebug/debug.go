@@ -83,9 +83,9 @@ func New(e *kernel.Env, m *mm.MM) *Debug {
 	}
 	for i := range Buckets {
 		d.heads[i], d.tails[i] = -1, -1
-		d.locks[i].VA = d.bucket(i) + 16
+		d.locks[i].VA, d.locks[i].Name = d.bucket(i)+16, "hash_bucket.lock"
 	}
-	d.list.VA = d.vars + 64
+	d.list.VA, d.list.Name = d.vars+64, "free_entries_lock"
 	d.lines.init(e, m)
 	return d
 }

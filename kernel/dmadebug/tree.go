@@ -44,7 +44,7 @@ var (
 
 func (r *tree) init(e *kernel.Env, m *mm.MM) {
 	r.head, r.root, r.cache = e.Data(64), -1, m.NewCache("radix_tree_node", radixBytes, 64)
-	r.lock.VA = r.head + 32
+	r.lock.VA, r.lock.Name = r.head+32, "radix_lock"
 }
 
 func (r *tree) node(t *cpu.Thread) int32 {

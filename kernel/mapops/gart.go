@@ -60,7 +60,7 @@ func NewGart(e *kernel.Env, m *mm.MM, base, size uint64) (*Gart, error) {
 	}
 	n := int(size >> 12)
 	g := &Gart{Env: e, MM: m, base: base, FullFlush: true, table: e.Pages(order(n * 4)), bits: newBitmap(e.Pages(order(n/8)), n), vars: e.Data(64)}
-	g.lock.VA = g.vars + 32
+	g.lock.VA, g.lock.Name = g.vars+32, "iommu_bitmap_lock"
 	return g, nil
 }
 

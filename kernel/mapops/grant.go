@@ -68,7 +68,7 @@ func NewGrant(e *kernel.Env, m *mm.MM, n int) (*Grant, error) {
 	}
 	g := &Grant{Env: e, MM: m, table: e.Pages(order(n * 8)), list: e.Pages(order(n * 4)), next: make([]int32, n), head: grantReserved,
 		last: int32(n - 1), tail: atHead, bits: newBitmap(e.Slab(n/8, 64), n), free: n - grantReserved, vars: e.Data(64), ops: e.Data(128), tree: e.Slab(640, 64)}
-	g.lock.VA = g.vars + 32
+	g.lock.VA, g.lock.Name = g.vars+32, "gnttab_list_lock"
 	for i := range n {
 		g.next[i] = int32(i + 1)
 		if i >= grantReserved {

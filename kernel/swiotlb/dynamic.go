@@ -48,6 +48,7 @@ func newGrowth(m *Mem, c Growth) *growth {
 	at := m.Env.Data(192)
 	g := &growth{Growth: c, next: c.Memory[0], workVA: at + 128, flagVA: at + 64}
 	g.list, g.device = cpu.LockWord{VA: at}, cpu.LockWord{VA: at + 72}
+	g.list.Name, g.device.Name = "io_tlb_mem.lock", "dma_io_tlb_lock"
 	g.list.Name, g.device.Name = "swiotlb pools", "swiotlb pools of a device"
 	return g
 }

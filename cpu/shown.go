@@ -24,10 +24,19 @@ var waitNames = func() (names [NumStalls]string) {
 	return names
 }()
 
+// track returns the thread's track.
+func (t *Thread) track(tl *sim.Timeline) sim.TrackID {
+	if t.tracks.of != tl {
+		t.tracks.of, t.tracks.self = tl, tl.TrackOn(t.Proc, t.CPU)
+		t.tracks.segments = tl.Track(sim.Apart, tl.Tracks[t.tracks.self].Name+" segments", "")
+	}
+	return t.tracks.self
+}
+
 // runShown times what was emitted and shows it.
 func (t *Thread) runShown(tl *sim.Timeline) sim.Time {
 	start, ops := t.Proc.Now(), t.Ops
-	track := tl.TrackOf(t.Proc)
+	track := t.track(tl)
 	at := start
 	for i, j := 0, 0; i < len(ops); i = j {
 		for j = i + 1; j < len(ops) && ops[j].Fn == ops[i].Fn; j++ {
@@ -41,10 +50,7 @@ func (t *Thread) runShown(tl *sim.Timeline) sim.Time {
 		t.align(tl, track, funcs[ops[i].Fn], at)
 		at = t.Core.Run(ops[i:j], at, t.Acct)
 	}
-	if t.segments == 0 {
-		t.segments = tl.Track(sim.Apart, tl.Tracks[track].Name+" segments", "")
-	}
-	tl.Slice(t.segments, "segment", start, at, sim.Num("instructions", int64(len(ops))))
+	tl.Slice(t.tracks.segments, "segment", start, at, sim.Num("instructions", int64(len(ops))))
 	t.align(tl, track, t.Fn(), at)
 	return at
 }
@@ -108,7 +114,7 @@ func (t *Thread) Show(name string) (depth int) {
 	if !tl.On() || t.Core == nil {
 		return 0
 	}
-	track := tl.TrackOf(t.Proc)
+	track := t.track(tl)
 	t.align(tl, track, t.Fn(), t.Now())
 	t.shown = append(t.shown, shown{slice: tl.Open(track, name, t.Now()), since: t.Now()})
 	t.innermost(tl)

@@ -18,8 +18,11 @@ type Thread struct {
 	// Tap sees every segment before it is timed; nil for none. Used to count lines and to compare with recordings.
 	Tap func(ops []Op)
 
-	shown    []shown // what of it is open on the engine's timeline
-	segments sim.TrackID
+	shown  []shown // what of it is open on the engine's timeline
+	tracks struct {
+		of             *sim.Timeline
+		self, segments sim.TrackID
+	}
 }
 
 // SegmentOps bounds a segment: about half a microsecond at the IPC of kernel paths (1 to 2 at 3 GHz).
@@ -138,7 +141,7 @@ func (t *Thread) stall(fn *Func, cause Stall, done sim.Time) {
 			t.Acct.Wait(fn.ID, cause, t.Core.Between(now, done))
 		}
 		if tl := t.Proc.Engine().Timeline; tl.On() {
-			tl.Slice(tl.TrackOf(t.Proc), waitNames[cause], now, done)
+			tl.Slice(t.track(tl), waitNames[cause], now, done)
 		}
 		t.Proc.SleepUntil(done)
 	}

@@ -198,6 +198,9 @@ func (m *Machine) addDevice(name string, rid uint16) (*Device, error) {
 		return nil, err
 	}
 	d.Port = port
+	if tl := m.Eng.Timeline; tl != nil {
+		port.Show(tl, "PCIe "+name)
+	}
 	dev := m.Env.NewDevice(name, rid, ^uint64(0))
 	dev.NonCoherent = !bool(m.Spec.PCIe.Coherent)
 	// The kernel is built with CONFIG_IOMMU_DMA, whether or not there is an IOMMU: dma_iova_try_alloc is there to decline.

@@ -1,6 +1,9 @@
 package sim
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Timeline records what happens when in one run, for a picture of it: slices on tracks, arrows between slices, spans that may overlap,
 // and counters. Whoever does something looks whether the Engine has a Timeline that is On, and says so to it; nil records nothing.
@@ -39,6 +42,7 @@ type Track struct {
 
 	Process bool // it belongs to a process, or to several that live one after the other
 
+	cpu   int // of the thread shown, plus 1
 	owner *Proc
 	first string // the name without a number
 	last  Time   // latest end of a slice
@@ -176,6 +180,26 @@ func (l *Timeline) TrackOf(p *Proc) TrackID {
 	l.Tracks[at].owner = p
 	p.timeline, p.track = l, at
 	return at
+}
+
+// TrackOn returns the track of what a process does on a CPU: its own, or another one when it does things on several CPUs in turn.
+func (l *Timeline) TrackOn(p *Proc, cpu int) TrackID {
+	id := l.TrackOf(p)
+	t := &l.Tracks[id]
+	name := p.Name
+	if !strings.HasPrefix(name, "cpu ") {
+		name = fmt.Sprintf("cpu %d %s", cpu, p.Name)
+	}
+	switch {
+	case t.cpu == cpu+1:
+		return id
+	case t.cpu == 0:
+		t.cpu, t.Name = cpu+1, name+strings.TrimPrefix(t.Name, p.Name)
+		return id
+	}
+	id = l.Track(Nested, name, "")
+	l.Tracks[id].Process = true
+	return id
 }
 
 // Open begins a slice on a track. 0 is returned when there is no room.

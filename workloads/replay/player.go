@@ -374,7 +374,7 @@ func (p *Player) timed(t *cpu.Thread, c *Call, ops *[NumHow][Classes]*workloads.
 		if p.Plan != nil {
 			planned = p.Plan(c.Unmap, c.How, ClassOf(c.Size))
 		}
-		*o = workloads.NewOp(planned)
+		*o = workloads.NewOp(planned).Named(map[bool]string{false: "map", true: "unmap"}[c.Unmap])
 	}
 	s := (*o).Begin(t)
 	if err := s.Call(t, call); err != nil {

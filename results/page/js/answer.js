@@ -151,7 +151,7 @@ function drawOverview(box) {
     const key = JSON.stringify(axes.map(a => r.at[a.key] === undefined ? "" : r.at[a.key]));
     if (!seen.has(key)) { seen.add(key); combos.push(Object.fromEntries(axes.map(a => [a.key, r.at[a.key] === undefined ? "" : r.at[a.key]]))); }
   }
-  const named = axes.filter(a => a.values.length > 1), limit = 240;
+  const named = axes.filter(a => a.values.length > 1), limit = 90;
   whenChanged(["sel"], () => {
     clear(box);
     const shown = shownVariants();

@@ -98,8 +98,8 @@ function lineChart(host, o) {
     const width = Math.max(240, Math.min(plot.clientWidth || 600, printing ? 680 : Infinity));
     const axis = (name, text2, log, size) => ({label: name, labelSize: 22, labelFont: font, font, stroke: text, grid, ticks: grid, size, values: (_, s) => s.map(v => v === null ? "" : text2(v)),
       ...(log ? {filter: (_, splits) => splits.map(v => decade(v) ? v : null)} : {})});
-    u = new uPlot({width, height: o.height || (width < 500 ? 240 : 300), legend: {show: false}, padding: [10, 14, 0, 0],
-      scales: {x: {time: false, distr: o.xLog ? 3 : 1}, y: {distr: o.yLog ? 3 : 1, range: o.yLog ? undefined : (_, lo, hi) => [Math.min(0, lo), hi > 0 ? hi * 1.06 : 1]}},
+    u = new uPlot({width, height: o.height || (width < 500 ? 240 : 300), legend: {show: false}, padding: [10, 26, 0, 0],
+      scales: {x: {time: false, distr: o.xLog ? 3 : 1, range: (_, lo, hi) => lo < hi ? [lo, hi] : [lo * 0.9, hi * 1.1 + 1e-9]}, y: {distr: o.yLog ? 3 : 1, range: o.yLog ? undefined : (_, lo, hi) => [Math.min(0, lo), hi > 0 ? hi * 1.06 : 1]}},
       axes: [{...axis(o.xName, o.xText, o.xLog && spread(x) > 30 && !o.ticks, 34), ...(o.ticks ? {splits: (_, __, lo, hi) => x.filter(v => v >= lo && v <= hi)} : {})}, axis(o.yName, o.yText, o.yLog, 58)],
       series: [{}, ...o.lines.map(l => ({stroke: ink(l.i), dash: dash(l.i), width: 2, points: {show: o.dots || n < 40 && !o.step, size: o.dots ? 7 : 5}, paths: o.dots ? () => null : o.step ? uPlot.paths.stepped({align: 1}) : undefined}))],
       cursor: {x: true, y: false, drag: {x: true, y: false, setScale: true}, points: {size: 7}},

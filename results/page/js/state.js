@@ -95,7 +95,9 @@ function selectors() {
   return box;
 }
 
-// where says the selection in words.
+// where says the selection in words; of a point of a sweep that is no grid, with its values.
 function where(multiple) {
-  return axes.filter(a => state.sel[a.key] && (!multiple || a.values.length > 1)).map(a => known.includes(a.key) ? state.sel[a.key] : words(a.key) + " " + state.sel[a.key]).join(" \u00b7 ");
+  const run = state.sel.point !== undefined ? current()[0] : null;
+  const swept = run && run.swept ? Object.entries(run.swept).map(([k, v]) => words(k) + " " + v) : [];
+  return axes.filter(a => state.sel[a.key] && (!multiple || a.values.length > 1)).map(a => known.includes(a.key) ? state.sel[a.key] : words(a.key) + " " + state.sel[a.key]).concat(swept).join(" \u00b7 ");
 }

@@ -27,18 +27,29 @@ function drawSweep(box) {
       box.append(el("p", {class: "sub"}, "The selected runs have no such measurement."));
       return;
     }
-    const labels = [...new Set(have.map(r => r.swept[over]))], numeric = labels.every(l => Number.isFinite(quantity(l)));
-    const pos = l => numeric ? quantity(l) : labels.indexOf(l);
+    const labels = [...new Set(have.map(r => r.swept[over]))], place = new Map(labels.map((l, i) => [l, i])), numeric = labels.every(l => Number.isFinite(quantity(l)));
+    const pos = l => numeric ? quantity(l) : place.get(l);
     labels.sort((a, b) => pos(a) - pos(b));
     const x = [...new Set(labels.map(pos))].sort((a, b) => a - b), text = new Map(labels.map(l => [pos(l), l]));
+    const sums = new Map(); // by variant and position: sum and count
+    for (const r of have) {
+      const k = r.variant + "\n" + pos(r.swept[over]), t = sums.get(k) || sums.set(k, [0, 0]).get(k);
+      t[0] += value(r, metric);
+      t[1]++;
+    }
+    const mean = (v, p) => { const t = sums.get(v + "\n" + p); return t ? t[0] / t[1] : null; };
     const log = numeric && x.length > 2 && x[0] > 0 && x[x.length - 1] / x[0] > 10;
     drawn.push(lineChart(box, {title: heading1(metric) + " over " + words(over), x, xLog: log, yLog: false, xName: words(over), yName: have[0].m[metric].unit, dots: !grid, ticks: x.length <= 12,
       xText: v => text.get(v) || num(v), yText: v => v === null || v === undefined ? "" : num(v),
       lines: shown.filter(v => have.some(r => r.variant === v)).map(v => {
-        const y = x.map(p => { const of = have.filter(r => r.variant === v && pos(r.swept[over]) === p); return of.length ? of.reduce((s, r) => s + value(r, metric), 0) / of.length : null; });
-        return {name: v, i: variants.indexOf(v), y};
+        return {name: v, i: variants.indexOf(v), y: x.map(p => mean(v, p))};
       })}));
-    box.append(dataTable({title: words(metric) + " over " + words(over), exact: true, open: true, columns: [[words(over), ""], ...shown.map(v => [v, have[0].m[metric].unit])],
-      rows: x.map((p, i) => [text.get(p), ...shown.map(v => { const of = have.filter(r => r.variant === v && pos(r.swept[over]) === p); return of.length ? of.reduce((s, r) => s + value(r, metric), 0) / of.length : null; })]), notes: []}));
+    const table = () => dataTable({title: words(metric) + " over " + words(over), exact: true, columns: [[words(over), ""], ...shown.map(v => [v, have[0].m[metric].unit])], rows: x.map(p => [text.get(p), ...shown.map(v => mean(v, p))]), notes: []});
+    if (x.length <= 40) box.append(table());
+    else {
+      const d = el("details", {class: "inner"}, el("summary", null, "All " + num(x.length) + " values as a table"));
+      d.addEventListener("toggle", () => { if (d.open && d.childElementCount < 2) d.append(table()); });
+      box.append(d);
+    }
   });
 }

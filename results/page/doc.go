@@ -5,7 +5,7 @@
 //
 // It knows results.Document and results.Manifest, and nothing of what was simulated: what it shows specially it recognises by
 // dimensions and metrics. A point with a dimension variant and a metric map_mean_cycles or unmap_mean_cycles is a run (of compare, explain,
-// replay, a sweep); one with kernel, call, memory, backend and status is a cell of the hazard matrix. Everything else is shown as its tables.
+// replay, a sweep); one with a dimension conclusion is a statement under uncertainty; one with kernel, call, memory, backend and status is a cell of the hazard matrix. Everything else is shown as its tables.
 //
 // # The page
 //
@@ -18,7 +18,7 @@
 //
 // # What is left out
 //
-// Sub-directories are not read. Distributions are shown as finely as the document has them. Random samples of a sweep are drawn as the mean
+// Sub-directories are not read. The page of dmapath debate is Markdown of its own and no results document. Distributions are shown as finely as the document has them. Random samples of a sweep are drawn as the mean
 // per value of one key. The page needs a browser of 2024 or later (light-dark() in style sheets) and scripts; without them it says so
 // and shows nothing. uPlot (uplot/, version 1.6.32) is not changed but for its first line, a comment, which the page leaves out.
 package page

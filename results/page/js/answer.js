@@ -26,15 +26,17 @@ function headline(list) {
   }
   const second = paired(best, sorted[1]), base = list[0], worst = sorted[sorted.length - 1];
   const alike = sorted.filter(r => r !== best && !paired(best, r).sure);
-  const title = el("h2", {id: "answer-title"}, code(best.variant), alike.length === 0 ? " is cheapest: " : alike.length === list.length - 1 ? " and the others cost the same: " : " is among the cheapest: ",
-    el("strong", null, num(c.sum) + " cycles"), " for " + what + ".");
+  const none = alike.length === list.length - 1, high = Math.max(...list.map(r => cost(r).sum));
+  const title = none ? el("h2", {id: "answer-title"}, "No difference between the variants can be told: ", el("strong", null, num(c.sum) + " to " + num(high) + " cycles"), " for " + what + ".")
+    : el("h2", {id: "answer-title"}, code(best.variant), alike.length ? " is among the cheapest: " : " is cheapest: ", el("strong", null, num(c.sum) + " cycles"), " for " + what + ".");
   const parts = [];
   if (base !== best) {
     const d = paired(best, base);
     parts.push(d.sure ? [amount(d) + " (" + percent(100 * d.v / cost(base).sum) + ") less than ", code(base.variant), "."] : ["No difference to ", code(base.variant), " can be told (" + signed(-d.v, 1) + (d.ci === null ? "" : " \u00b1 " + num(d.ci, 1)) + ")."]);
   }
-  if (sorted[1] !== base) parts.push(second.sure ? [" Next is ", code(sorted[1].variant), ", " + percent(100 * second.v / c.sum) + " more."] : [" No difference to ", code(sorted[1].variant), " can be told (" + signed(second.v, 1) + (second.ci === null ? "" : " \u00b1 " + num(second.ci, 1)) + ")."]);
-  if (worst !== sorted[1] && worst !== base) parts.push([" Dearest is ", code(worst.variant), ", " + percent(100 * (cost(worst).sum - c.sum) / c.sum) + " more."]);
+  if (!none && sorted[1] !== base) parts.push(second.sure ? [" Next is ", code(sorted[1].variant), ", " + percent(100 * second.v / c.sum) + " more."] : [" No difference to ", code(sorted[1].variant), " can be told (" + signed(second.v, 1) + (second.ci === null ? "" : " \u00b1 " + num(second.ci, 1)) + ")."]);
+  if (none) parts.unshift("The lowest mean is that of ", code(best.variant), ". ");
+  if (!none && worst !== sorted[1] && worst !== base) parts.push([" Dearest is ", code(worst.variant), ", " + percent(100 * (cost(worst).sum - c.sum) / c.sum) + " more."]);
   box.append(title, el("p", {class: "lead"}, parts));
   return box;
 }

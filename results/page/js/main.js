@@ -63,7 +63,7 @@ function drawRun(box) {
   for (const d of page.docs) {
     const rows = [["file", d.file], ["command", d.command], ["tool", d.version && "dmapath " + d.version], ["seed", d.seed], ["configuration (SHA-256)", d.hash]].filter(r => r[1]);
     const extraText = page.checked.includes(d.file) ? "Size and digest are those of the manifest." : m ? "The manifest does not name this file." : "";
-    box.append(el("h3", {class: "docname"}, words(d.name)), el("dl", {class: "facts wide"}, rows.map(([k, v]) => el("div", null, el("dt", null, k), el("dd", null, el("code", null, v))))), extraText ? el("p", {class: "sub"}, extraText) : null);
+    add(box, [el("h3", {class: "docname"}, words(d.name)), el("dl", {class: "facts wide"}, rows.map(([k, v]) => el("div", null, el("dt", null, k), el("dd", null, el("code", null, v))))), extraText ? el("p", {class: "sub"}, extraText) : null]);
     if (m && page.checked.includes(d.file) && d.hash && d.hash !== m.hash) box.append(el("p", {class: "sub"}, "The manifest has another configuration than this document says: " + m.hash + "."));
   }
   if (m) {
@@ -94,7 +94,8 @@ function drawOther(box) {
     const by = new Map();
     for (const x of rows.values()) by.set(x, (by.get(x) || 0) + 1);
     box.append(el("div", {class: "headline"}, el("p", {class: "eyebrow"}, "validation"), el("h2", {id: "answer-title"}, el("strong", null, num(by.get("ok") || 0)), " of ", el("strong", null, num(rows.size)), " rows are within their tolerance."),
-      el("p", {class: "lead"}, [...by].filter(x => x[0] !== "ok").map(([k, n]) => num(n) + " " + (k === "MISS" ? "miss" : k)).join(", ") || "None is outside.")), misses(checks));
+      el("p", {class: "lead"}, [...by].filter(x => x[0] !== "ok").map(([k, n]) => num(n) + " " + (k === "MISS" ? "miss" : k)).join(", ") || "None is outside.")));
+    add(box, misses(checks));
   }
   // What a document puts first is what it found; a title of several sentences says it.
   const others = page.docs.filter(d => d !== checks);

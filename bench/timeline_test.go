@@ -145,7 +145,16 @@ func look(t *testing.T, tl *results.Timeline) *picture {
 
 // recordWhole runs the one point of x and records it from its first event to its last.
 func recordWhole(t *testing.T, s *platform.Spec, x Experiment, budget int) (*sim.Timeline, *Outcome) {
+	tl, o, _ := recordTotals(t, s, x, budget)
+	return tl, o
+}
+
+// totals are what a machine has counted while it was recorded.
+type totals struct{ up, down, walkers sim.Time }
+
+func recordTotals(t *testing.T, s *platform.Spec, x Experiment, budget int) (*sim.Timeline, *Outcome, totals) {
 	t.Helper()
+	var sum totals
 	if err := x.Validate(s); err != nil {
 		t.Fatal(err)
 	}
@@ -155,12 +164,20 @@ func recordWhole(t *testing.T, s *platform.Spec, x Experiment, budget int) (*sim
 		m.Eng.Timeline = tl
 		d.Port.Show(tl, "PCIe")
 		tl.Begin(m.Eng.Now())
-		return func(*workloads.Result) error { tl.Finish(m.Eng.Now()); return nil }, nil
+		up, down := d.Port.Up.Busy, d.Port.Down.Busy
+		return func(*workloads.Result) error {
+			tl.Finish(m.Eng.Now())
+			sum.up, sum.down = d.Port.Up.Busy-up, d.Port.Down.Busy-down
+			if m.Unit != nil {
+				sum.walkers = m.Unit.WalkerBusy()
+			}
+			return nil
+		}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tl, o
+	return tl, o, sum
 }
 
 func pictureOf(t *testing.T, tl *sim.Timeline) *picture {
@@ -192,7 +209,7 @@ func TestTimelineShowsWhatIsMeasured(t *testing.T) {
 				t.Fatal(err)
 			}
 			x := timelineExperiment(c.workload, c.variant, c.backend, 64)
-			tl, o := recordWhole(t, s, x, 1<<30)
+			tl, o, sum := recordTotals(t, s, x, 1<<30)
 			p := pictureOf(t, tl)
 			plain, err := x.Run(s, x.Points()[0])
 			if err != nil {
@@ -221,6 +238,23 @@ func TestTimelineShowsWhatIsMeasured(t *testing.T) {
 				if call.op.Total != call.same.Total || o.Elapsed != plain.Elapsed {
 					t.Errorf("%s: %d cycles when shown, %d when not", call.name, call.op.Total, call.same.Total)
 				}
+			}
+			shown := totals{}
+			for i := range tl.Slices[1:] {
+				switch s := &tl.Slices[i+1]; tl.Tracks[s.Track].Name {
+				case "PCIe link up":
+					shown.up += s.End - s.Start
+				case "PCIe link down":
+					shown.down += s.End - s.Start
+				}
+			}
+			for _, s := range tl.Spans {
+				if tl.Tracks[s.Track].Name == "IOMMU walks" {
+					shown.walkers += s.End - s.Start
+				}
+			}
+			if shown != sum {
+				t.Errorf("links and walkers are shown for %v, the machine counted %v", shown, sum)
 			}
 			if n := int(o.IOMMU.Walks); n != p.spans["walk"] {
 				t.Errorf("%d walks are shown, the unit made %d", p.spans["walk"], n)
@@ -287,7 +321,7 @@ func TestTimelineKeepsItsBudget(t *testing.T) {
 	if whole.LeftOut != 0 || whole.Stopped != sim.Never {
 		t.Fatalf("%d events left out without a bound", whole.LeftOut)
 	}
-	for budget := 0; budget < whole.Events(); budget = budget*3/2 + 7 {
+	for budget := 0; budget < whole.Events(); budget = budget*5/2 + 7 {
 		tl, _ := recordWhole(t, s, x, budget)
 		p := pictureOf(t, tl)
 		if p.events > budget || p.events != tl.Events() {

@@ -11,6 +11,9 @@ import (
 	"dmapath/results"
 )
 
+// labelsShown is of how many runs standard error says what a timeline shows of each; the file has all.
+const labelsShown = 4
+
 // profileFlag is --pprof, of the commands that simulate.
 func (o *options) profileFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.pprof, "pprof", "", "run once more and write a profile of the simulated cycles for go tool pprof (- is standard output, instead of tables); its samples are tagged with\nworkload, backend, cache, variant, platform and call (-tagfocus variant=map_phys@7.3)")
@@ -90,13 +93,18 @@ func (o *options) writeTimeline(cmd *cobra.Command, run func() (*results.Timelin
 	if o.quiet {
 		return nil
 	}
-	for _, p := range t.Processes {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", o.timeline, p.Name, p.Label)
-	}
-	for _, n := range t.Notes {
-		if n.Key == "runs_left_out" && n.Value != "0" {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s runs left out: use a larger --timeline-events\n", o.timeline, n.Value)
+	if len(t.Processes) <= labelsShown {
+		for _, p := range t.Processes {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", o.timeline, p.Name, p.Label)
 		}
+	}
+	note := map[string]string{}
+	for _, n := range t.Notes {
+		note[n.Key] = n.Value
+	}
+	if note["events_left_out"] != "0" || note["runs_left_out"] != "0" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d runs, %s events; left out: %s runs and %s events of those shown; --timeline-events makes room\n",
+			o.timeline, len(t.Processes), note["events"], note["runs_left_out"], note["events_left_out"])
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package advise
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"dmapath/kernel/dma"
@@ -123,6 +124,9 @@ func (u *Setup) calls() (list []*Change) {
 // larger is the size of an operation that is as large as the IOVA caches keep.
 const larger = 128 << 10
 
+// jumbo is a jumbo frame, bytes without FCS: the longest that the workload has.
+const jumbo = 9000
+
 // buffers are other ways to use memory.
 func (u *Setup) buffers() (list []*Change) {
 	add := func(name, needs string, resized bool, apply func(v *Setup)) {
@@ -137,6 +141,12 @@ func (u *Setup) buffers() (list []*Change) {
 			add("page_pool", pool, false, func(v *Setup) { v.Exp.NIC.Driver = string(nic.Pool) })
 		case !u.driver() && !x.NIC.PagePool:
 			add("page_pool", pool, false, func(v *Setup) { v.Exp.NIC.PagePool = true })
+		}
+		if n, err := strconv.ParseInt(x.NIC.Sizes, 10, 64); err == nil && n < jumbo {
+			add(fmt.Sprintf("frames of %d", jumbo), "an MTU of about 9000 on the whole path, senders that fill it, and receive buffers of 16 KiB: per byte, not the same frames", true, func(v *Setup) {
+				v.Exp.NIC.Sizes, v.Exp.NIC.Rate = strconv.Itoa(jumbo), max(v.Exp.NIC.Rate*n/jumbo, 1)
+				v.Exp.Operations = max(v.Exp.Operations*n/jumbo, min(3*int64(v.Exp.NIC.Ring), v.Exp.Operations))
+			})
 		}
 	case "netperf-rx":
 		if x.NetperfRX.Buffers == string(nic.PerPacket) {

@@ -269,11 +269,22 @@ func (a *Advice) answerTable() *results.Table {
 		for _, o := range list {
 			if g == failed {
 				t.Add(o.Name, "", "", "", "", "", "")
-				notes = append(notes, fmt.Sprintf("%s: %v", o.Name, o.Failed))
 				continue
 			}
 			row(o)
 		}
+	}
+	var why []string // in the order of the options that it concerns, each once
+	whose := map[string][]string{}
+	for _, o := range a.ranked(failed) {
+		text := o.Failed.Error()
+		if whose[text] == nil {
+			why = append(why, text)
+		}
+		whose[text] = append(whose[text], o.Name)
+	}
+	for _, text := range why {
+		notes = append(notes, strings.Join(whose[text], ", ")+": "+text)
 	}
 	x := &b.Setup.Exp
 	rate, half := b.out.rate()

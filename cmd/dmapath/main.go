@@ -119,6 +119,7 @@ Examples:
   dmapath explain map_phys@7.3 --backend iommu-strict
   dmapath debate --out results/debate.md            the answer as one page, from runs made for it
   dmapath whatif map_phys@7.3                       which parameters the result depends on
+  dmapath advise --workload nic                     which setting saves how much, and what it exposes
   dmapath replay trace.txt                          a recorded trace on every backend with every variant
   dmapath sweep --set iommu.walkers=1..8 --backend iommu-strict
   dmapath map-benchmark -t 8 -s 1 -g 1              the kernel's tool on the simulated machine

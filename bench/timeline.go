@@ -17,8 +17,8 @@ import (
 // TimelineEvents is the budget of a timeline unless another is asked for: a file of about 20 MB.
 const TimelineEvents = 200_000
 
-// timelineLeast is how many events a run must be given to show something; of a larger grid the first points are shown.
-const timelineLeast = 2000
+// TimelineLeast is how many events a run must be given to show something; of a larger grid the first points are shown.
+const TimelineLeast = 2000
 
 // Timeline runs each run and returns what happened after its warm-up: the CPUs with the measured calls and the kernel functions in them, their
 // segments, locks, the IOMMU's commands, walks and caches, the link and the device. A run gets an equal part of the events, and what
@@ -46,10 +46,10 @@ func Timeline(ctx context.Context, runs []Again, events int, progress Progress) 
 // timeline has run make up to n runs, each into a recording of its own, and puts what they recorded together. run returns the name of the i-th of those
 // that are shown.
 func timeline(ctx context.Context, n, events int, run func(i, shown int, tl *sim.Timeline) (name string, err error)) (*results.Timeline, error) {
-	if events < timelineLeast {
-		return nil, fmt.Errorf("timeline: %d events: want at least %d", events, timelineLeast)
+	if events < TimelineLeast {
+		return nil, fmt.Errorf("timeline: %d events: want at least %d", events, TimelineLeast)
 	}
-	shown := min(n, events/timelineLeast)
+	shown := min(n, events/TimelineLeast)
 	out := &results.Timeline{}
 	left, leftOut := events, int64(0)
 	for i := range shown {

@@ -372,11 +372,11 @@ func TestTimelineOfAGrid(t *testing.T) {
 			t.Errorf("process %d is %q, want %q", i, tl.Processes[i].Name, p)
 		}
 	}
-	few, _ := write(2 * timelineLeast)
+	few, _ := write(2 * TimelineLeast)
 	if len(few.Processes) != 2 || few.Notes[len(few.Notes)-1] != (results.Dim{Key: "runs_left_out", Value: "2"}) {
 		t.Errorf("%d processes, notes %v", len(few.Processes), few.Notes)
 	}
-	if _, err := Timeline(context.Background(), runs, timelineLeast-1, nil); err == nil {
+	if _, err := Timeline(context.Background(), runs, TimelineLeast-1, nil); err == nil {
 		t.Error("a budget too small for one run is accepted")
 	}
 }

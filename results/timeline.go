@@ -146,8 +146,8 @@ func (e *timelineWriter) process(pid int, p *TimelineProcess) error {
 			if s.End < s.Start {
 				return fmt.Errorf("track %s: the span %q ends at %d ps, before it begins", k.Name, s.Name, s.End)
 			}
-			id := fmt.Sprintf(",\"cat\":\"span\",\"id\":%d", e.spans)
 			e.spans++
+			id := fmt.Sprintf(",\"cat\":\"span\",\"id\":%d", e.spans)
 			e.event('b', s.Name, tid, s.Start, id, s.Args)
 			e.event('e', s.Name, tid, s.End, id, nil)
 		}
@@ -181,7 +181,7 @@ func (e *timelineWriter) slices(tid int, k *TimelineTrack, ends []arrowEnd, arro
 				continue
 			}
 			a.done = true
-			id := fmt.Sprintf(",\"cat\":\"arrow\",\"id\":%d", e.arrows+a.arrow)
+			id := fmt.Sprintf(",\"cat\":\"arrow\",\"id\":%d", e.arrows+a.arrow+1)
 			if a.head {
 				e.event('f', arrows[a.arrow].Name, tid, a.at, id+",\"bp\":\"e\"", nil)
 			} else {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +24,28 @@ func (o *options) profileFlag(cmd *cobra.Command) {
 func (o *options) timelineFlag(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.timeline, "timeline", "", "run once more and write what happened after the warm-up as a Chrome trace, for ui.perfetto.dev (- is standard output): calls and kernel\nfunctions per CPU, locks, invalidations, page walks, packets, queues")
-	f.IntVar(&o.timelineEvents, "timeline-events", bench.TimelineEvents, "events in the file of --timeline, over all runs; each is shown until its part is used up")
+	o.timelineEvents = bench.TimelineEvents
+	f.Var(&o.timelineEvents, "timeline-events", fmt.Sprintf("events in the file of --timeline, over all runs, %d and more; each is shown until its part is used up", bench.TimelineLeast))
 }
+
+// eventBudget is the value of --timeline-events.
+type eventBudget int
+
+func (b *eventBudget) String() string { return strconv.Itoa(int(*b)) }
+func (b *eventBudget) Type() string   { return "int" }
+
+// Set refuses at once what would be refused after the simulation.
+func (b *eventBudget) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < bench.TimelineLeast || n > mostEvents {
+		return fmt.Errorf("allowed are %d to %d", bench.TimelineLeast, mostEvents)
+	}
+	*b = eventBudget(n)
+	return nil
+}
+
+// mostEvents is a file of a few gigabytes, which no viewer opens.
+const mostEvents = 50_000_000
 
 // againFlags are the flags of commands that run an experiment once more to look at it closely.
 func (o *options) againFlags(cmd *cobra.Command) {
@@ -51,7 +72,7 @@ func (o *options) writeRuns(cmd *cobra.Command, runs []bench.Again) error {
 		return err
 	}
 	return o.writeTimeline(cmd, func() (*results.Timeline, error) {
-		return bench.Timeline(cmd.Context(), runs, o.timelineEvents, status)
+		return bench.Timeline(cmd.Context(), runs, int(o.timelineEvents), status)
 	})
 }
 
@@ -95,7 +116,7 @@ func (o *options) writeTimeline(cmd *cobra.Command, run func() (*results.Timelin
 	}
 	if len(t.Processes) <= labelsShown {
 		for _, p := range t.Processes {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", o.timeline, p.Name, p.Label)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", o.timeline, results.Visible(p.Name), p.Label)
 		}
 	}
 	note := map[string]string{}

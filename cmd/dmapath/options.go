@@ -33,7 +33,7 @@ type options struct {
 	set                      []string
 	format, out, pprof       string
 	timeline                 string
-	timelineEvents           int
+	timelineEvents           eventBudget
 	jobs                     int
 	quiet                    bool
 	samples                  string // of --uncertainty; empty: compare once

@@ -133,7 +133,7 @@ func (o *options) replay(cmd *cobra.Command, x bench.Replay, files []string) err
 		}
 		err = o.writeTimeline(cmd, func() (*results.Timeline, error) {
 			defer show.clear()
-			return r.Timeline(cmd.Context(), o.timelineEvents)
+			return r.Timeline(cmd.Context(), int(o.timelineEvents))
 		})
 		if err != nil {
 			return err

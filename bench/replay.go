@@ -514,7 +514,7 @@ func (p *Replayed) perform(ctx context.Context) error {
 	g.SetLimit(p.x.jobs())
 	errs := make([]error, len(p.runs)) // which error is reported must not depend on which came first
 	tell := p.counter(int64(len(p.calls)) * int64(len(p.runs)))
-	for i, r := range p.runs {
+	for i, r := range slices.Backward(p.runs) { // the last backends take longest, and should not be begun last
 		g.Go(func() error {
 			var pl *replay.Player
 			if pl, errs[i] = p.one(ctx, r, false, tell, nil); errs[i] == nil {

@@ -167,7 +167,7 @@ func TestReplayIsDeterministic(t *testing.T) {
 // The kept traces of real kernels: at least 99 % of the IOVAs whose history they contain are predicted exactly.
 func TestReplayOfRealTraces(t *testing.T) {
 	for _, f := range []string{"612-strict-nvme.txt.gz", "73-strict-nic.txt.gz"} {
-		r := replayFile(t, Replay{Limit: 6000}, "../workloads/testdata/events/"+f)
+		r := replayFile(t, Replay{Limit: 6000, Backends: []string{"direct"}, Variants: []string{"map_phys@7.3"}}, "../workloads/testdata/events/"+f)
 		rates := 0
 		for _, m := range r.Measurements {
 			if m.Metric == "iova_exact_rate" {

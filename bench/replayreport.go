@@ -185,7 +185,7 @@ func (p *Replayed) Record() *results.Record {
 	}
 	for _, b := range backends {
 		for _, call := range replayCalls {
-			add(p.stepTable(call, b, len(backends)))
+			add(p.steps(call, b, len(backends)))
 		}
 	}
 	if n := len(r.Tables) - 1; n >= 0 && len(backends) > 1 { // said once
@@ -238,8 +238,12 @@ func (p *Replayed) measure(r *results.Record) {
 		}
 	}
 	for _, m := range p.runs {
-		p.measureRun(m, func(metric, unit string, v, ci float64, n int64, dims ...results.Dim) {
-			add(metric, unit, v, ci, n, append([]results.Dim{{Key: "platform", Value: p.s.Name}, {Key: "backend", Value: m.backend}, {Key: "cache", Value: p.x.Cache}, {Key: "variant", Value: m.name}}, dims...)...)
+		dims := []results.Dim{trace, {Key: "platform", Value: p.s.Name}, {Key: "backend", Value: m.backend}, {Key: "cache", Value: p.x.Cache}, {Key: "variant", Value: m.name}}
+		for _, call := range replayCalls {
+			AddHistogram(r, dims, call, "cycles", m.pool(call).Cycles, 1)
+		}
+		p.measureRun(m, func(metric, unit string, v, ci float64, n int64, more ...results.Dim) {
+			add(metric, unit, v, ci, n, append(slices.Clone(dims[1:]), more...)...)
 		})
 	}
 }

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 
 	"dmapath/kernel/iova"
 	"dmapath/platform"
 	"dmapath/results"
 	"dmapath/sim"
+	"dmapath/workloads"
 	"dmapath/workloads/ftrace"
 	"dmapath/workloads/replay"
 )
@@ -248,64 +248,20 @@ const stepNote = "Of all calls performed, the warm-up included, per call; what r
 // fewSteps is how many functions a table of steps names when there is one for every backend.
 const fewSteps = 5
 
-// stepTable shows where the cycles of the calls of one backend go, by kernel function.
-func (p *Replayed) stepTable(call, backend string, tables int) *results.Table {
-	rs := p.on(backend)
-	t := &results.Table{ID: snake(backend + "_" + call + "_steps"), Title: fmt.Sprintf("%s, %s: cycles per %s by kernel function", p.where(), backend, call),
-		Columns: []results.Column{{Name: "function", Text: true}}}
+// steps shows where the cycles of the calls of one backend go, by kernel function.
+func (p *Replayed) steps(call, backend string, tables int) *results.Table {
 	var names []string
-	cycles := map[string][]float64{}
-	for i, r := range rs {
-		t.Columns = append(t.Columns, results.Column{Name: strings.Replace(r.name, "@", " @", 1), Decimals: 1})
-		sum := r.accountOf(call)
-		if sum.N == 0 {
-			continue
-		}
-		for _, s := range steps(sum) {
-			if cycles[s.name] == nil {
-				cycles[s.name] = make([]float64, len(rs))
-				names = append(names, s.name)
-			}
-			cycles[s.name][i] += s.cycles
-		}
+	var ops []*workloads.Op
+	for _, r := range p.on(backend) {
+		names, ops = append(names, r.name), append(ops, r.accountOf(call))
 	}
-	most := func(n string) float64 { return slices.Max(cycles[n]) }
-	sort.SliceStable(names, func(i, j int) bool { return most(names[i]) > most(names[j]) })
 	limit := maxSteps
 	if tables > 1 {
 		limit = fewSteps
 	}
-	rest, total := make([]float64, len(rs)), make([]float64, len(rs))
-	row := func(name string, v []float64) {
-		cells := []any{name}
-		for _, x := range v {
-			if x == 0 {
-				cells = append(cells, nil)
-			} else {
-				cells = append(cells, x)
-			}
-		}
-		t.Add(cells...)
-	}
-	for k, n := range names {
-		for i, v := range cycles[n] {
-			total[i] += v
-			if k >= limit {
-				rest[i] += v
-			}
-		}
-		if k < limit {
-			row(n, cycles[n])
-		}
-	}
-	if len(names) > limit {
-		row(fmt.Sprintf("(%d others)", len(names)-limit), rest)
-	}
-	if len(names) > 0 {
-		row("sum", total)
-		if tables == 1 {
-			t.Notes = []string{stepNote}
-		}
+	t := functionTable(snake(backend+"_"+call+"_steps"), fmt.Sprintf("%s, %s: cycles per %s by kernel function", p.where(), backend, call), names, ops, limit)
+	if t != nil && tables == 1 {
+		t.Notes = []string{stepNote}
 	}
 	return t
 }

@@ -395,60 +395,71 @@ func (c *Comparison) stepTables(workload, backend string) []*results.Table {
 	state := c.stepCache()
 	row := c.row(workload, backend, state)
 	for _, call := range []string{"map", "unmap"} {
-		t := &results.Table{ID: snake(workload + "_" + backend + "_" + call + "_steps"),
-			Title:   fmt.Sprintf("%s, %s, %s: cycles per %s by kernel function", workload, backend, state, call),
-			Columns: []results.Column{{Name: "function", Text: true}}}
 		var names []string
-		cycles := map[string][]float64{}
-		total := make([]float64, len(row))
-		for i, o := range row {
-			t.Columns = append(t.Columns, results.Column{Name: strings.Replace(o.Variant, "@", " @", 1), Decimals: 1})
-			p := o.find(call)
-			if p == nil {
-				continue
-			}
-			for _, s := range steps(p) {
-				if cycles[s.name] == nil {
-					cycles[s.name] = make([]float64, len(row))
-					names = append(names, s.name)
-				}
-				cycles[s.name][i] += s.cycles
-				total[i] += s.cycles
-			}
+		var ops []*workloads.Op
+		for _, o := range row {
+			names, ops = append(names, o.Variant), append(ops, o.find(call))
 		}
-		if names == nil {
-			continue
+		t := functionTable(snake(workload+"_"+backend+"_"+call+"_steps"), fmt.Sprintf("%s, %s, %s: cycles per %s by kernel function", workload, backend, state, call), names, ops, maxSteps)
+		if t != nil {
+			tables = append(tables, t)
 		}
-		most := func(n string) float64 { return slices.Max(cycles[n]) }
-		sort.SliceStable(names, func(i, j int) bool { return most(names[i]) > most(names[j]) })
-		add := func(name string, v []float64) {
-			cells := []any{name}
-			for _, x := range v {
-				if x == 0 {
-					cells = append(cells, nil)
-				} else {
-					cells = append(cells, x)
-				}
-			}
-			t.Add(cells...)
-		}
-		rest := make([]float64, len(row))
-		for k, n := range names {
-			if k < maxSteps {
-				add(n, cycles[n])
-				continue
-			}
-			for i, v := range cycles[n] {
-				rest[i] += v
-			}
-		}
-		if len(names) > maxSteps {
-			add(fmt.Sprintf("(%d others)", len(names)-maxSteps), rest)
-		}
-		add("sum", total)
-		tables = append(tables, t)
 	}
 	return tables
+}
+
+// functionTable shows where the cycles of ops, a column each, go: by kernel function, those with the most first, at most as many rows as limit says.
+// It is nil when nothing was executed.
+func functionTable(id, title string, variants []string, ops []*workloads.Op, limit int) *results.Table {
+	t := &results.Table{ID: id, Title: title, Columns: []results.Column{{Name: "function", Text: true}}}
+	var names []string
+	cycles := map[string][]float64{}
+	total := make([]float64, len(ops))
+	for i, o := range ops {
+		t.Columns = append(t.Columns, results.Column{Name: strings.Replace(variants[i], "@", " @", 1), Decimals: 1})
+		if o == nil || o.N == 0 {
+			continue
+		}
+		for _, s := range steps(o) {
+			if cycles[s.name] == nil {
+				cycles[s.name] = make([]float64, len(ops))
+				names = append(names, s.name)
+			}
+			cycles[s.name][i] += s.cycles
+			total[i] += s.cycles
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	most := func(n string) float64 { return slices.Max(cycles[n]) }
+	sort.SliceStable(names, func(i, j int) bool { return most(names[i]) > most(names[j]) })
+	add := func(name string, v []float64) {
+		cells := []any{name}
+		for _, x := range v {
+			if x == 0 {
+				cells = append(cells, nil)
+			} else {
+				cells = append(cells, x)
+			}
+		}
+		t.Add(cells...)
+	}
+	rest := make([]float64, len(ops))
+	for k, n := range names {
+		if k < limit {
+			add(n, cycles[n])
+			continue
+		}
+		for i, v := range cycles[n] {
+			rest[i] += v
+		}
+	}
+	if len(names) > limit {
+		add(fmt.Sprintf("(%d others)", len(names)-limit), rest)
+	}
+	add("sum", total)
+	return t
 }
 
 // systemTable shows what the calls mean for the whole machine.

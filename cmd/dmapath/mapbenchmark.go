@@ -84,6 +84,10 @@ Examples:
 				if err != nil {
 					return err
 				}
+				x.Operations = rounds
+				if err := o.writeAgain(cmd, s, x); err != nil {
+					return err
+				}
 				if given("format") {
 					rec := r.Record()
 					rec.Seed = o.seed

@@ -81,23 +81,30 @@ func digest(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(h[:]) + "'"
 }
 
-// Write writes the page. The same directory gives the same bytes, wherever it lies.
-func (d *Dir) Write(w io.Writer) error {
+// data returns what the page carries: JSON without <, > and &.
+func (d *Dir) data() ([]byte, error) {
 	all := data{Docs: []doc{}, Checked: visibles(d.Checked), Missing: visibles(d.Missing), Skipped: visibles(d.Skipped)}
-	var names []string
 	for _, s := range d.Sources {
 		all.Docs = append(all.Docs, pack(s.File, s.Document))
-		names = append(names, visible(s.Document.Name))
 	}
 	if m := d.Manifest; m != nil {
 		all.Manifest = packManifest(m)
 	}
-	// The library's first line is a comment with an address; nothing in the page shall look like a reference.
-	plot := plotJS[strings.Index(plotJS, "\n")+1:]
-	text, err := json.Marshal(all) // escapes <, > and &
+	return json.Marshal(all)
+}
+
+// Write writes the page. The same directory gives the same bytes, wherever it lies.
+func (d *Dir) Write(w io.Writer) error {
+	text, err := d.data()
 	if err != nil {
 		return err
 	}
+	var names []string
+	for _, s := range d.Sources {
+		names = append(names, visible(s.Document.Name))
+	}
+	// The library's first line is a comment with an address; nothing in the page shall look like a reference.
+	plot := plotJS[strings.Index(plotJS, "\n")+1:]
 	style := plotCSS + "\n" + pageCSS
 	js := script()
 	v := view{Title: "dmapath: " + strings.Join(names, ", "), Style: template.CSS(style), Plot: template.JS(plot), Script: template.JS(js), Data: template.JS(text), License: plotLicense,

@@ -84,7 +84,7 @@ function drawOther(box) {
   if (hazardCells.length) {
     const n = s => hazardCells.filter(c => c.status === s).length;
     box.append(el("div", {class: "headline"}, el("p", {class: "eyebrow"}, hazardAxes.kernel.map(k => "Linux " + k).join(", ")), el("h2", {id: "answer-title"}, "Of ", el("strong", null, num(hazardCells.length)), " cells, ", el("strong", null, num(n("fatal"))), " crash and ", el("strong", null, num(n("hazard"))), " give wrong data or access."),
-      el("p", {class: "lead"}, num(n("ok")) + " work; in " + num(n("error")) + " the kernel refuses, " + num(n("impossible")) + " cannot be called, " + num(n("not modelled")) + " are not modelled.")), breakdownByCall());
+      el("p", {class: "lead"}, num(n("ok")) + " work; in " + num(n("error")) + " the kernel refuses, " + "in " + num(n("impossible")) + " the call cannot be made, " + num(n("not modelled")) + " are not modelled.")), el("details", {class: "inner"}, el("summary", null, "By call"), breakdownByCall()));
     return;
   }
   const checks = page.docs.find(d => d.name === "Validate");
@@ -124,8 +124,8 @@ function misses(doc) {
 }
 
 function breakdownByCall() {
-  return scrollbox("Cells by call", dataTable({title: "Cells by call", exact: true, columns: [["call", ""], ["kernel", ""], ...statusRank.slice().reverse().map(s => [statusSign[s] + " " + statusWord[s], ""])],
-    rows: hazardAxes.kernel.flatMap(k => hazardAxes.call.map(c => { const of = hazardCells.filter(x => x.call === c && x.kernel === k); return of.length ? [c, k, ...statusRank.slice().reverse().map(s => of.filter(x => x.status === s).length)] : null; }).filter(Boolean)), notes: []}));
+  return dataTable({title: "Cells by call", exact: true, columns: [["call", ""], ["kernel", ""], ...statusRank.slice().reverse().map(s => [statusSign[s] + " " + statusWord[s], ""])],
+    rows: hazardAxes.kernel.flatMap(k => hazardAxes.call.map(c => { const of = hazardCells.filter(x => x.call === c && x.kernel === k); return of.length ? [c, k, ...statusRank.slice().reverse().map(s => of.filter(x => x.status === s).length)] : null; }).filter(Boolean)), notes: []});
 }
 
 function start0() {

@@ -164,7 +164,11 @@ func documents(t *testing.T) (all []sequence) {
 	for _, page := range written(t) {
 		s := sequence{name: page, files: map[string]string{}}
 		for _, b := range blocks(readPage(t, page)) {
-			if len(b.info) > 1 && strings.Contains(b.info[1], ".") {
+			if len(b.info) > 1 && strings.Contains(b.info[1], ".") && b.language() == "go" {
+				if name := b.info[1]; strings.TrimSpace(readPage(t, name)) != strings.Join(b.text, "\n") {
+					t.Errorf("%s:%d: this is not %s", page, b.line, name)
+				}
+			} else if len(b.info) > 1 && strings.Contains(b.info[1], ".") {
 				s.files[b.info[1]] = strings.Join(b.text, "\n") + "\n"
 			}
 			if b.language() == "console" && (len(b.text) == 0 || !strings.HasPrefix(strings.TrimSpace(b.text[0]), "$ ")) {
@@ -241,7 +245,7 @@ func TestDocumentedCommandsParse(t *testing.T) {
 	n := 0
 	for _, s := range documents(t) {
 		for _, c := range s.shown {
-			for _, m := range invocation.FindAllStringSubmatch(c.text, -1) {
+			for _, m := range invocation.FindAllStringSubmatch(strings.ReplaceAll(c.text, "2>", ">"), -1) {
 				n++
 				if form(c.text) {
 					continue

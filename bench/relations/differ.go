@@ -6,13 +6,29 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
+
+	"dmapath/sim"
 )
 
 // differ names the first place in which two values of one type differ, and how; empty when they are the same. It looks at everything,
-// unexported fields as well, follows pointers and takes functions for equal.
-func differ(a, b any) string { return compare("", reflect.ValueOf(a), reflect.ValueOf(b)) }
+// unexported fields as well, follows pointers, each pair of them once, and takes functions for equal. An engine is not looked into: it
+// is what a run happened on, and no part of its result.
+func differ(a, b any) string {
+	return comparison{}.compare("", reflect.ValueOf(a), reflect.ValueOf(b))
+}
 
-func compare(path string, a, b reflect.Value) string {
+// comparison has the pairs of pointers that were followed.
+type comparison map[pair]bool
+
+type pair struct {
+	typ  reflect.Type
+	a, b unsafe.Pointer
+}
+
+var engine = reflect.TypeFor[*sim.Engine]()
+
+func (seen comparison) compare(path string, a, b reflect.Value) string {
 	say := func(x, y any) string { return fmt.Sprintf("%s: %v and %v", path, x, y) }
 	if a.IsValid() != b.IsValid() {
 		return say(a, b)
@@ -28,10 +44,17 @@ func compare(path string, a, b reflect.Value) string {
 		if a.IsNil() != b.IsNil() {
 			return say(a.IsNil(), b.IsNil())
 		}
-		return compare(path, a.Elem(), b.Elem())
+		if a.Kind() == reflect.Pointer {
+			p := pair{a.Type(), a.UnsafePointer(), b.UnsafePointer()}
+			if a.Type() == engine || seen[p] {
+				return ""
+			}
+			seen[p] = true
+		}
+		return seen.compare(path, a.Elem(), b.Elem())
 	case reflect.Struct:
 		for i := range a.NumField() {
-			if d := compare(path+"."+a.Type().Field(i).Name, a.Field(i), b.Field(i)); d != "" {
+			if d := seen.compare(path+"."+a.Type().Field(i).Name, a.Field(i), b.Field(i)); d != "" {
 				return d
 			}
 		}
@@ -40,7 +63,7 @@ func compare(path string, a, b reflect.Value) string {
 			return say(a.Len(), b.Len())
 		}
 		for i := range a.Len() {
-			if d := compare(fmt.Sprintf("%s[%d]", path, i), a.Index(i), b.Index(i)); d != "" {
+			if d := seen.compare(fmt.Sprintf("%s[%d]", path, i), a.Index(i), b.Index(i)); d != "" {
 				return d
 			}
 		}
@@ -51,7 +74,7 @@ func compare(path string, a, b reflect.Value) string {
 		keys := a.MapKeys()
 		slices.SortFunc(keys, func(x, y reflect.Value) int { return strings.Compare(fmt.Sprint(x), fmt.Sprint(y)) })
 		for _, k := range keys {
-			if d := compare(fmt.Sprintf("%s[%v]", path, k), a.MapIndex(k), b.MapIndex(k)); d != "" {
+			if d := seen.compare(fmt.Sprintf("%s[%v]", path, k), a.MapIndex(k), b.MapIndex(k)); d != "" {
 				return d
 			}
 		}

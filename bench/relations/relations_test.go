@@ -201,6 +201,28 @@ func TestDifferFindsEveryPlace(t *testing.T) {
 	}
 }
 
+// What leads back to itself is followed once, and what a run happened on is not looked into.
+func TestDifferEnds(t *testing.T) {
+	type ring struct {
+		n    int
+		next *ring
+		eng  *sim.Engine
+	}
+	mk := func(n int) *ring {
+		r := &ring{n: 1, eng: sim.NewEngine(), next: &ring{n: n}}
+		r.next.next = r
+		return r
+	}
+	x := mk(2)
+	x.eng.At(5, x.eng.Register("tick", func(uint64) {}), 0)
+	if d := differ(mk(2), x); d != "" {
+		t.Error(d)
+	}
+	if d := differ(mk(2), mk(3)); d != ".next.n: 2 and 3" {
+		t.Error(d)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{{}, {Configs: -1}, {Configs: 2_000_000}, {Configs: 1, First: -1}} {
 		if _, _, err := Run(t.Context(), o, 1); err == nil {

@@ -1,6 +1,6 @@
 // Package workloads holds what the devices and drivers have in common: how a call is measured, what surrounds it, and
-// the result of a run. The workloads themselves are the packages below it: nvme, nic, mapbench, recorded and replay
-// (which reads traces with ftrace).
+// the result of a run. The workloads themselves are the packages below it: nvme, nic (and the receiver of netperf-rx),
+// mapbench, probe, hazard (the cells of the matrix), recorded, and replay (which reads traces with ftrace).
 //
 // A workload is a driver and a device. The driver's part runs in a process per CPU and emits instructions: its own
 // functions, then the call being measured, which the modelled kernel emits. The device's part is events: it fetches

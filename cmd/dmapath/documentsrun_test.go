@@ -124,6 +124,9 @@ func bound(args []string) (less []string, ok bool) {
 	case name == "diff" && !has("--variant") && len(rest) == 2 && strings.HasSuffix(rest[0], "/"):
 		less = nil // two directories: nothing is run
 	}
+	if name == "replay" && !has("--backend") {
+		less = append(less, "--backend", "direct")
+	}
 	if name == "sweep" && has("--samples") {
 		less = append(less, "--samples", "2")
 	} else if name == "sweep" && has("--set") && !has("--out") {

@@ -13,6 +13,7 @@ import (
 	"dmapath/platform"
 	"dmapath/results"
 	"dmapath/sim"
+	"dmapath/workloads/hazard"
 )
 
 // baseline is a configuration on icelake-sp, changed by sets of KEY=VALUE of the experiment or the platform.
@@ -129,6 +130,27 @@ func TestLazySavesAndExposes(t *testing.T) {
 		if pass.Exposure.RAM != 1 || pass.Standing != More || pass.Saves.Mean <= lazy.Saves.Mean {
 			t.Errorf("%s, pass-through: RAM %.2f, standing %d, saves %.0f (lazy %.0f)", workload, pass.Exposure.RAM, pass.Standing, pass.Saves.Mean, lazy.Saves.Mean)
 		}
+	}
+}
+
+// At a load that both can be given, windows are those that dmapath hazards measures, although it is another driver: 10,000 unmaps a second.
+func TestWindowsAgreeWithHazards(t *testing.T) {
+	r := baseline(t, "map-benchmark", "map_page@6.12", "iommu-lazy", "hot", 800, "workload.map_benchmark.trans_ns=100000")
+	u := r.setup()
+	e, err := u.measure()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lazy := slices.IndexFunc(hazard.Backends(), func(b hazard.Backend) bool { return b.Name == "lazy" })
+	w, err := hazard.Measure(r.Platform, hazard.Backends()[lazy], "map_page@6.12", 10_000, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := float64(e.Mean)/float64(w.Mean) - 1; math.Abs(d) > 0.1 {
+		t.Errorf("windows are %v on average, and %v measured by hazards", e.Mean, w.Mean)
+	}
+	if d := float64(e.Max)/float64(w.Max) - 1; math.Abs(d) > 0.1 {
+		t.Errorf("windows are %v at most, and %v measured by hazards", e.Max, w.Max)
 	}
 }
 

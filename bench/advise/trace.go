@@ -212,8 +212,19 @@ func (u *Setup) traceChanges() (list []*Change) {
 	if f.Joined > 0 {
 		reshaped("neighbours mapped at once", Buffers, "a change of driver or stack, so that it knows of the whole when it maps: larger buffers, pages of a higher order", join)
 	}
-	if v, err := dma.Lookup(u.variant()); err == nil && f.Lists > 0 && v.Version() == kernel.V7_3 {
-		reshaped("iova_link for lists", Call, "a change of the driver: dma_iova_try_alloc, a link per piece, one sync; it invalidates at once in lazy mode too", links)
+	const linked = "a change of the driver: dma_iova_try_alloc, a link per piece, one sync; it invalidates at once in lazy mode too"
+	switch {
+	case f.Lists == 0:
+	case u.newest():
+		reshaped("iova_link for lists", Call, linked, links)
+	default:
+		reshaped("iova_link@7.3 for lists", Call, "kernel 7.3 and "+linked, links)
+		c := list[len(list)-1]
+		shape := c.apply
+		c.apply = func(v *Setup) {
+			shape(v)
+			v.Exp.Variants = []string{"map_phys@7.3"}
+		}
 	}
 	return list
 }

@@ -2,12 +2,12 @@ package workloads
 
 import "dmapath/sim"
 
-// Depth is how much a device has to do, over simulated time: commands of a drive, buffers of a ring.
+// Depth is how much a device has to do, over simulated time: commands of a drive, buffers of a ring. It is part of a Result, and holds nothing
+// of the machine.
 type Depth struct {
 	Metric, Unit string // nvme_outstanding, commands
 
 	Curve *sim.Curve
-	eng   *sim.Engine
 	now   int64
 	shown struct {
 		tl    *sim.Timeline
@@ -15,19 +15,19 @@ type Depth struct {
 	}
 }
 
-// NewDepth returns a depth of 0 from now on.
-func NewDepth(eng *sim.Engine, metric, unit string) *Depth {
-	return &Depth{Metric: metric, Unit: unit, Curve: sim.NewCurve(eng.Now(), 128), eng: eng}
+// NewDepth returns a depth of 0 from start on.
+func NewDepth(start sim.Time, metric, unit string) *Depth {
+	return &Depth{Metric: metric, Unit: unit, Curve: sim.NewCurve(start, 128)}
 }
 
 // Add changes the depth by n now.
-func (d *Depth) Add(n int64) {
-	d.Curve.Add(d.eng.Now(), n)
-	if tl := d.eng.Timeline; tl.On() {
+func (d *Depth) Add(eng *sim.Engine, n int64) {
+	d.Curve.Add(eng.Now(), n)
+	if tl := eng.Timeline; tl.On() {
 		if d.shown.tl != tl {
 			d.shown.tl, d.shown.track = tl, tl.Counter(d.Metric, d.Unit, d.now)
 		}
-		tl.Change(d.shown.track, d.eng.Now(), n)
+		tl.Change(d.shown.track, eng.Now(), n)
 	}
 	d.now += n
 }

@@ -79,7 +79,7 @@ type Device struct {
 // NewDevice returns a NIC behind port; irq is called when an interrupt reaches the CPU of queue q.
 func NewDevice(eng *sim.Engine, port *pcie.Port, rid uint16, s Sizes, moderate sim.Time, irq func(q int)) *Device {
 	d := &Device{eng: eng, port: port, rid: rid, sizes: s, moderate: moderate, irq: irq,
-		Buffers: workloads.NewDepth(eng, "nic_rx_buffers", "buffers"), Frames: workloads.NewDepth(eng, "nic_tx_queued", "descriptors")}
+		Buffers: workloads.NewDepth(eng.Now(), "nic_rx_buffers", "buffers"), Frames: workloads.NewDepth(eng.Now(), "nic_tx_queued", "descriptors")}
 	d.evArrive = eng.Register("nic frame arrives", d.arrive)
 	d.evRx = eng.Register("nic frame in memory", d.rxDone)
 	d.evTx = eng.Register("nic transmits", d.transmit)
@@ -123,7 +123,7 @@ func (d *Device) doorbell(a uint64) {
 	if reg&1 == 1 {
 		r, depth = &q.tx, d.Frames
 	}
-	depth.Add(int64((val - r.tail) & 0xffffffff))
+	depth.Add(d.eng, int64((val-r.tail)&0xffffffff))
 	r.tail += (val - r.tail) & 0xffffffff
 	if reg&1 == 1 {
 		d.eng.At(d.eng.Now(), d.evTx, reg>>1)
@@ -169,7 +169,7 @@ func (d *Device) receive(i uint64, size, flow int, now sim.Time) sim.Time {
 	r := &d.queues[i].rx
 	n := r.head
 	r.head++
-	d.Buffers.Add(-1)
+	d.Buffers.Add(d.eng, -1)
 	s := r.slot(n)
 	s.size, s.at, s.flow = size, now, flow
 	start := d.descriptor(r, n, now)
@@ -194,7 +194,7 @@ func (d *Device) transmit(i uint64) {
 	for r.head != r.tail {
 		n := r.head
 		r.head++
-		d.Frames.Add(-1)
+		d.Frames.Add(d.eng, -1)
 		s := r.slot(n)
 		now := d.descriptor(r, n, max(d.eng.Now(), r.free))
 		done, err := d.port.Read(d.rid, s.addr, s.size, now)

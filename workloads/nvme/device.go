@@ -121,7 +121,7 @@ func NewDevice(eng *sim.Engine, port *pcie.Port, rid uint16, m Media, c Coalesci
 		return nil, errors.Join(errs...)
 	}
 	d := &Device{eng: eng, port: port, rid: rid, media: m, chans: sim.NewServers("nvme media", m.Channels), rnd: r, coal: c, irq: irq,
-		Outstanding: workloads.NewDepth(eng, "nvme_outstanding", "commands")}
+		Outstanding: workloads.NewDepth(eng.Now(), "nvme_outstanding", "commands")}
 	d.evDoorbell = eng.Register("nvme doorbell", d.doorbell)
 	d.evFetched = eng.Register("nvme command fetched", d.fetched)
 	d.evMedia = eng.Register("nvme media done", d.mediaDone)
@@ -165,7 +165,7 @@ func (d *Device) doorbell(a uint64) {
 	for q.head != q.tail {
 		slot := q.head
 		q.head = (q.head + 1) % q.entries
-		d.Outstanding.Add(1)
+		d.Outstanding.Add(d.eng, 1)
 		done, err := d.port.Read(d.rid, q.sq+uint64(slot)*sqeBytes, sqeBytes, d.eng.Now())
 		d.check(err)
 		d.eng.At(done, d.evFetched, arg(int(a>>32), q.slots[slot]))
@@ -244,7 +244,7 @@ func (d *Device) mediaDone(a uint64) {
 func (d *Device) posted(a uint64) {
 	q := &d.queues[a>>32]
 	q.done.push(uint32(a))
-	d.Outstanding.Add(-1)
+	d.Outstanding.Add(d.eng, -1)
 	if q.posted++; q.posted == 1 {
 		q.due = d.eng.Now() + d.coal.Time
 	}

@@ -112,7 +112,7 @@ func bound(args []string) (less []string, ok bool) {
 		if !has("--backend") && !plan {
 			less = append(less, "--backend", "direct")
 		}
-	case name == "advise" && (has("--uncertainty") || has("--size")):
+	case name == "advise" && (len(rest) == 0 || rest[0] != "--workload" || has("--uncertainty") || has("--size")):
 		return nil, false
 	case name == "hazards" && !has("--call") && !has("--explain"):
 		less = append(less, "--call", "map_phys", "--windows=false")

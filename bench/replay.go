@@ -418,7 +418,11 @@ func (p *Replayed) size(ext replay.Extent) error {
 	}
 	s := p.s
 	if p.cpus > int(s.CPU.Cores) {
-		return fmt.Errorf("%s shows CPU %d, %s has %d cores: use --set cpu.cores=%d", x.Name, p.cpus-1, s.Name, s.CPU.Cores, p.cpus)
+		line := ""
+		if ext.CPULine > 0 && x.CPUs == 0 {
+			line = fmt.Sprintf(" in line %d", ext.CPULine)
+		}
+		return fmt.Errorf("%s shows CPU %d%s, %s has %d cores: use --set cpu.cores=%d", x.Name, p.cpus-1, line, s.Name, s.CPU.Cores, p.cpus)
 	}
 	if end := s.RAMEnd(); ext.PhysTop > end && !x.FixedRAM {
 		const gib = 1 << 30

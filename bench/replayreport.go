@@ -332,6 +332,8 @@ func traceNotes(tr *replay.Trace) []traceNote {
 		{"events_lost", "events the tracer says it lost", tr.Lost},
 		{"lost_marks", "places where the tracer says so", tr.LostMarks},
 		{"events_without_cpu", "events without a CPU, taken for CPU 0", tr.NoCPU},
+		{"events_crowded", "events of devices beyond 250", tr.Crowded},
+		{"time_restarts", "places where time starts again", tr.Restarts},
 		{"unmaps_older", "unmaps of mappings older than the trace, skipped", tr.Older},
 		{"unmaps_lost", "mappings whose unmap is not in the trace", tr.Counts.Lost},
 		{"maps_failed", "maps that failed on the traced machine, skipped", tr.Failed},
@@ -374,6 +376,12 @@ func (p *Replayed) warnings() (w []string) {
 		add("the trace has no dma: events: devices, directions and exact sizes are unknown. Record with -e dma, on Linux 6.12 or newer.")
 	case tr.Extent.Iommu == 0 && tr.Extent.Version == kernel.V7_3:
 		add("the trace has no iommu: events: the machine had no translating IOMMU, or they were not recorded; then requests that 7.3 maps by IOVA links are missing.")
+	}
+	if tr.Restarts > 0 {
+		add("time stamps go back %d times by more than a second: several traces one after the other are taken for one, without the time between them.", tr.Restarts)
+	}
+	if gap, span := tr.Extent.LongestGap, tr.Extent.Span(); gap > span/2 && tr.Events > 2 {
+		add("for %.3g of the trace's %.3g s there is no event: the part of a core is of all that time.", float64(gap)/float64(sim.Second), float64(span)/float64(sim.Second))
 	}
 	w = append(w, p.runWarnings()...)
 	if p.grown > 0 {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"dmapath/sim"
 	"dmapath/workloads/ftrace"
 )
 
@@ -28,7 +29,12 @@ type Trace struct {
 	Unread             int64
 	Lost, LostMarks    int64 // events that the tracer lost
 	NoCPU              int64
+	// Restarts counts how often time goes back by more than a second: traces one after the other. What follows is taken to come right after.
+	Restarts int64
 }
+
+// restart is how far time stamps may go back before another trace is taken to begin: those of several CPUs are merged, and not in perfect order.
+const restart = sim.Second
 
 // Calls returns how many calls the trace has that are measured: maps and unmaps of all interfaces but coherent memory.
 func (tr *Trace) Calls() (maps, unmaps int64) {
@@ -124,6 +130,7 @@ func (tr *Trace) read(ctx context.Context, r *ftrace.Reader, limit int64, t *Tra
 		tr.Lost, tr.LostMarks, tr.NoCPU = r.Lost, r.LostMarks, r.NoCPU
 		tr.Extent.Online = r.CPUs
 	}()
+	var shift sim.Time // of time stamps, so that traces one after the other are one
 	for limit == 0 || tr.Events < limit {
 		if tr.Events&0xfff == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -143,6 +150,11 @@ func (tr *Trace) read(ctx context.Context, r *ftrace.Reader, limit int64, t *Tra
 			return CutError{tr.Events, r.Lines(), err}
 		}
 		tr.Events++
+		if ev.Time += shift; tr.Events > 1 && ev.Time < tr.Extent.Last-restart {
+			shift += tr.Extent.Last - ev.Time
+			ev.Time = tr.Extent.Last
+			tr.Restarts++
+		}
 		tr.Extent.add(ev)
 		if err := t.Event(ev); err != nil {
 			return err

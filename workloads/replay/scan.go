@@ -14,6 +14,7 @@ import (
 type Extent struct {
 	Events  int64
 	CPUs    int    // highest CPU seen, plus 1
+	CPULine int    // line of its first event
 	Online  int    // CPUs that the traced machine had, by the trace's heading; 0: it does not say
 	PhysTop uint64 // end of the highest buffer that is not MMIO
 	// Version is the kernel that the dma: events come from, by their names; valid when Known.
@@ -23,6 +24,8 @@ type Extent struct {
 	Translated bool
 	// First and Last are the earliest and the latest time.
 	First, Last sim.Time
+	// LongestGap is the longest time between two events.
+	LongestGap sim.Time
 	// Dma and Iommu count the events of the two groups.
 	Dma, Iommu int64
 }
@@ -58,13 +61,18 @@ func (x *Extent) add(ev *ftrace.Event) {
 	if x.Events++; x.Events == 1 {
 		x.First = ev.Time
 	}
+	if x.Events > 1 {
+		x.LongestGap = max(x.LongestGap, ev.Time-x.Last)
+	}
 	x.First, x.Last = min(x.First, ev.Time), max(x.Last, ev.Time)
 	if ev.Kind == ftrace.IommuMap || ev.Kind == ftrace.IommuUnmap {
 		x.Iommu++
 	} else {
 		x.Dma++
 	}
-	x.CPUs = max(x.CPUs, ev.CPU+1)
+	if ev.CPU >= x.CPUs {
+		x.CPUs, x.CPULine = ev.CPU+1, ev.Line
+	}
 	switch ev.Kind {
 	case ftrace.MapPage, ftrace.UnmapPage:
 		x.Known, x.Version = true, kernel.V6_12

@@ -21,6 +21,7 @@ type Counts struct {
 	Guessed int64 // links whose device was chosen among several
 	Ruled   int64 // links joined by rule, because no unmap within Window showed their extent
 	Live    int64 // mappings that were live at the end
+	Crowded int64 // events of devices beyond the first 250, skipped
 }
 
 // Device is one device that the trace names.
@@ -31,7 +32,8 @@ type Device struct {
 	odd        bool // has mapped something other than whole sectors
 }
 
-// maxDevices is how many devices a trace may name: each becomes a function on a bus of its own.
+// maxDevices is how many devices of a trace are looked at: each becomes a function on a bus of its own. Events of others are skipped; damaged lines
+// may name any number.
 const maxDevices = 250
 
 // noDevice is the name for links of a trace that names no block device.
@@ -59,16 +61,17 @@ func NewTracker(cpus, cores int) *Tracker {
 // Live returns how many mappings are live.
 func (tr *Tracker) Live() int { return tr.live.n }
 
-func (tr *Tracker) device(name string) (int, error) {
+// device returns the number of a device; ok is false when there are too many.
+func (tr *Tracker) device(name string) (i int, ok bool) {
 	if i, ok := tr.byName[name]; ok {
-		return i, nil
+		return i, true
 	}
-	if len(tr.Devices) == maxDevices {
-		return 0, fmt.Errorf("the trace names more than %d devices; the next is %q", maxDevices, name)
+	if len(tr.Devices) >= maxDevices && name != noDevice {
+		return 0, false
 	}
 	tr.Devices = append(tr.Devices, &Device{Name: name})
 	tr.byName[name] = len(tr.Devices) - 1
-	return len(tr.Devices) - 1, nil
+	return len(tr.Devices) - 1, true
 }
 
 // CPUError is an event of a CPU that the machine does not have.
@@ -95,9 +98,10 @@ func (tr *Tracker) Event(ev *ftrace.Event) error {
 	}
 	dev := -1
 	if ev.Device != "" {
-		var err error
-		if dev, err = tr.device(ev.Device); err != nil {
-			return fmt.Errorf("line %d: %w", ev.Line, err)
+		var ok bool
+		if dev, ok = tr.device(ev.Device); !ok {
+			tr.Counts.Crowded++
+			return nil
 		}
 	}
 	switch ev.Kind {
@@ -265,8 +269,8 @@ func (tr *Tracker) oldest() error {
 			// Not a link: the trace lost its dma: event.
 			it.owned, it.how, it.dev, it.addr, it.dir = true, Single, u.dev, it.lo, u.dir
 			it.runs = []Piece{{it.phys, it.size}}
-		} else if err := tr.link(it); err != nil {
-			return err
+		} else {
+			tr.link(it)
 		}
 	}
 	return tr.doMap(it)
@@ -276,7 +280,7 @@ func (tr *Tracker) oldest() error {
 const linkMost = 128 << 10
 
 // link gathers the links of one allocation.
-func (tr *Tracker) link(it *item) (err error) {
+func (tr *Tracker) link(it *item) {
 	w := &tr.win
 	it.how, it.dir = Link, kernel.Bidirectional
 	lo, hi := it.lo, uint64(0)
@@ -314,12 +318,11 @@ func (tr *Tracker) link(it *item) (err error) {
 	if !ruled {
 		it.hi, it.size = hi, hi-lo
 	}
-	it.dev, err = tr.blockDevice(it)
-	return err
+	it.dev = tr.blockDevice(it)
 }
 
 // blockDevice guesses whose a link is; see the package comment.
-func (tr *Tracker) blockDevice(it *item) (int, error) {
+func (tr *Tracker) blockDevice(it *item) int {
 	best, free, n := -1, -1, 0
 	for i, d := range tr.Devices {
 		if d.odd || d.maps == 0 || d.Name == noDevice {
@@ -332,9 +335,10 @@ func (tr *Tracker) blockDevice(it *item) (int, error) {
 	}
 	switch {
 	case n == 0:
-		return tr.device(noDevice)
+		i, _ := tr.device(noDevice)
+		return i
 	case n == 1:
-		return best, nil
+		return best
 	}
 	tr.Counts.Guessed++
 	for i, d := range tr.Devices {
@@ -342,16 +346,16 @@ func (tr *Tracker) blockDevice(it *item) (int, error) {
 			continue
 		}
 		if d.Prediction != nil && d.Prediction.names(it.at, it.cpu, it.lo, it.hi) {
-			return i, nil
+			return i
 		}
 		if free < 0 || d.maps > tr.Devices[free].maps {
 			free = i
 		}
 	}
 	if free >= 0 {
-		return free, nil
+		return free
 	}
-	return best, nil
+	return best
 }
 
 // prediction returns the predictor of a device.
@@ -443,11 +447,8 @@ func (tr *Tracker) iommuUnmap(it *item) error {
 	}
 	if m == nil {
 		tr.Counts.Older++
-		var err error
 		if !it.owned {
-			if it.dev, err = tr.blockDevice(it); err != nil {
-				return err
-			}
+			it.dev = tr.blockDevice(it)
 		}
 		tr.prediction(it.dev).free(it.at, it.cpu, it.lo, it.hi, !it.owned)
 		return nil

@@ -30,7 +30,7 @@ const (
 	numGroups
 )
 
-var groupNames = [numGroups]string{"[saves, exposes no more]", "[saves, exposes more or other]", "[costs the same]", "[too few operations to tell]", "[dearer, exposes less or other]", "[dearer for nothing]", "[other operations, per byte]", "[cannot be had]"}
+var groupNames = [numGroups]string{"[saves, exposes no more]", "[saves, exposes more or other]", "[costs the same]", "[too few operations to tell]", "[dearer, exposes less or other]", "[dearer, exposes no less]", "[other operations, per byte]", "[cannot be had]"}
 
 func (o *Option) group() group {
 	switch s := o.Saves.Sign(); {

@@ -12,6 +12,7 @@ import (
 	"dmapath/bench"
 	"dmapath/bench/advise"
 	"dmapath/bench/sensitivity"
+	"dmapath/kernel/dma"
 	"dmapath/platform"
 	"dmapath/results"
 )
@@ -67,6 +68,18 @@ Examples:
 	f.BoolVar(&o.quiet, "quiet", false, "no progress line")
 	f.StringVar(&o.samples, samplesFlag, "", fmt.Sprintf("say in what share of N plausible machines each change saves (=N; %d)", quickSamples))
 	f.Lookup(samplesFlag).NoOptDefVal = strconv.Itoa(quickSamples)
+	f.Lookup("cpus").Usage = "CPUs that take part; of a TRACE as many as it shows"
+	var backends, variants []string
+	for _, b := range platform.Backends {
+		if !b.Provider() {
+			backends = append(backends, string(b))
+		}
+	}
+	for _, v := range dma.Variants() {
+		variants = append(variants, v.Name())
+	}
+	complete(cmd, "backend", backends)
+	complete(cmd, "variant", append(variants, bench.Drivers...))
 	complete(cmd, "workload", advise.Workloads)
 	complete(cmd, "cache", bench.Caches)
 	return cmd

@@ -5,13 +5,16 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"dmapath/platform"
 	"dmapath/results"
 )
+
+// maxDirFile is the largest file of a directory that DiffDirs reads, bytes.
+const maxDirFile = 256 << 20
 
 // maxDiffRows is how many measurements DiffDirs shows.
 const maxDiffRows = 40
@@ -69,8 +72,11 @@ func DiffDirs(a, b string) (*results.Record, error) {
 		if i < maxDiffRows {
 			t.Add(where(&x.m), x.m.Name(), x.m.Value, x.n.Value, x.ratio)
 		}
-		dims := append(slices.Clone(x.m.Dims), results.Dim{Key: "side", Value: "b_minus_a"})
-		r.Add(results.Measurement{Dims: dims, Metric: x.m.Metric, Unit: x.m.Unit, Value: x.n.Value - x.m.Value, CI95: math.Hypot(zeroIfNone(x.m.CI95), zeroIfNone(x.n.CI95)), N: min(x.m.N, x.n.N)})
+		dims := slices.Clone(x.m.Dims)
+		if x.m.Dim("side") == "" { // a sweep may have an axis of that name
+			dims = append(dims, results.Dim{Key: "side", Value: "b_minus_a"})
+		}
+		r.Add(results.Measurement{Dims: dims, Metric: x.m.Metric, Unit: x.m.Unit, Value: finite(x.n.Value - x.m.Value), CI95: finite(math.Hypot(zeroIfNone(x.m.CI95), zeroIfNone(x.n.CI95))), N: min(x.m.N, x.n.N)})
 	}
 	t.Notes = []string{fmt.Sprintf("%d measurements are in both, %d of them without a difference beyond their intervals; %d are in A alone, %d in B alone.", both, same, len(ms[0])-both, len(ms[1])-both)}
 	if len(rows) > maxDiffRows {
@@ -108,7 +114,7 @@ func measurementKey(m *results.Measurement) string {
 func readMeasurements(dir string) ([]results.Measurement, error) {
 	var tried []string
 	for _, name := range []string{"compare.csv", "results.csv"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		data, err := platform.ReadFile(filepath.Join(dir, name), maxDirFile)
 		if err != nil {
 			tried = append(tried, name)
 			continue
@@ -125,7 +131,7 @@ func readMeasurements(dir string) ([]results.Measurement, error) {
 // readConfig lists the lines of the configuration of a directory, each under its section.
 func readConfig(dir string) (lines []string, err error) {
 	name := filepath.Join(dir, results.ManifestName)
-	data, err := os.ReadFile(name)
+	data, err := platform.ReadFile(name, maxDirFile)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not complete: %w", dir, err)
 	}

@@ -94,7 +94,10 @@ func child(v reflect.Value, name string) (f reflect.Value, names []string) {
 		return f, nil
 	}
 	for i := range v.NumField() {
-		n := v.Type().Field(i).Tag.Get("yaml")
+		n, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		if n == "" || n == "-" {
+			continue // not of a file
+		}
 		names = append(names, n)
 		if n == name {
 			f = v.Field(i)

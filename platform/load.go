@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"sort"
@@ -45,7 +44,7 @@ func Load(nameOrPath string) (*Spec, error) {
 		return nil, fmt.Errorf("there is no platform %q%s: presets are %s; a file's name ends in .yaml", nameOrPath,
 			didYouMean(nameOrPath, Names()), strings.Join(Names(), ", "))
 	}
-	data, err := os.ReadFile(nameOrPath)
+	data, err := ReadFile(nameOrPath, MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the platform file: %w", err)
 	}

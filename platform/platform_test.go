@@ -469,6 +469,12 @@ func FuzzParse(f *testing.F) {
 			if !errors.As(err, &ps) || len(ps) == 0 {
 				t.Fatalf("error of type %T: %v", err, err)
 			}
+			lines := strings.FieldsFunc(" "+strings.NewReplacer("\n", " \n ", "\r", " \n ").Replace(text)+" ", func(r rune) bool { return r == '\n' })
+			for _, p := range ps {
+				if p.File != "fuzz.yaml" || p.Text == "" || p.Line < 0 || p.Line > len(lines)+1 {
+					t.Fatalf("a problem without text, or outside of the %d lines: %+v", len(lines), p)
+				}
+			}
 			return
 		}
 		back, err := Parse("fuzz.yaml", s.Canonical())

@@ -39,6 +39,10 @@ func (r *Reader) Top(data []byte) *ast.MappingNode {
 		r.Bad(nil, "", "the file is not UTF-8 text")
 		return nil
 	}
+	if n := nodes(data); n > MaxNodes {
+		r.Bad(nil, "", "%d lines, commas, brackets and colons: at most %d are read", n, MaxNodes)
+		return nil
+	}
 	file, err := parseYAML(data)
 	if err != nil {
 		r.syntax(err)

@@ -41,8 +41,14 @@ func WriteCSV(w io.Writer, ms []Measurement) error {
 	return cw.Error()
 }
 
-// ReadCSV reads what WriteCSV wrote. A dimension whose field is empty is one that the measurement does not have. All bad
-// lines are reported.
+// MaxDims is how many dimensions ReadCSV reads; a sweep has one for each axis.
+const MaxDims = 1024
+
+// maxBadLines is how many bad lines ReadCSV reports before it gives up.
+const maxBadLines = 20
+
+// ReadCSV reads what WriteCSV wrote. A dimension whose field is empty is one that the measurement does not have. Bad
+// lines are reported, the first twenty of them.
 func ReadCSV(r io.Reader) ([]Measurement, error) {
 	cr := csv.NewReader(r)
 	head, err := cr.Read()
@@ -50,6 +56,9 @@ func ReadCSV(r io.Reader) ([]Measurement, error) {
 		return nil, fmt.Errorf("reading the header line: %w", err)
 	}
 	nd := len(head) - len(tail)
+	if nd > MaxDims {
+		return nil, fmt.Errorf("the header has %d columns, at most %d are read", len(head), MaxDims+len(tail))
+	}
 	if nd < 0 {
 		return nil, fmt.Errorf("the header has %d columns, at least %d are needed", len(head), len(tail))
 	}
@@ -58,17 +67,28 @@ func ReadCSV(r io.Reader) ([]Measurement, error) {
 			return nil, fmt.Errorf("column %d of the header is %q, should be %q", nd+i+1, head[nd+i], name)
 		}
 	}
+	// A bad column is one of every line: it is reported once.
+	dims := make([]Dim, nd)
+	for i, k := range head[:nd] {
+		dims[i].Key = k
+	}
+	if err := checkName(dims, "metric_of_a_line"); err != nil {
+		return nil, fmt.Errorf("the header: %w", err)
+	}
 	var ms []Measurement
 	var errs []error
 	for {
+		if len(errs) == maxBadLines {
+			return nil, errors.Join(append(errs, errors.New("more lines are not read"))...)
+		}
 		rec, err := cr.Read()
 		if err == io.EOF {
 			break
 		}
-		line, _ := cr.FieldPos(0)
 		if err != nil {
 			return nil, errors.Join(append(errs, err)...)
 		}
+		line, _ := cr.FieldPos(0)
 		m := Measurement{Metric: rec[nd], Unit: rec[nd+1]}
 		for i, k := range head[:nd] {
 			if rec[i] != "" {
@@ -80,7 +100,7 @@ func ReadCSV(r io.Reader) ([]Measurement, error) {
 		m.Value, e1 = parseExact(rec[nd+2])
 		m.CI95, e2 = parseExact(rec[nd+3])
 		m.N, e3 = strconv.ParseInt(rec[nd+4], 10, 64)
-		if err := errors.Join(e1, e2, e3, m.check()); err != nil {
+		if err := errors.Join(e1, e2, e3, checkName(nil, m.Metric), m.checkValues()); err != nil {
 			errs = append(errs, fmt.Errorf("line %d: %w", line, err))
 			continue
 		}

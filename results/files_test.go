@@ -116,8 +116,12 @@ func FuzzReadManifest(f *testing.F) {
 		if err := m.Write(&b); err != nil {
 			return // an argument or a name that a manifest of ours cannot have
 		}
-		if _, err := ReadManifest("m.yaml", b.Bytes()); err != nil {
+		again, err := ReadManifest("m.yaml", b.Bytes())
+		if err != nil {
 			t.Fatalf("%v\n%s", err, b.String())
+		}
+		if !sameManifest(m, again) {
+			t.Fatalf("%+v\nreads as\n%+v", m, again)
 		}
 	})
 }

@@ -170,6 +170,9 @@ func ReadManifest(name string, data []byte) (m *Manifest, err error) {
 			m, err = nil, fmt.Errorf("%s: not YAML that can be read", name)
 		}
 	}()
+	if err := checkSize(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	var f manifestFile
 	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
 	if err := dec.Decode(&f); err != nil {
@@ -210,6 +213,25 @@ func ReadManifest(name string, data []byte) (m *Manifest, err error) {
 	return m, nil
 }
 
+// maxSigns is how many signs that begin something a YAML text has at most; the largest manifest of this program has 2000. The library's
+// time grows with the square of what is in one mapping, and its stack with the depth.
+const maxSigns = 20000
+
+// checkSize refuses YAML that would take longer to read than anybody waits: it counts lines, commas, colons, hyphens, and what else can
+// begin something.
+func checkSize(text []byte) error {
+	n := 0
+	for i, c := range text {
+		if bytes.IndexByte([]byte("\n,[{&*!"), c) >= 0 || bytes.IndexByte([]byte(":-?"), c) >= 0 && (i+1 == len(text) || text[i+1] <= ' ') {
+			n++
+		}
+	}
+	if n > maxSigns {
+		return fmt.Errorf("%d lines, commas, brackets and colons: at most %d are read", n, maxSigns)
+	}
+	return nil
+}
+
 // DecodeYAML reads YAML strictly: a key that into does not have is an error, with its line.
 func DecodeYAML(text []byte, into any) (err error) {
 	defer func() {
@@ -217,6 +239,9 @@ func DecodeYAML(text []byte, into any) (err error) {
 			err = errors.New("not YAML that can be read")
 		}
 	}()
+	if err := checkSize(text); err != nil {
+		return err
+	}
 	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(into); err != nil && err != io.EOF {
 		return errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}

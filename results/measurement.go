@@ -45,6 +45,11 @@ func (m *Measurement) check() error {
 	if err := checkName(m.Dims, m.Metric); err != nil {
 		return err
 	}
+	return m.checkValues()
+}
+
+// checkValues returns what is wrong with the numbers of m.
+func (m *Measurement) checkValues() error {
 	if math.IsInf(m.Value, 0) || math.IsInf(m.CI95, 0) {
 		return fmt.Errorf("%s is infinite", m.Metric)
 	}

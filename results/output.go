@@ -22,7 +22,7 @@ const ManifestName = "manifest.yaml"
 func WriteFile(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
 	if err != nil {
-		return err
+		return unnamed(path, err)
 	}
 	defer func() {
 		if err != nil {
@@ -44,6 +44,15 @@ func WriteFile(path string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// unnamed gives an error about the temporary file beside path the name that the user knows.
+func unnamed(path string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return &fs.PathError{Op: "create", Path: path, Err: pe.Err}
+	}
+	return err
 }
 
 // WriteHashed is WriteFile; it returns size and digest of what was written, with path as the name.
@@ -90,7 +99,7 @@ func NewOutputDir(path string) (*OutputDir, error) {
 	}
 	temp, err := os.MkdirTemp(parent, ".tmp-"+filepath.Base(path)+"-*")
 	if err != nil {
-		return nil, err
+		return nil, unnamed(path, err)
 	}
 	return &OutputDir{final: path, temp: temp, files: map[string]Output{}}, nil
 }

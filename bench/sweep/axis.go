@@ -14,6 +14,9 @@ import (
 // MaxPoints is the most points that a plan may have.
 const MaxPoints = 1_000_000
 
+// MaxValues is the most values that the points of a plan have together; each takes some tens of bytes.
+const MaxValues = 16 * MaxPoints
+
 // Axis is one parameter and the values that it takes.
 //
 // The text of an axis is KEY=VALUES. VALUES is a list with commas; an element is a value, or a range:

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 
+	"dmapath/platform"
 	"dmapath/results"
 )
 
@@ -35,7 +35,7 @@ func Merge(dir string, from []string) (Status, error) {
 		if filepath.Clean(f) == filepath.Clean(dir) {
 			return Status{}, fmt.Errorf("%s is merged into itself", f)
 		}
-		have, err := os.ReadFile(filepath.Join(f, planFile))
+		have, err := platform.ReadFile(filepath.Join(f, planFile), maxFile)
 		if err != nil {
 			return Status{}, fmt.Errorf("%s is not a sweep: %w", f, err)
 		}
@@ -93,7 +93,7 @@ func (s *Store) take(dir string, total int, origin map[int]string) error {
 		if err != nil || index >= total {
 			return fmt.Errorf("%s: the sweep has %d points", path, total)
 		}
-		data, err := readLimited(path)
+		data, err := platform.ReadFile(path, maxFile)
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (s *Store) take(dir string, total int, origin map[int]string) error {
 			}
 		}
 		for _, ext := range []string{doneExt, failedExt} {
-			have, err := os.ReadFile(s.path(index, ext))
+			have, err := platform.ReadFile(s.path(index, ext), maxFile)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -121,17 +121,4 @@ func (s *Store) take(dir string, total int, origin map[int]string) error {
 			return err
 		})
 	})
-}
-
-func readLimited(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s: larger than %d bytes", path, maxFile)
-	}
-	return data, err
 }

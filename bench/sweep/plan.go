@@ -75,6 +75,9 @@ func (p *Plan) Points() ([]Point, error) {
 		return nil, fmt.Errorf("%d samples: allowed are 1 to %d", p.Samples, MaxPoints)
 	}
 	n := len(p.Axes)
+	if n > 0 && p.Samples > MaxValues/n {
+		return nil, fmt.Errorf("%d samples of %d axes: allowed are %d values together, %d samples", p.Samples, n, MaxValues, MaxValues/n)
+	}
 	u := mat.NewDense(p.Samples, max(n, 1), nil)
 	src := rand.NewPCG(p.Seed, sim.NewRand(p.Seed, "sweep").Uint64())
 	q := distmv.NewUnitUniform(max(n, 1), src)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"dmapath/platform"
 	"dmapath/results"
 )
 
@@ -35,7 +36,7 @@ type Store struct {
 func Open(dir string, p *Plan) (*Store, error) {
 	s := &Store{dir, p}
 	want := s.header()
-	have, err := os.ReadFile(filepath.Join(dir, planFile))
+	have, err := platform.ReadFile(filepath.Join(dir, planFile), maxFile)
 	switch {
 	case err == nil && bytes.Equal(have, want):
 		return s, nil
@@ -68,7 +69,7 @@ func (s *Store) header() []byte {
 // ReadPlan returns the plan of the store at dir.
 func ReadPlan(dir string) (*Plan, error) {
 	name := filepath.Join(dir, planFile)
-	data, err := readLimited(name)
+	data, err := platform.ReadFile(name, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a sweep: %w", dir, err)
 	}
@@ -165,7 +166,12 @@ func (s *Store) concat(w io.Writer, points []Point) error {
 			return errors.New("the heading is too short")
 		}
 		n := len(head) - tailLen
-		tail = head[n:]
+		if tail == nil {
+			tail = head[n:]
+		}
+		if !slices.Equal(tail, head[n:]) {
+			return fmt.Errorf("the heading ends in %s, that of the points before in %s", strings.Join(head[n:], ", "), strings.Join(tail, ", "))
+		}
 		for _, c := range head[:n] {
 			if !slices.Contains(columns, c) {
 				columns = append(columns, c)
@@ -222,7 +228,7 @@ func (s *Store) failures(w io.Writer, points []Point) error {
 		return err
 	}
 	for _, pt := range points {
-		why, err := os.ReadFile(s.path(pt.Index, failedExt))
+		why, err := platform.ReadFile(s.path(pt.Index, failedExt), maxFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 func newHazards() *cobra.Command {
-	var o options
+	o := options{noWorkload: "a cell of the matrix has a call for a workload"}
 	var x bench.HazardOptions
 	var explain string
 	cmd := &cobra.Command{

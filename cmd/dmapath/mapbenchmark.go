@@ -17,7 +17,7 @@ import (
 const defaultRounds = 2000
 
 func newMapBenchmark() *cobra.Command {
-	var o options
+	o := options{noWorkload: "the flags of the tool say what it does"}
 	var backend, version, against string
 	var rounds int64
 	var full, exact bool

@@ -37,6 +37,7 @@ type options struct {
 	jobs                     int
 	quiet                    bool
 	samples                  string // of --uncertainty; empty: compare once
+	noWorkload               string // why --set workload.KEY is not for this command; empty when it is
 }
 
 // machineFlags are the flags that every simulating command has.
@@ -90,7 +91,11 @@ func (o *options) adjust(cmd *cobra.Command, s *platform.Spec) error {
 		switch {
 		case !ok:
 			errs = append(errs, fmt.Errorf("--set %s: want key=value", kv))
-		case !strings.HasPrefix(key, "workload."):
+		case strings.HasPrefix(key, "workload."):
+			if o.noWorkload != "" {
+				errs = append(errs, fmt.Errorf("--set %s: %s; only keys of the platform can be set", kv, o.noWorkload))
+			}
+		default:
 			if err := s.Set(key, value); err != nil {
 				errs = append(errs, fmt.Errorf("--set %s: %w", kv, err))
 			}

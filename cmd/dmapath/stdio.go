@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -67,7 +70,7 @@ func checkStdio(cmd *cobra.Command, args []string) error {
 		return fmt.Errorf("%s and %s both write to standard output: give one of them a file", out[0], out[1])
 	}
 	if len(out) == 0 {
-		return nil
+		return checkWritable(cmd)
 	}
 	if out[0] == "--out -" && !slices.Contains(singleFile, cmd.Name()) {
 		return fmt.Errorf("--out - (standard output): what %s writes is a directory; --format chooses what it prints", cmd.CommandPath())
@@ -79,6 +82,28 @@ func checkStdio(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// checkWritable refuses a single file that cannot be written, before anything runs: a directory of that name, or no directory for it.
+func checkWritable(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		name := f.Value.String()
+		if name == "" || !slices.Contains(writers, f.Name) || f.Name == "out" && !slices.Contains(singleFile, cmd.Name()) {
+			return
+		}
+		dir, statErr := os.Stat(filepath.Dir(name))
+		switch st, statErr2 := os.Stat(name); {
+		case statErr2 == nil && st.IsDir():
+			err = fmt.Errorf("--%s: %s is a directory: name a file", f.Name, name)
+		case statErr == nil && !dir.IsDir():
+			err = fmt.Errorf("--%s %s: %s is no directory", f.Name, name, filepath.Dir(name))
+		case errors.Is(statErr, fs.ErrNotExist) && f.Name != "out": // whose directory is made
+			err = fmt.Errorf("--%s %s: there is no directory %s", f.Name, name, filepath.Dir(name))
+		case statErr != nil && !errors.Is(statErr, fs.ErrNotExist):
+			err = fmt.Errorf("--%s: %w", f.Name, statErr)
+		}
+	})
+	return err
+}
+
 // readInput reads a file, - being standard input.
 func readInput(cmd *cobra.Command, name string) ([]byte, error) {
 	r, err := openInput(cmd, name)
@@ -88,12 +113,9 @@ func readInput(cmd *cobra.Command, name string) ([]byte, error) {
 	defer r.Close()
 	var data []byte
 	err = interruptible(cmd.Context(), func() (err error) { // whoever types it may give up
-		data, err = io.ReadAll(io.LimitReader(r, mostInput+1))
+		data, err = platform.ReadAll(inputName(name), r, mostInput)
 		return err
 	})
-	if err == nil && len(data) > mostInput {
-		err = fmt.Errorf("%s: larger than %d MiB", inputName(name), mostInput>>20)
-	}
 	return data, err
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -138,10 +137,14 @@ func openTrace(cmd *cobra.Command, trace, expect string) (cachegrind.Trace, erro
 			return t, err
 		}
 	}
-	data, err := readInput(cmd, expect)
+	f, err := openInput(cmd, expect)
 	if err != nil {
 		return t, err
 	}
-	t.Count, err = cachegrind.ReadCounts(bytes.NewReader(data), inputName(expect))
+	defer f.Close()
+	err = interruptible(cmd.Context(), func() (err error) {
+		t.Count, err = cachegrind.ReadCounts(f, inputName(expect))
+		return err
+	})
 	return t, err
 }

@@ -3,6 +3,8 @@ package described
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -90,6 +92,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+var problemAt = regexp.MustCompile(`^f:(\d+):(\d+): `)
+
 func FuzzParse(f *testing.F) {
 	f.Add(smallest)
 	files, _ := filepath.Glob("../../docs/paths/*.path")
@@ -104,6 +108,20 @@ func FuzzParse(f *testing.F) {
 		p, err := Parse("f", text)
 		if (p == nil) == (err == nil) {
 			t.Fatalf("%v and %v", p, err)
+		}
+		if err == nil {
+			return
+		}
+		// Every message stands at a place of the text.
+		lines := strings.Split(text, "\n")
+		for _, l := range strings.Split(err.Error(), "\n") {
+			if m := problemAt.FindStringSubmatch(l); m != nil {
+				line, _ := strconv.Atoi(m[1])
+				col, _ := strconv.Atoi(m[2])
+				if line < 1 || line > len(lines) || col < 1 || col > len(lines[line-1])+1 {
+					t.Fatalf("%s: there are %d lines", l, len(lines))
+				}
+			}
 		}
 	})
 }

@@ -81,6 +81,17 @@ or
   cd /sys/kernel/tracing; echo 1 > events/dma/enable; echo 1 > events/iommu/enable; sleep 10; cat trace > /tmp/trace.txt
 (dma:* needs Linux 6.12 or newer; gzip or zstd the file if it is large)`
 
+// NoEvents is the error of a trace without a usable event.
+func NoEvents(name string) error {
+	return fmt.Errorf("%s: no dma or iommu event found: want the text of tracefs/trace, trace-cmd report or perf script with the events dma:* and iommu:*, plain, gzip or zstd\n%s", name, HowToRecord)
+}
+
+// binary are the beginnings of files that are not text, and what makes text of them.
+var binary = []struct{ magic, made string }{
+	{"\x17\x08\x44tracing", "trace.dat of trace-cmd: trace-cmd report makes text of it"},
+	{"PERFILE2", "perf.data of perf: perf script -F comm,tid,cpu,time,event,trace makes text of it"},
+}
+
 // replayed is one machine's outcome.
 type replayed struct {
 	*replay.Player
@@ -271,6 +282,11 @@ func (x Replay) Stream(ctx context.Context, s *platform.Spec, r io.Reader) (*Rep
 func (x *Replay) head(ctx context.Context, text io.Reader) (io.Reader, replay.Extent, bool, error) {
 	head := make([]byte, probeBytes)
 	n, err := io.ReadFull(text, head)
+	for _, b := range binary {
+		if bytes.HasPrefix(head[:n], []byte(b.magic)) {
+			return nil, replay.Extent{}, false, errors.New("it is a binary " + b.made)
+		}
+	}
 	whole := err == io.EOF || err == io.ErrUnexpectedEOF
 	if err != nil && !whole {
 		// The error comes again behind what has been read, for who reads it all.
@@ -410,7 +426,7 @@ func (x Replay) plan(s *platform.Spec) (*Replayed, error) {
 func (p *Replayed) size(ext replay.Extent) error {
 	x := &p.x
 	if ext.Events == 0 {
-		return fmt.Errorf("%s: no dma or iommu event found: want the text of tracefs/trace, trace-cmd report or perf script with the events dma:* and iommu:*, plain, gzip or zstd\n%s", x.Name, HowToRecord)
+		return NoEvents(x.Name)
 	}
 	p.cpus = max(x.CPUs, 1)
 	if x.CPUs == 0 {

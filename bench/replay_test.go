@@ -202,6 +202,8 @@ func TestReplayFitsTheMachineToTheTrace(t *testing.T) {
 		{"more CPUs than cores", Replay{}, line("999", "5000"), "--set cpu.cores=1000"},
 		{"CPUs given too low", Replay{CPUs: 1}, line("001", "5000"), "line 1 is of CPU 1"},
 		{"nothing to replay", Replay{}, "hello\n", "no dma or iommu event"},
+		{"binary trace", Replay{}, "PERFILE2\x68\x00\x00\x00", "perf script -F comm,tid,cpu,time,event,trace makes text of it"},
+		{"another binary trace", Replay{}, "\x17\x08Dtracing6\x00", "trace-cmd report makes text of it"},
 		{"unknown variant", Replay{Variants: []string{"map_fizz@7.3"}}, line("000", "5000"), "did you mean"},
 	} {
 		if _, err := try(c.x, c.text); err == nil || !strings.Contains(err.Error(), c.want) {

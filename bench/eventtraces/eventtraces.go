@@ -126,7 +126,7 @@ func (o *Options) one(ctx context.Context, f *File) (out outcome, err error) {
 		return out, fmt.Errorf("%s: %w", f.Name, err)
 	}
 	if ext.Events == 0 {
-		return out, fmt.Errorf("%s: no dma or iommu event found: want the text of tracefs/trace, trace-cmd report or perf script with the events dma:* and iommu:*", f.Name)
+		return out, bench.NoEvents(f.Name)
 	}
 	s, err := o.spec()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // counter. When an event finds no room, nothing that begins later is recorded, and counted instead; what was begun has its end
 // reserved. So no slice is without an end and no arrow without a head, whenever the recording stops.
 //
-// Callers run ahead of the engine within a segment or an access: times on different tracks are not recorded in order. On one track of
-// slices they are, except where Later says so.
+// Callers run ahead of the engine within a segment or an access: what is recorded is not in the order of time. On a track of nested slices it
+// is.
 type Timeline struct {
 	Tracks   []Track
 	Slices   []Slice
@@ -90,9 +90,13 @@ type Arg struct {
 	Hex       bool // the number is an address
 }
 
-// Text, Num and Addr make an Arg.
-func Text(key, v string) Arg        { return Arg{Key: key, Text: v} }
-func Num(key string, v int64) Arg   { return Arg{Key: key, Num: v} }
+// Text is an argument that is not a number.
+func Text(key, v string) Arg { return Arg{Key: key, Text: v} }
+
+// Num is a number, shown in decimals.
+func Num(key string, v int64) Arg { return Arg{Key: key, Num: v} }
+
+// Addr is an address or a word of bits, shown in hexadecimals.
 func Addr(key string, v uint64) Arg { return Arg{Key: key, Num: int64(v), Hex: true} }
 
 // TrackID and SliceID name what was recorded; 0 is none, and allowed wherever one is asked for.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -194,17 +195,24 @@ func timelineExperiment(workload, variant, backend string, operations int64) Exp
 
 // What is shown of a run is what is measured of it, and showing it changes nothing.
 func TestTimelineShowsWhatIsMeasured(t *testing.T) {
-	for _, c := range []struct{ platform, workload, variant, backend string }{
-		{"icelake-sp", "nvme", "map_phys@7.3", "iommu-strict"},
-		{"icelake-sp", "nic", "map_page@6.12", "iommu-strict"},
-		{"genoa", "nvme", "map_page@6.12", "iommu-strict"},
-		{"kunpeng-920", "nvme", "map_phys@7.3", "iommu-strict"},
-		{"icelake-sp", "map-benchmark", "map_phys@7.3", "direct"},
-		{"icelake-sp", "nvme", "driver@7.3", "iommu-lazy"},
-		{"icelake-sp", "nvme", "map_phys@7.3", "viommu-strict"},
+	for _, c := range []struct{ platform, workload, variant, backend, tlb string }{
+		{"icelake-sp", "nvme", "map_phys@7.3", "iommu-strict", ""},
+		{"icelake-sp", "nic", "map_page@6.12", "iommu-strict", ""},
+		{"genoa", "nvme", "map_page@6.12", "iommu-strict", ""},
+		{"kunpeng-920", "nvme", "map_phys@7.3", "iommu-strict", ""},
+		{"icelake-sp", "map-benchmark", "map_phys@7.3", "direct", ""},
+		{"icelake-sp", "nvme", "driver@7.3", "iommu-lazy", ""},
+		{"icelake-sp", "nvme", "map_phys@7.3", "viommu-strict", ""},
+		{"icelake-sp", "nvme", "map_page@7.3", "iommu-strict", "64"},
 	} {
 		t.Run(c.platform+"/"+c.workload+"/"+c.variant+"/"+c.backend, func(t *testing.T) {
 			s, err := platform.Load(c.platform)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.tlb != "" {
+				err = errors.Join(s.Set("pcie.device_tlb.entries", c.tlb), s.Set("pcie.device_tlb.ways", "4"), s.Check())
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -134,14 +134,17 @@ func (p *Port) ownAddress(rid uint16, iova uint64, write bool, now sim.Time) (pa
 		return pa, ready, nil
 	}
 	t = p.tags.take(t + p.cfg.EndpointLatency)
+	tagged := t
 	t = p.nonPosted.take(t, 0)
 	_, end := p.Up.Send(t, p.sent.behind(t), p.request(1<<32, 0), 0)
+	p.packet(p.Up, "MRd translation request", iova, translationBytes)
 	p.st.TranslationRequests++
 	page, done, err := d.agent.TranslatePage(rid, iova, end+p.cfg.LinkLatency+p.cfg.RootUp)
 	p.nonPosted.give(0, done+p.cfg.CreditReturn)
 	_, end = p.Down.Send(done+p.cfg.RootDown, 0, p.answer(translationBytes), translationBytes)
+	p.packet(p.Down, "CplD translation", iova, translationBytes)
 	back := end + p.cfg.LinkLatency + p.cfg.EndpointLatency
-	p.tags.release(back)
+	p.holdTag(tagged, back)
 	if err == nil && (write && !page.Write || !write && !page.Read) {
 		err = ErrNotGranted
 	}
@@ -176,6 +179,7 @@ const translationBytes = 8
 func (p *Port) InvalidateTLB(rid uint16, first, last uint64, now sim.Time) (done sim.Time) {
 	ready := p.doorbells.take(now+p.cfg.RootDown, units(translationBytes))
 	_, end := p.Down.Send(ready, p.rung.behind(ready), p.request(1<<32, translationBytes), translationBytes)
+	p.packet(p.Down, "MsgD invalidate request", first, translationBytes)
 	p.rung.put(ready, end)
 	at := end + p.cfg.LinkLatency + p.cfg.EndpointLatency
 	p.doorbells.give(units(translationBytes), at+p.cfg.CreditReturn)
@@ -185,6 +189,7 @@ func (p *Port) InvalidateTLB(rid uint16, first, last uint64, now sim.Time) (done
 		p.atc.due = append(p.atc.due, invalidation{at, rid, first, last})
 	}
 	back, pushed := p.sendPosted(p.request(1<<32, 0), 0, at)
+	p.packet(p.Up, "Msg invalidate completion", first, 0)
 	p.posted.give(0, back+p.cfg.CreditReturn)
 	return max(back, pushed, p.Drained(back))
 }

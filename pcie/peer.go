@@ -30,6 +30,7 @@ func (p *Port) peer(addr uint64) *Window {
 func (p *Port) writePeer(w *Window, addr uint64, n int, now sim.Time) sim.Time {
 	payload := doublewords(addr, n)
 	at, _ := p.sendPosted(p.request(addr, payload), payload, now)
+	p.packet(p.Up, "MWr to peer", addr, n)
 	p.st.WriteRequests++
 	p.st.PeerWrites++
 	done := w.Port.PeerWrite(n, at)
@@ -41,9 +42,11 @@ func (p *Port) writePeer(w *Window, addr uint64, n int, now sim.Time) sim.Time {
 func (p *Port) readPeer(w *Window, addr uint64, n int, now sim.Time) (back sim.Time) {
 	payload := doublewords(addr, n)
 	t := p.tags.take(now + p.cfg.EndpointLatency)
+	tagged := t
 	t = p.buffer.take(t, units(payload))
 	t = p.nonPosted.take(t, 0)
 	_, end := p.Up.Send(t, p.sent.behind(t), p.request(addr, 0), 0)
+	p.packet(p.Up, "MRd to peer", addr, n)
 	at := end + p.cfg.LinkLatency + p.cfg.RootUp
 	p.st.ReadRequests++
 	p.st.PeerReads++
@@ -53,12 +56,13 @@ func (p *Port) readPeer(w *Window, addr uint64, n int, now sim.Time) (back sim.T
 		have := w.Port.PeerRead(size, at)
 		dw := doublewords(addr, size)
 		_, end := p.Down.Send(have+p.cfg.RootDown, 0, p.answer(dw), dw)
+		p.packet(p.Down, "CplD of peer", addr, size)
 		back = max(back, end+p.cfg.LinkLatency+p.cfg.EndpointLatency)
 		p.st.Completions++
 		addr += uint64(size)
 		rest -= size
 	}
-	p.tags.release(back)
+	p.holdTag(tagged, back)
 	p.buffer.give(units(payload), back)
 	return back
 }
@@ -68,6 +72,7 @@ func (p *Port) PeerWrite(n int, at sim.Time) (arrive sim.Time) {
 	payload := doublewords(0, n)
 	ready := p.doorbells.take(at+p.cfg.RootDown, units(payload))
 	_, end := p.Down.Send(ready, p.rung.behind(ready), p.request(1<<32, payload), payload)
+	p.packet(p.Down, "MWr to window", 0, n)
 	p.rung.put(ready, end)
 	arrive = end + p.cfg.LinkLatency + p.cfg.EndpointLatency
 	p.doorbells.give(units(payload), arrive+p.cfg.CreditReturn)
@@ -80,11 +85,13 @@ func (p *Port) PeerWrite(n int, at sim.Time) (arrive sim.Time) {
 func (p *Port) PeerRead(n int, at sim.Time) (done sim.Time) {
 	ready := p.registers.take(at+p.cfg.RootDown, 0)
 	_, end := p.Down.Send(ready, p.rung.behind(ready), p.request(1<<32, 0), 0)
+	p.packet(p.Down, "MRd of window", 0, n)
 	got := end + p.cfg.LinkLatency + p.cfg.EndpointLatency
 	p.registers.give(0, got+p.cfg.CreditReturn)
 	ready = got + p.cfg.RegisterRead + p.cfg.EndpointLatency
 	payload := doublewords(0, n)
 	_, end = p.Up.Send(ready, p.sent.behind(ready), p.answer(payload), payload)
+	p.packet(p.Up, "CplD of window", 0, n)
 	p.st.WindowBytesOut += uint64(n)
 	return end + p.cfg.LinkLatency + p.cfg.RootUp
 }

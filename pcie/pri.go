@@ -37,6 +37,7 @@ func (r Response) String() string {
 // without payload, behind the device's writes.
 func (p *Port) PageRequest(now sim.Time) (arrive sim.Time) {
 	at, _ := p.sendPosted(p.request(1<<32, 0), 0, now)
+	p.packet(p.Up, "Msg page request", 0, 0)
 	p.posted.give(0, at+p.cfg.CreditReturn)
 	p.st.PageRequests++
 	return at
@@ -46,6 +47,7 @@ func (p *Port) PageRequest(now sim.Time) (arrive sim.Time) {
 func (p *Port) PageResponse(now sim.Time) (arrive sim.Time) {
 	ready := p.doorbells.take(now+p.cfg.RootDown, 0)
 	_, end := p.Down.Send(ready, p.rung.behind(ready), p.request(1<<32, 0), 0)
+	p.packet(p.Down, "Msg page group response", 0, 0)
 	p.rung.put(ready, end)
 	at := end + p.cfg.LinkLatency + p.cfg.EndpointLatency
 	p.doorbells.give(0, at+p.cfg.CreditReturn)

@@ -3,8 +3,7 @@ package pcie
 import "dmapath/sim"
 
 // shown is where a port is shown on a timeline (sim.Timeline): packets of each direction while they occupy the link, operations of the device
-// until the last byte is in the device or visible, and a counter of read requests under way. Packets between devices below one switch and
-// messages of translation services are not shown.
+// until the last byte is in the device or visible, and a counter of tags in use.
 type shown struct {
 	tl                     *sim.Timeline
 	up, down, dma, reading sim.TrackID
@@ -16,7 +15,7 @@ func (p *Port) Show(tl *sim.Timeline, name string) {
 		tl.Counter(name+" reads in flight", "reads", 0)}
 }
 
-// Reads returns the number of read requests under way over time, since boot or the Restart of the curve.
+// Reads returns the number of read requests under way, translation requests included, over time, since boot or the Restart of the curve.
 func (p *Port) Reads() *sim.Curve { return p.reads }
 
 // packet and operation show what has been booked, when somebody looks.

@@ -30,7 +30,7 @@ Examples:
   dmapath compare --ram 1TiB --memory-model sparsemem-extreme --cache cold
   dmapath compare --set iommu.iotlb.entries=64 --set workload.nvme.queue_depth=128
   dmapath compare --config dmapath-out/manifest.yaml
-  dmapath compare --uncertainty --workload nvme     which conclusions survive what is not known`,
+  dmapath compare --uncertainty --workload nvme --backend iommu-strict   which conclusions survive what is not known`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.compare(cmd) },
 	}

@@ -53,7 +53,7 @@ together. In a Slurm array the default is the task's share, in a Kubernetes Inde
 Examples:
   dmapath sweep --set iommu.iotlb.entries=16..4096*2 --set workload.nvme.queue_depth=1,8,64 --workload nvme --backend iommu-strict --cache hot
   dmapath sweep study.yaml --dry-run
-  dmapath sweep --method lhs --samples 100 --set dram.overhead=20ns..80ns --set iommu.walkers=1..8 --backend iommu-strict
+  dmapath sweep --method lhs --samples 24 --set dram.overhead=20ns..80ns --set iommu.walkers=1..8 --workload nvme --backend iommu-strict --cache hot
   dmapath sweep study.yaml --shard 2/8 --out part-2`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },

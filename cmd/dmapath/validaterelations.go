@@ -28,7 +28,7 @@ The exit code is 1 when a statement did not hold.
 
 Examples:
   dmapath validate relations
-  dmapath validate relations --configs 2000 --seed 7
+  dmapath validate relations --configs 200 --seed 7
   dmapath validate relations --seed 7 --first 1234 --configs 1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -2,7 +2,6 @@ package results
 
 import (
 	"math"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -21,14 +20,7 @@ func timed() *Record {
 
 func TestDistributionsAndSeriesAreInTheDocument(t *testing.T) {
 	r := timed()
-	text := render1(t, r, JSON)
-	d, err := ReadJSON(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(d, r.Document()) {
-		t.Errorf("reads as\n%+v\nwant\n%+v", d, r.Document())
-	}
+	text, d := roundTrip(t, r)
 	if len(d.Distributions) != 2 || d.Distributions[0].Metric != "map_cycles" || d.Distributions[0].N() != 10 || d.Distributions[0].Name() != "map_cycles" {
 		t.Errorf("distributions %+v", d.Distributions)
 	}

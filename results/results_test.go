@@ -225,8 +225,9 @@ func TestReadCSVListsBadLines(t *testing.T) {
 	}
 }
 
-func TestJSONRoundTrip(t *testing.T) {
-	r := example()
+// roundTrip writes r as JSON and reads it back, which gives the same document.
+func roundTrip(t *testing.T, r *Record) (string, *Document) {
+	t.Helper()
 	text := render1(t, r, JSON)
 	d, err := ReadJSON(strings.NewReader(text))
 	if err != nil {
@@ -235,6 +236,11 @@ func TestJSONRoundTrip(t *testing.T) {
 	if !reflect.DeepEqual(d, r.Document()) {
 		t.Errorf("reads as\n%+v\nwant\n%+v", d, r.Document())
 	}
+	return text, d
+}
+
+func TestJSONRoundTrip(t *testing.T) {
+	text, d := roundTrip(t, example())
 	if d.Seed != math.MaxUint64 || d.SchemaVersion != 1 || d.Measurements[0].Metric != "map_mean_cycles" || *d.Measurements[0].Value != 412.25 {
 		t.Errorf("%+v", d)
 	}

@@ -69,11 +69,11 @@ func Read(dir string) (*Dir, error) {
 			continue
 		}
 		path := filepath.Join(dir, name)
-		read := d.json
+		take := d.json
 		if isCSV {
-			read = d.csv
+			take = d.csv
 		}
-		n, err := read(path, name)
+		n, err := take(path, name)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -155,26 +155,13 @@ func hash(path string, expected int64) (int64, string, error) {
 
 // json reads a .json file. One that does not say that it is a results document is skipped.
 func (d *Dir) json(path, name string) (int, error) {
-	f, err := open(path)
+	data, err := read(path, claims)
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	head := make([]byte, 256)
-	n, err := io.ReadFull(f, head)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		return 0, err
-	}
-	if !claims(head[:n]) {
+	if data == nil {
 		d.Skipped = append(d.Skipped, name)
 		return 0, nil
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return 0, err
-	}
-	data, err := readAll(f, MaxDocument)
-	if err != nil {
-		return 0, err
 	}
 	doc, err := results.ReadJSON(bytes.NewReader(data))
 	if err != nil {
@@ -196,25 +183,8 @@ func claims(head []byte) bool {
 
 // csv reads a .csv file, if it holds measurements in the long form.
 func (d *Dir) csv(path, name string) (int, error) {
-	f, err := open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	head := make([]byte, 4096)
-	n, err := io.ReadFull(f, head)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		return 0, err
-	}
-	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
-	if !bytes.HasSuffix(bytes.TrimSuffix(line, []byte("\r")), []byte("metric,unit,value,ci95,n")) {
-		return 0, nil
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return 0, err
-	}
-	data, err := readAll(f, MaxDocument)
-	if err != nil {
+	data, err := read(path, longForm)
+	if err != nil || data == nil {
 		return 0, err
 	}
 	ms, err := results.ReadCSV(bytes.NewReader(data))
@@ -227,6 +197,33 @@ func (d *Dir) csv(path, name string) (int, error) {
 	}
 	d.Sources = append(d.Sources, Source{name, r.Document()})
 	return len(data), nil
+}
+
+// longForm reports whether a file that begins so has the columns that every file of measurements ends in.
+func longForm(head []byte) bool {
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	return bytes.HasSuffix(bytes.TrimSuffix(line, []byte("\r")), []byte("metric,unit,value,ci95,n"))
+}
+
+// read reads a file that begins as ours wants it; nil when it does not.
+func read(path string, ours func(head []byte) bool) ([]byte, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	head := make([]byte, 4096)
+	n, err := io.ReadFull(f, head)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return nil, err
+	}
+	if !ours(head[:n]) {
+		return nil, nil
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return readAll(f, MaxDocument)
 }
 
 // open opens a regular file: a pipe or a device would never end.

@@ -170,6 +170,7 @@ function start0() {
   app.append(el("footer", null, el("p", null, "Cycles are simulated, exact and repeatable; intervals are about the workload's randomness, not about the model. Charts: uPlot, MIT licence (its text is in this file)."), el("details", null, el("summary", null, "Licence of uPlot"), el("pre", {class: "config"}, document.getElementById("licence").content.textContent))));
   const at = location.hash.slice(1);
   if (at && !at.includes("=") && document.getElementById(at)) go(at);
+  else writeState();
 }
 
 addEventListener("hashchange", () => {

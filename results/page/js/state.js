@@ -41,7 +41,7 @@ function writeState() {
   for (const a of axes) if (a.values.length > 1) q.set(a.key, state.sel[a.key]);
   if (state.hidden.length) q.set("hide", state.hidden.join(" "));
   for (const k of Object.keys(state.extra).sort()) q.set(k, state.extra[k]);
-  history.replaceState(null, "", "#" + q.toString());
+  if (q.size || location.hash) history.replaceState(null, "", "#" + q.toString());
 }
 
 // changed redraws what depends on the keys that changed; null is everything.

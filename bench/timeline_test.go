@@ -2,11 +2,13 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,22 +33,23 @@ type pictureSlice struct {
 	args                map[string]any
 }
 
-// look reads a timeline as a viewer does and checks what the format demands: begins and ends pair up and nest, ends of arrows are inside of
-// slices and heads behind tails, times do not go back on a track.
+// look reads a timeline as Perfetto does, which keeps nanoseconds and sorts by them, and checks what the format demands: times do not go back
+// on a track, and after sorting begins and ends pair up and nest, ends of arrows are inside of slices and heads behind tails.
 func look(t *testing.T, tl *results.Timeline) *picture {
 	t.Helper()
 	var b bytes.Buffer
 	if err := tl.Write(&b); err != nil {
 		t.Fatal(err)
 	}
+	type event struct {
+		Ph, Name, Bp string
+		Pid, Tid, ID int
+		Ts           float64
+		Args         map[string]any
+	}
 	var f struct {
-		TraceEvents []struct {
-			Ph, Name, Bp string
-			Pid, Tid, ID int
-			Ts           float64
-			Args         map[string]any
-		}
-		OtherData map[string]string
+		TraceEvents []event
+		OtherData   map[string]string
 	}
 	if err := json.Unmarshal(b.Bytes(), &f); err != nil {
 		t.Fatal(err)
@@ -56,26 +59,30 @@ func look(t *testing.T, tl *results.Timeline) *picture {
 	names := map[line]string{}
 	open := map[line][]int{}
 	last := map[string]float64{}
-	tails, spans := map[int]float64{}, map[int]float64{}
 	for _, e := range f.TraceEvents {
 		at := line{e.Pid, e.Tid}
-		if e.Ph == "M" {
-			if e.Name == "thread_name" {
-				names[at] = e.Args["name"].(string)
-			}
-			continue
+		if e.Ph == "M" && e.Name == "thread_name" {
+			names[at] = e.Args["name"].(string)
 		}
-		p.events++
 		key := fmt.Sprint(at)
 		if e.Ph == "C" {
 			key = fmt.Sprint(e.Pid, e.Name)
 		}
-		if e.Ph != "b" && e.Ph != "e" {
+		if !strings.Contains("Mbe", e.Ph) {
 			if e.Ts < last[key] {
 				t.Fatalf("%s: %s %q at %v behind %v", names[at], e.Ph, e.Name, e.Ts, last[key])
 			}
 			last[key] = e.Ts
 		}
+	}
+	slices.SortStableFunc(f.TraceEvents, func(a, b event) int { return cmp.Compare(math.Floor(a.Ts*1000), math.Floor(b.Ts*1000)) })
+	tails, heads, spans := map[int]float64{}, map[int]bool{}, map[int]float64{}
+	for _, e := range f.TraceEvents {
+		at := line{e.Pid, e.Tid}
+		if e.Ph == "M" {
+			continue
+		}
+		p.events++
 		stack := open[at]
 		switch e.Ph {
 		case "B":
@@ -99,11 +106,13 @@ func look(t *testing.T, tl *results.Timeline) *picture {
 			tails[e.ID] = e.Ts
 			p.arrows[e.Name]++
 		case "f":
-			// The head may stand before the tail in the file, on an earlier track, but then it is later in time.
 			if len(stack) == 0 || e.Bp != "e" {
 				t.Fatalf("%s: arrow %d (%s) ends outside of a slice", names[at], e.ID, e.Name)
 			}
-			tails[-1-e.ID] = e.Ts
+			if from, ok := tails[e.ID]; !ok || e.Ts < from || heads[e.ID] {
+				t.Fatalf("%s: arrow %d (%s) leads from %v to %v (%v), or there twice", names[at], e.ID, e.Name, from, e.Ts, ok)
+			}
+			heads[e.ID] = true
 		case "b":
 			spans[e.ID] = e.Ts
 			p.spans[e.Name]++
@@ -129,14 +138,8 @@ func look(t *testing.T, tl *results.Timeline) *picture {
 	if len(spans) > 0 {
 		t.Errorf("%d spans without an end", len(spans))
 	}
-	for id, from := range tails {
-		if id >= 0 {
-			if to, ok := tails[-1-id]; !ok || to < from {
-				t.Errorf("arrow %d leads from %v to %v (%v)", id, from, to, ok)
-			}
-		} else if _, ok := tails[-1-id]; !ok {
-			t.Errorf("arrow %d has no tail", -1-id)
-		}
+	if len(heads) != len(tails) {
+		t.Errorf("%d arrows begin, %d end", len(tails), len(heads))
 	}
 	if p.events != tl.Events() || f.OtherData["events"] != fmt.Sprint(p.events) && len(tl.Notes) > 0 {
 		t.Errorf("%d events in the file, Events is %d, the notes say %s", p.events, tl.Events(), f.OtherData["events"])

@@ -40,7 +40,8 @@
 //
 // # What is left out
 //
-// A Timeline is checked against the format's description, by its own writer and by tests that read it back; no viewer runs in a test. The
+// A Timeline is checked by its own writer, and by tests that read it back as the format is described and as Perfetto treats it (rounded to
+// nanoseconds, sorted by them); no viewer runs in a test. The
 // protobuf form of Perfetto, a third of the size, is not written. A table wider than 80 columns is printed in parts, each with the key columns; there is no
 // landscape. A killed program (SIGKILL, power) may leave a hidden .tmp- directory beside the output, never a half-written file in it.
 package results

@@ -88,6 +88,23 @@ func (x *Experiment) Set(key, value string) error {
 	return nil
 }
 
+// ExperimentKeys lists the keys that Set takes.
+func ExperimentKeys() (keys []string) {
+	var walk func(v reflect.Value, before string)
+	walk = func(v reflect.Value, before string) {
+		_, names := child(v, "")
+		for _, n := range names {
+			if f, _ := child(v, n); f.Kind() == reflect.Struct {
+				walk(f, before+n+".")
+			} else {
+				keys = append(keys, before+n)
+			}
+		}
+	}
+	walk(reflect.ValueOf(&Experiment{}).Elem(), "")
+	return keys
+}
+
 // child returns the field of struct v whose YAML name is name, and the names of all fields.
 func child(v reflect.Value, name string) (f reflect.Value, names []string) {
 	if v.Kind() != reflect.Struct {

@@ -53,18 +53,10 @@ func (o *options) machineFlags(cmd *cobra.Command) {
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random stream")
 	f.StringArrayVar(&o.set, "set", nil, "key=value, any key of the platform (iommu.walkers=8) or of the experiment\n(workload.nvme.queue_depth=8); repeatable")
 	f.StringVar(&o.format, "format", "ascii", "ascii, markdown, csv, json or bench")
-	complete(cmd, "platform", platform.Names())
 	complete(cmd, "memory-model", []string{"flatmem", "sparsemem", "sparsemem-extreme", "sparsemem-vmemmap"})
 	complete(cmd, "segments", mapbench.Segmentations)
 	complete(cmd, "attrs", kernel.AttrNames())
 	complete(cmd, "format", []string{"ascii", "markdown", "csv", "json", "bench"})
-}
-
-// complete offers words for a flag's value.
-func complete(cmd *cobra.Command, flag string, words []string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err)
-	}
 }
 
 // spec loads the platform and applies the flags that change it.

@@ -41,6 +41,7 @@ func everywhere(root *cobra.Command) {
 		if c.Flags().Lookup("format") != nil {
 			c.Flags().BoolVar(&asJSON, "json", false, "the same as --format json")
 		}
+		completeEverywhere(c)
 		for _, sub := range c.Commands() {
 			walk(sub)
 		}

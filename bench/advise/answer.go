@@ -168,4 +168,3 @@ func span(t sim.Time) string {
 	}
 	return fmt.Sprintf("%.0f us", float64(t)/float64(sim.Microsecond))
 }
-

@@ -107,10 +107,24 @@ func (p *Predictor) Alloc(at sim.Time, c int, pages, pfn uint64) Verdict {
 	return v
 }
 
+// Bounds of what a predictor remembers, so that a trace of any length or kind takes the same memory: frames that were freed (all of 4 GiB, twice), and
+// magazines of a depot. A kernel that only frees does not exist, a trace of one does.
+const (
+	maxSeen  = 1 << 21
+	maxDepot = 1 << 12
+)
+
+// freed remembers that the trace saw pfn freed.
+func (p *Predictor) freed(pfn uint64) {
+	if len(p.seen) < maxSeen {
+		p.seen[pfn] = true
+	}
+}
+
 // Free replays an unmap on CPU c: to its magazines, or in lazy mode to its flush queue.
 func (p *Predictor) Free(at sim.Time, c int, pfn, pages uint64) {
 	p.advance(at)
-	p.seen[pfn] = true
+	p.freed(pfn)
 	for i, h := range p.hyps {
 		switch {
 		case h.queue != nil:
@@ -128,7 +142,7 @@ func (p *Predictor) Free(at sim.Time, c int, pfn, pages uint64) {
 // invalidated already.
 func (p *Predictor) FreeNow(at sim.Time, c int, pfn, pages uint64) {
 	p.advance(at)
-	p.seen[pfn] = true
+	p.freed(pfn)
 	if order(pages) >= Orders {
 		p.tree.free(pfn, pages)
 		return
@@ -216,6 +230,9 @@ func (h *hypothesis) put(at sim.Time, c int, pfn uint64, o int) {
 
 func (h *hypothesis) push(at sim.Time, c, o int, mag []uint64) {
 	d := &h.depot[o]
+	if len(d.mags) >= maxDepot {
+		d.mags = slices.Delete(d.mags, 0, maxDepot/2)
+	}
 	d.mags = append(d.mags, predictorMag{c, mag})
 	if d.trim == 0 {
 		d.trim = timer.Expiry(at, DepotDelay)
@@ -285,7 +302,7 @@ func (h *hypothesis) fromDepot(c, o int, pfn uint64) bool {
 				h.cut(c, mag.cpu, o, slices.Concat(x.prev[o], mag.pfns, x.loaded[o]), pfn)
 			} else {
 				drop(&mag.pfns, pfn)
-				h.cpus[c].loaded[o] = append(h.cpus[c].loaded[o], mag.pfns...)
+				h.cpus[c].loaded[o] = bounded(append(h.cpus[c].loaded[o], mag.pfns...))
 			}
 			return true
 		}
@@ -320,7 +337,16 @@ func (h *hypothesis) cut(c, x, o int, all []uint64, pfn uint64) {
 	lo := max(k-MagazineSize+1, 0)
 	h.cpus[x].prev[o] = full(all[:lo])
 	h.cpus[x].loaded[o] = slices.Clone(all[k+1:])
-	h.cpus[c].loaded[o] = append(h.cpus[c].loaded[o], full(all[lo : k+1])[:MagazineSize-1]...)
+	h.cpus[c].loaded[o] = bounded(append(h.cpus[c].loaded[o], full(all[lo : k+1])[:MagazineSize-1]...))
+}
+
+// bounded forgets the oldest frames of a CPU that seems to have more than two magazines can hold: the trace has lost events, or is several, and
+// the guess would grow with every one.
+func bounded(s []uint64) []uint64 {
+	if len(s) <= 4*MagazineSize {
+		return s
+	}
+	return slices.Clone(s[len(s)-2*MagazineSize:])
 }
 
 // full pads a magazine with unknown frames at the bottom.

@@ -10,7 +10,7 @@ import (
 )
 
 // Profile has every machine perform the sample once more and returns where the simulated cycles of the calls went, by kernel function and the
-// stack that it was called on; see Experiment.Profile. Samples carry trace, backend, cache state, variant, call, interface and size as labels. There is no
+// stack that it was called on; see Profile. Samples carry trace, backend, cache state, variant, call, interface and size as labels. There is no
 // profile without a sample.
 func (p *Replayed) Profile(ctx context.Context) (*results.Profile, error) {
 	prof := results.NewProfile(profileValues()...)

@@ -14,7 +14,7 @@ import (
 	"dmapath/workloads"
 )
 
-// TimelineEvents is the budget of a timeline unless another is asked for: a file of about 20 MB.
+// TimelineEvents is the budget of a timeline unless another is asked for: a file of about 14 MB.
 const TimelineEvents = 200_000
 
 // TimelineLeast is how many events a run must be given to show something; of a larger grid the first points are shown.

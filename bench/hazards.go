@@ -56,7 +56,7 @@ func (o *HazardOptions) Validate() error {
 	}{{"call", o.Calls, calls}, {"memory", o.Memories, memories}, {"backend", o.Backends, append(backends, "all")}, {"kernel", o.Kernels, kernels}} {
 		for _, g := range l.given {
 			if !slices.Contains(l.have, g) {
-				return fmt.Errorf("there is no %s %q: allowed are %s", l.what, g, strings.Join(l.have, ", "))
+				return fmt.Errorf("there is no %s %q: allowed are %s%s", l.what, g, strings.Join(l.have, ", "), didYouMean(g, l.have))
 			}
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"gonum.org/v1/gonum/stat/samplemv"
 
 	"dmapath/bench"
+	"dmapath/kernel"
 	"dmapath/platform"
 	"dmapath/results"
 	"dmapath/sim"
@@ -160,7 +161,7 @@ func (p *Plan) At(pt Point) (*platform.Spec, bench.Experiment, error) {
 // make one point impossible are found when it is run.
 func (p *Plan) Check() error {
 	if !slices.Contains(Methods, p.Method) {
-		return fmt.Errorf("there is no method %q: allowed are %s", p.Method, strings.Join(Methods, ", "))
+		return fmt.Errorf("there is no method %q: allowed are %s%s", p.Method, strings.Join(Methods, ", "), kernel.DidYouMean(p.Method, Methods))
 	}
 	if len(p.Axes) == 0 {
 		return errors.New("nothing is varied: give at least one --set KEY=VALUES with several values, such as iommu.iotlb.entries=16..4096*2")

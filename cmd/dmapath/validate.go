@@ -14,6 +14,7 @@ import (
 	"dmapath/bench/reference"
 	"dmapath/bench/sensitivity"
 	"dmapath/bench/validation"
+	"dmapath/kernel"
 	"dmapath/results"
 )
 
@@ -76,7 +77,7 @@ func (o *options) validate(cmd *cobra.Command, only []string, elasticities bool)
 		for _, name := range only {
 			c, ok := validation.Find(name)
 			if !ok {
-				return fmt.Errorf("--only: there is no check %q: allowed are %s", name, strings.Join(checkNames(), ", "))
+				return fmt.Errorf("--only: there is no check %q: allowed are %s%s", name, strings.Join(checkNames(), ", "), kernel.DidYouMean(name, checkNames()))
 			}
 			list = append(list, c)
 		}

@@ -206,7 +206,8 @@ func (p *parser) file() {
 				p.path.unmapping = body
 			}
 		default:
-			p.problems.at(head, "there is no statement %q outside of a block: allowed are about, base, object, function, map, unmap", head.text)
+			p.problems.at(head, "there is no statement %q outside of a block: allowed are about, base, object, function, map, unmap%s", head.text,
+				kernel.DidYouMean(head.text, []string{"about", "base", "object", "function", "map", "unmap"}))
 			p.skip(s)
 		}
 	}
@@ -437,7 +438,7 @@ func (p *parser) statement(s statement, depth int) (o op, weight int, ok bool) {
 	}
 	w, known := words[t[0].text]
 	if !known || t[0].quoted {
-		p.problems.at(t[0], "there is no statement %q: allowed are %s", t[0].text, wordList())
+		p.problems.at(t[0], "there is no statement %q: allowed are %s%s", t[0].text, wordList(), kernel.DidYouMean(t[0].text, strings.Split(wordList(), ", ")))
 		p.skip(s)
 		return o, 0, false
 	}

@@ -111,5 +111,5 @@ func Lookup(name string) (Variant, error) {
 			return a.v, nil
 		}
 	}
-	return nil, fmt.Errorf("no API variant %q; there are %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("no API variant %q; there are %s%s", name, strings.Join(names, ", "), kernel.DidYouMean(name, names))
 }

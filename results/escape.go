@@ -18,14 +18,19 @@ func Visible(s string) string {
 	if plain(s) {
 		return s
 	}
+	return spell(s, '\t', " ")
+}
+
+// spell spells out what is not seen in s, and writes one rune as instead.
+func spell(s string, one rune, instead string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case r == '\t':
-			b.WriteByte(' ')
+		case r == one:
+			b.WriteString(instead)
 		default:
 			escapeRune(&b, r)
 		}
@@ -67,20 +72,7 @@ func unseen(r rune) bool {
 // formula (= + - @ in front; a number is none) stands behind an apostrophe. csvValue undoes it.
 func csvText(s string) string {
 	if !plain(s) || strings.IndexByte(s, '\\') >= 0 {
-		var b strings.Builder
-		for i := 0; i < len(s); {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			switch {
-			case r == utf8.RuneError && n == 1:
-				fmt.Fprintf(&b, `\x%02x`, s[i])
-			case r == '\\':
-				b.WriteString(`\\`)
-			default:
-				escapeRune(&b, r)
-			}
-			i += n
-		}
-		s = b.String()
+		s = spell(s, '\\', `\\`)
 	}
 	if formula(s) || strings.HasPrefix(s, "'") {
 		return "'" + s

@@ -136,7 +136,7 @@ func runAll(ctx context.Context, options []*Option, jobs int, progress sensitivi
 	var runs []sensitivity.Job
 	failed := make([][2]error, len(options))
 	for i, o := range options {
-		if o.Failed != nil {
+		if o.Failed = o.Setup.valid(); o.Failed != nil {
 			continue
 		}
 		runs = append(runs, sensitivity.Job{What: o.Name, Run: func() error {

@@ -89,11 +89,16 @@ func (u *Setup) check() error {
 	return nil
 }
 
-// run simulates u; begin is bench.Experiment.Inspect's.
-func (u *Setup) run(begin func(*platform.Machine, *platform.Device) (func(*workloads.Result) error, error)) (*bench.Outcome, error) {
-	if err := u.Exp.Validate(u.Platform); err != nil {
-		return nil, err
+// valid says what is wrong with u. It makes described calls known, and so must not run beside a simulation.
+func (u *Setup) valid() error {
+	if u.Trace != nil {
+		return nil
 	}
+	return u.Exp.Validate(u.Platform)
+}
+
+// run simulates u, which is valid; begin is bench.Experiment.Inspect's.
+func (u *Setup) run(begin func(*platform.Machine, *platform.Device) (func(*workloads.Result) error, error)) (*bench.Outcome, error) {
 	return u.Exp.Inspect(u.Platform, u.Exp.Points()[0], func(m *platform.Machine, d *platform.Device) (func(*workloads.Result) error, error) {
 		d.Ctx.Dev.Untrusted = u.Untrusted
 		if begin == nil {

@@ -46,7 +46,8 @@ func TestVersions(t *testing.T) {
 		}
 		return list[i].SHA256
 	}
-	if of("x") == of("y") || of("x") != of("x") {
-		t.Error("the digest does not follow the contents")
+	x, y, again := of("x"), of("y"), of("x")
+	if x == y || x != again {
+		t.Errorf("the digest does not follow the contents: %s of x, %s of y, %s of x again", x, y, again)
 	}
 }

@@ -25,10 +25,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-var documented = flag.String("documented", "bounded", "how documented commands run: bounded, with little work each; full, exactly as shown")
+var documented = flag.String("documented", "bounded", "how documented commands run: bounded, with little work each, and those that cannot have little not at all; "+
+	"thorough, those as well, and every output that is shown; full, exactly as shown")
 
-// full says that every command is run as it is shown, which .ci/docs does.
-func full() bool { return *documented == "full" }
+// full says that every command is run as it is shown (.ci/docs full); thorough, that every command is run and every output compared (.ci/docs).
+func full() bool     { return *documented == "full" }
+func thorough() bool { return full() || *documented == "thorough" }
 
 // elsewhere are commands that this test does not run, by their beginning, and why.
 var elsewhere = []struct{ begins, why string }{
@@ -61,7 +63,7 @@ var inCI = []struct{ line, step, script, call string }{
 var presentation = regexp.MustCompile(` --(out|format) \S+| --(quiet|json)\b`)
 
 // bounds says, per command, what a bounded run has less of: flags that are put behind those of the line, the last of which counts. A command
-// with the bound "skip" does what it does all or nothing, in more than five seconds; a bounded run does not run it.
+// with the bound "skip" does what it does all or nothing, in more than five seconds; a bounded run does not run it, a thorough one as it is.
 var bounds = map[string][]string{
 	"advise":                 {"--operations", "64"},
 	"compare":                {"--operations", "64"},
@@ -94,7 +96,7 @@ func bound(args []string) (less []string, ok bool) {
 	name := strings.TrimPrefix(cmd.CommandPath(), "dmapath ")
 	less = slices.Clone(bounds[name])
 	if slices.Contains(less, "skip") {
-		return nil, false
+		return nil, thorough()
 	}
 	has := func(flag string) bool {
 		return slices.ContainsFunc(rest, func(a string) bool { return a == flag || strings.HasPrefix(a, flag+"=") })
@@ -102,7 +104,7 @@ func bound(args []string) (less []string, ok bool) {
 	plan := len(rest) > 0 && strings.HasSuffix(rest[0], ".yaml") // of a sweep
 	switch {
 	case name == "compare" && has("--uncertainty"):
-		return nil, false
+		return []string{"--operations", "96", "--cache", "hot", "--uncertainty=8"}, thorough()
 	case name == "compare" && has("--config"):
 		less = nil // the run that it repeats was a bounded one
 	case name == "compare" || name == "sweep":
@@ -115,8 +117,12 @@ func bound(args []string) (less []string, ok bool) {
 		if !has("--backend") && !plan {
 			less = append(less, "--backend", "direct")
 		}
-	case name == "advise" && (len(rest) == 0 || rest[0] != "--workload" || has("--uncertainty") || has("--size")):
-		return nil, false
+	case name == "advise" && slices.ContainsFunc(rest, func(a string) bool { return strings.HasPrefix(a, "trace.txt") }):
+		return []string{"--limit", "2000"}, thorough()
+	case name == "advise" && has("--uncertainty"):
+		return append(less, "--uncertainty=8"), thorough()
+	case name == "advise" && (len(rest) == 0 || rest[0] != "--workload" || has("--size")):
+		return less, thorough()
 	case name == "hazards" && !has("--explain"):
 		less = append(less, "--windows=false")
 		if !has("--call") {
@@ -131,7 +137,7 @@ func bound(args []string) (less []string, ok bool) {
 		less = nil // two directories: nothing is run
 	}
 	if name == "validate cachegrind" && !has("--trace") || name == "compare" && has("--platform") && slices.Contains(rest, "genoa") {
-		return nil, false // pfn_valid() with cold caches takes seconds where caches are as large as genoa's
+		return less, thorough() // pfn_valid() with cold caches takes seconds where caches are as large as genoa's
 	}
 	if name == "replay" && !has("--backend") {
 		less = append(less, "--backend", "direct")
@@ -428,9 +434,12 @@ func prepare(dir, line string, page bool) error {
 		}
 		sort.Strings(list)
 		for _, name := range list {
-			for i, f := range fields {
+			for _, f := range fields {
 				glob, _ := filepath.Match(f, name)
-				if f = strings.TrimPrefix(f, "./"); f != name && !strings.HasPrefix(f, name+"/") && !glob || i > 0 && fields[i-1] == "--out" {
+				if f = strings.TrimPrefix(f, "./"); f != name && !strings.HasPrefix(f, name+"/") && !glob {
+					continue
+				}
+				if j := slices.Index(fields, name); j > 0 && fields[j-1] == "--out" { // the line makes it
 					continue
 				}
 				path := filepath.Join(dir, name)
@@ -524,8 +533,8 @@ func (r *runner) step(t *testing.T, dir string, c shown, line string, page bool)
 		}
 	}
 	line = strings.ReplaceAll(line, "go run ./cmd/dmapath", "dmapath")
-	exact := full() || c.output && !c.slow
-	if full() {
+	exact := full() || c.output && (thorough() || !c.slow)
+	if thorough() {
 		for _, e := range inCI {
 			if presentation.ReplaceAllString(line, "") == e.line && !c.output {
 				r.skip(c, "CI runs it: step "+e.step)
@@ -585,14 +594,14 @@ func (r *runner) compare(t *testing.T, c shown, stdout string) {
 // page shows and those that a reader brings, and ends as the page says. What a console block shows is what the command prints; "..."
 // stands for lines left out.
 //
-// go test runs commands with little work each (bounds, above), and those whose output is shown as they are. .ci/docs runs all of them as they
-// are.
+// go test runs commands with little work each (bounds, above), and those whose output is shown as they are. .ci/docs runs what go test leaves
+// out, too, and .ci/docs full all of them as they are.
 func TestDocumentedCommands(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil || testing.Short() {
 		t.Skip("needs a shell, and half a minute of processor time")
 	}
-	if *documented != "bounded" && !full() {
-		t.Fatalf("-documented is %s: allowed are bounded and full", *documented)
+	if *documented != "bounded" && !thorough() {
+		t.Fatalf("-documented is %s: allowed are bounded, thorough and full", *documented)
 	}
 	r := &runner{kept: t.TempDir(), slots: make(chan struct{}, runtime.GOMAXPROCS(0)), done: map[string]*done{}, edits: map[string][]edit{}}
 	all := documents(t)

@@ -134,7 +134,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	e.Go("never started", func(*Proc) { t.Error("a process ran in Close") })
 	e.Close()
 	e.Close() // harmless
-	if n := runtime.NumGoroutine(); n != before {
+	if n := runtime.NumGoroutine(); n > before { // fewer: one of an earlier test has ended meanwhile
 		t.Errorf("%d goroutines after Close, %d before", n, before)
 	}
 	if cleaned != 20 {

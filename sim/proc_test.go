@@ -108,8 +108,14 @@ func TestWakeOfAProcessThatIsNotParkedPanics(t *testing.T) {
 	p.Wake(1)
 }
 
+// coroutines counts the goroutines on which processes run. Those of earlier tests, which may be about to end, are none.
+func coroutines() int {
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), " [coroutine")
+}
+
 func TestCloseLeavesNoGoroutine(t *testing.T) {
-	before := runtime.NumGoroutine()
+	before := coroutines()
 	e := NewEngine()
 	var l Lock
 	var s Signal
@@ -131,10 +137,13 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	if err := e.Run(Microsecond); err != nil {
 		t.Fatal(err)
 	}
+	if n := coroutines(); n != before+15 {
+		t.Errorf("%d goroutines while 15 processes wait, %d before", n, before)
+	}
 	e.Go("never started", func(*Proc) { t.Error("a process ran in Close") })
 	e.Close()
 	e.Close() // harmless
-	if n := runtime.NumGoroutine(); n > before { // fewer: one of an earlier test has ended meanwhile
+	if n := coroutines(); n != before {
 		t.Errorf("%d goroutines after Close, %d before", n, before)
 	}
 	if cleaned != 20 {

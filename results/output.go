@@ -222,9 +222,9 @@ func (o *OutputDir) replace() error {
 	return syncDir(o.final)
 }
 
-// Abort throws away what was not committed. After Commit it does nothing.
+// Abort throws away what was not committed. After Commit it does nothing, nor for nil, which stands for no output.
 func (o *OutputDir) Abort() {
-	if o.temp != "" {
+	if o != nil && o.temp != "" {
 		os.RemoveAll(o.temp)
 		o.temp = ""
 	}

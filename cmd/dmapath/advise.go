@@ -212,13 +212,11 @@ func (o *options) advise(cmd *cobra.Command, r advise.Request) (err error) {
 			return err
 		}
 	}
-	var dir *results.OutputDir
-	if o.out != "" {
-		if dir, err = results.NewOutputDir(filepath.Clean(o.out)); err != nil {
-			return err
-		}
-		defer dir.Abort()
+	dir, err := o.outputDir()
+	if err != nil {
+		return err
 	}
+	defer dir.Abort()
 	if err := advise.Check(r); err != nil {
 		return err
 	}

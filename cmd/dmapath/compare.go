@@ -116,13 +116,11 @@ func (o *options) compare(cmd *cobra.Command) error {
 		}
 		return o.vary(cmd, s, x)
 	}
-	var dir *results.OutputDir
-	if o.out != "" {
-		if dir, err = results.NewOutputDir(filepath.Clean(o.out)); err != nil {
-			return err
-		}
-		defer dir.Abort()
+	dir, err := o.outputDir()
+	if err != nil {
+		return err
 	}
+	defer dir.Abort()
 	var c *bench.Comparison
 	err = interruptible(cmd.Context(), func() (err error) {
 		c, err = bench.Compare(cmd.Context(), s, x, o.jobs, o.status(cmd.ErrOrStderr()))

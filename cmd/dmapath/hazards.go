@@ -97,13 +97,11 @@ func (o *options) hazards(cmd *cobra.Command, x bench.HazardOptions) error {
 	if err != nil {
 		return err
 	}
-	var dir *results.OutputDir
-	if o.out != "" {
-		if dir, err = results.NewOutputDir(filepath.Clean(o.out)); err != nil {
-			return err
-		}
-		defer dir.Abort()
+	dir, err := o.outputDir()
+	if err != nil {
+		return err
 	}
+	defer dir.Abort()
 	progress := o.progress(cmd.ErrOrStderr())
 	var h *bench.Hazards
 	err = interruptible(cmd.Context(), func() (err error) {

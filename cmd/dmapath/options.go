@@ -204,6 +204,14 @@ func (o *options) progress(w io.Writer) func(done, total int, what string) {
 	}
 }
 
+// outputDir starts the directory of --out; nil if there is none.
+func (o *options) outputDir() (*results.OutputDir, error) {
+	if o.out == "" {
+		return nil, nil
+	}
+	return results.NewOutputDir(filepath.Clean(o.out))
+}
+
 // emit writes a record to standard output in the format asked for.
 func (o *options) emit(w io.Writer, r *results.Record) error {
 	f, err := results.ParseFormat(o.format)

@@ -10,7 +10,6 @@ import (
 	"dmapath/bench"
 	"dmapath/bench/sensitivity"
 	"dmapath/platform"
-	"dmapath/results"
 )
 
 // samplesFlag is the value of --uncertainty, which may be given without one.
@@ -41,13 +40,11 @@ func (o *options) vary(cmd *cobra.Command, s *platform.Spec, x bench.Experiment)
 	if x.Operations < sensitivity.FewestOperations {
 		return fmt.Errorf("--operations is %d: with --uncertainty %d or more are needed", x.Operations, sensitivity.FewestOperations)
 	}
-	var dir *results.OutputDir
-	if o.out != "" {
-		if dir, err = results.NewOutputDir(filepath.Clean(o.out)); err != nil {
-			return err
-		}
-		defer dir.Abort()
+	dir, err := o.outputDir()
+	if err != nil {
+		return err
 	}
+	defer dir.Abort()
 	var u *sensitivity.Uncertainty
 	err = interruptible(cmd.Context(), func() (err error) {
 		u, err = sensitivity.Vary(cmd.Context(), s, x, n, o.jobs, sensitivity.Progress(o.progress(cmd.ErrOrStderr())))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -82,16 +81,13 @@ func (o *options) validate(cmd *cobra.Command, only []string, elasticities bool)
 			list = append(list, c)
 		}
 	}
-	var dir *results.OutputDir
-	if o.out != "" {
-		var err error
-		if dir, err = results.NewOutputDir(filepath.Clean(o.out)); err != nil {
-			return err
-		}
-		defer dir.Abort()
+	dir, err := o.outputDir()
+	if err != nil {
+		return err
 	}
+	defer dir.Abort()
 	var reports []*evidence.Report
-	err := interruptible(cmd.Context(), func() (err error) {
+	err = interruptible(cmd.Context(), func() (err error) {
 		reports, err = validation.Run(cmd.Context(), list, o.jobs, o.progress(cmd.ErrOrStderr()))
 		return err
 	})
